@@ -1,0 +1,1 @@
+//! What makes a step safe to call twice, late, or never.

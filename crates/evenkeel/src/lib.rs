@@ -1,0 +1,1 @@
+//! The evenkeel binary: dev, serve, migrate, saga, bench, doctor.

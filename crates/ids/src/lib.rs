@@ -1,0 +1,1 @@
+//! Typed ids: UUIDs with a prefixed text form.

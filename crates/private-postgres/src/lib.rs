@@ -1,0 +1,1 @@
+//! Starts and stops a private Postgres server for development and tests.

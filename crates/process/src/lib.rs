@@ -1,0 +1,1 @@
+//! Process skeleton: configuration parts, Postgres pools, health, signals, drain.

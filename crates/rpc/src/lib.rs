@@ -1,0 +1,1 @@
+//! Wire conventions: error catalogue, step metadata, outcome classification, channels, deadlines.

@@ -1,0 +1,1 @@
+//! The saga state machine: no I/O, no clock, no async.

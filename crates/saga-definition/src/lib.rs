@@ -1,0 +1,1 @@
+//! Saga definitions: YAML, type check against protobuf descriptors, field mapping.

@@ -1,0 +1,1 @@
+//! Drives saga-core over three traits: Journal, Participants, Clock.

@@ -1,0 +1,1 @@
+//! Private databases, fault injection and waiting helpers for tests.

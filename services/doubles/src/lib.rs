@@ -1,0 +1,1 @@
+//! Doubles of outside providers, for development and tests.

@@ -1,0 +1,1 @@
+//! Quota service: grants, reservations, ledger.

@@ -1,0 +1,1 @@
+//! Saga service: the orchestrator's journal, owners, participants and API.

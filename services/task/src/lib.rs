@@ -1,0 +1,1 @@
+//! Task service: tasks that run AI pipelines against quota.
