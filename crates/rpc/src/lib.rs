@@ -1,1 +1,13 @@
-//! Wire conventions: error catalogue, step metadata, outcome classification, channels, deadlines.
+//! Wire conventions between Evenkeel's services, and with anybody's participants.
+//!
+//! * [`error`]: the one catalogue of reason codes, each with its gRPC code, HTTP status and texts.
+//! * [`step`]: the metadata that a saga sends with every step call, and what a participant may answer besides a reply.
+//! * [`outcome`]: what a gRPC answer says about the operation (not about the attempt).
+//! * [`channel`]: client channels with the settings that matter (TCP_NODELAY, keep-alive, connect timeout).
+//!
+//! What it is not: a transport, a retry policy, or a server.
+
+pub mod channel;
+pub mod error;
+pub mod outcome;
+pub mod step;
