@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::SagaId;
-use saga_core::{Phase, StepError};
+use saga_core::{State, StepError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::journal::NewSaga;
+use crate::journal::{Identity, NewSaga};
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,19 @@ pub enum Until {
     NewerThan(u32),
 }
 
+/// A saga as the engine saw it when its latest change had become durable.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// What never changes about it.
+    pub identity: Arc<Identity>,
+    /// Its state.
+    pub state: State,
+    /// How many events it has.
+    pub events: u32,
+}
+
 /// What a request found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Seen {
     /// The saga.
     pub saga: SagaId,
@@ -31,8 +42,8 @@ pub struct Seen {
     pub created: bool,
     /// Whether what was waited for was reached.
     pub reached: bool,
-    /// Phase now; `None` if another instance owns the saga, or it has ended before: read the journal.
-    pub phase: Option<Phase>,
+    /// The saga; `None` if another instance drives it, it had ended before, or the bound passed: read the journal.
+    pub snapshot: Option<Box<Snapshot>>,
 }
 
 /// Why a request was not done.
@@ -60,6 +71,9 @@ pub enum RequestError {
     #[error("the engine has stopped")]
     Stopped,
 }
+
+/// Where a request is answered.
+pub(crate) type Answer = oneshot::Sender<Result<Seen, RequestError>>;
 
 /// A request to the engine.
 #[derive(Debug)]
@@ -108,26 +122,20 @@ impl Handle {
     /// # Errors
     /// See [`RequestError`]. With `Unknown` the saga may exist: asking again with the same key is safe.
     pub async fn start(&self, saga: NewSaga, until: Until, bound: Duration) -> Result<Seen, RequestError> {
-        let id = saga.identity.id;
-        let (answer, answered) = oneshot::channel();
-        // The start itself is not bounded by `bound`: it is answered when it is durable. Only the wait after it is.
-        self.send(Request::Start {
-            saga: Box::new(saga),
-            until: Until::Durable,
-            answer,
-        })?;
-        let seen = answered.await.map_err(|_| RequestError::Stopped)??;
-        if until == Until::Durable || !seen.created && seen.saga != id && seen.phase.is_none() {
+        let (durable, is_durable) = oneshot::channel();
+        let (wait, waited) = oneshot::channel();
+        let wait = (until != Until::Durable).then_some((until, wait));
+        let waits = wait.is_some();
+        self.send(Request::Start { saga: Box::new(saga), durable, wait })?;
+        // Not bounded by `bound`: whoever started a saga is told whether it is durable. Only the wait after it is.
+        let seen = is_durable.await.map_err(|_| RequestError::Stopped)??;
+        if !waits {
             return Ok(seen);
         }
-        match self.wait(seen.saga, until, bound).await {
-            Ok(waited) => Ok(Seen {
-                created: seen.created,
-                ..waited
-            }),
-            // It ended between the two requests, or lives elsewhere: the caller reads the journal.
-            Err(RequestError::NotHere) => Ok(Seen { phase: None, ..seen }),
-            Err(error) => Err(error),
+        match tokio::time::timeout(bound, waited).await {
+            Ok(Ok(Ok(reached))) => Ok(Seen { created: seen.created, ..reached }),
+            // It ended before, lives elsewhere, or the bound passed: the caller reads the journal.
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Ok(Seen { reached: false, snapshot: None, ..seen }),
         }
     }
 

@@ -160,6 +160,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Counts one more load without progress for these sagas, durably, before they are driven.
     fn count_claims(&self, sagas: Vec<SagaId>) -> impl Future<Output = Result<(), JournalError>> + Send;
 
+    /// Forgets earlier loads without progress: these sagas have been driven for a while and nothing broke.
+    fn clear_claims(&self, sagas: Vec<SagaId>) -> impl Future<Output = Result<(), JournalError>> + Send;
+
     /// Parks a saga: it is shown to operators and not driven any more.
     fn quarantine(&self, saga: SagaId, why: String) -> impl Future<Output = Result<(), JournalError>> + Send;
 

@@ -19,7 +19,7 @@ mod handle;
 mod journal;
 mod participants;
 
-pub use handle::{Handle, RequestError, Seen, Status, Until};
+pub use handle::{Handle, RequestError, Seen, Snapshot, Status, Until};
 pub use journal::{
     DefinitionId, Entry, Fate, Identity, Journal, JournalError, Loaded, NewSaga, Row, Transition,
 };
