@@ -78,21 +78,22 @@ pub(crate) type Answer = oneshot::Sender<Result<Seen, RequestError>>;
 /// A request to the engine.
 #[derive(Debug)]
 pub(crate) enum Request {
+    /// `durable` is answered when the saga is durable, `wait` when its condition is met.
     Start {
         saga: Box<NewSaga>,
-        until: Until,
-        answer: oneshot::Sender<Result<Seen, RequestError>>,
+        durable: Answer,
+        wait: Option<(Until, Answer)>,
     },
     Wait {
         saga: SagaId,
         until: Until,
-        answer: oneshot::Sender<Result<Seen, RequestError>>,
+        answer: Answer,
     },
     Cancel {
         saga: SagaId,
         actor: Arc<str>,
         note: StepError,
-        answer: oneshot::Sender<Result<Seen, RequestError>>,
+        answer: Answer,
     },
     Status {
         answer: oneshot::Sender<Status>,
@@ -126,16 +127,27 @@ impl Handle {
         let (wait, waited) = oneshot::channel();
         let wait = (until != Until::Durable).then_some((until, wait));
         let waits = wait.is_some();
-        self.send(Request::Start { saga: Box::new(saga), durable, wait })?;
+        self.send(Request::Start {
+            saga: Box::new(saga),
+            durable,
+            wait,
+        })?;
         // Not bounded by `bound`: whoever started a saga is told whether it is durable. Only the wait after it is.
         let seen = is_durable.await.map_err(|_| RequestError::Stopped)??;
         if !waits {
             return Ok(seen);
         }
         match tokio::time::timeout(bound, waited).await {
-            Ok(Ok(Ok(reached))) => Ok(Seen { created: seen.created, ..reached }),
+            Ok(Ok(Ok(reached))) => Ok(Seen {
+                created: seen.created,
+                ..reached
+            }),
             // It ended before, lives elsewhere, or the bound passed: the caller reads the journal.
-            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Ok(Seen { reached: false, snapshot: None, ..seen }),
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Ok(Seen {
+                reached: false,
+                snapshot: None,
+                ..seen
+            }),
         }
     }
 
@@ -153,7 +165,7 @@ impl Handle {
                 saga,
                 created: false,
                 reached: false,
-                phase: None,
+                snapshot: None,
             }),
         }
     }
