@@ -66,18 +66,17 @@ impl Counters {
     ) -> Result<Self, Failure> {
         let failed = |e: sqlx::Error| Failure::unavailable("cannot read the server's counters").because(&e);
         let row = sqlx::query(
-            "select pg_current_wal_lsn() - '0/0'::pg_lsn as wal,
+            "select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint as wal,
                     (select xact_commit from pg_stat_database where datname = current_database()) as commits",
         )
         .fetch_one(&mut *connection)
         .await
         .map_err(failed)?;
-        let wal: sqlx::types::BigDecimal = row.try_get("wal").map_err(failed)?;
         let stored_bytes =
             sqlx::query_scalar(RELATIONS).bind(schema).fetch_one(&mut *connection).await.map_err(failed)?;
         Ok(Self {
             commits: row.try_get("commits").map_err(failed)?,
-            wal_bytes: wal.to_string().parse().unwrap_or(0),
+            wal_bytes: row.try_get("wal").map_err(failed)?,
             stored_bytes,
             cpu_ms: cpu_ms(pid),
         })
