@@ -235,7 +235,7 @@ async fn a_cancel_waits_for_the_call_in_flight_and_undoes_it() {
 #[tokio::test(start_paused = true)]
 async fn a_cancel_after_the_commit_point_is_refused() {
     let world = World::new();
-    world.participants.script(2, Op::Action, vec![Script::Fail; 50]);
+    world.participants.script(2, Op::Action, vec![Script::Fail; 3]);
     let process = world.process();
     let seen = process
         .handle
