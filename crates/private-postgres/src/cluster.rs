@@ -12,6 +12,8 @@ use crate::{Binaries, Error, SUPERUSER};
 
 /// Lines of a log that an error quotes.
 const TAIL_LINES: usize = 15;
+/// What a data directory of this crate contains.
+const OURS: [&str; 5] = ["cluster", "cluster.init", "server.log", "server.log.old", "lock"];
 
 /// The data directory and who may use it.
 #[derive(Debug, Clone)]
@@ -32,13 +34,11 @@ impl Cluster {
     /// Creates the directory if absent and checks that the server's user can reach it.
     pub(crate) fn prepare(data_dir: &Path) -> Result<Self, Error> {
         let account = Account::for_server()?;
-        let existed = data_dir.exists();
         fs::create_dir_all(data_dir).map_err(Error::io("create", data_dir))?;
         let home = fs::canonicalize(data_dir).map_err(Error::io("resolve", data_dir))?;
         if let Some(account) = &account {
             // A directory with foreign content keeps its owner.
-            let ours = !existed || is_empty(&home)? || home.join("cluster").exists();
-            if ours {
+            if holds_only_ours(&home)? {
                 account.own(&home)?;
             }
             account.check_reach(&home)?;
@@ -158,11 +158,10 @@ impl Cluster {
     }
 }
 
-fn is_empty(dir: &Path) -> Result<bool, Error> {
-    Ok(fs::read_dir(dir)
-        .map_err(Error::io("list", dir))?
-        .next()
-        .is_none())
+/// Says whether `dir` has nothing but files of this crate. An empty one is ours, too.
+fn holds_only_ours(dir: &Path) -> Result<bool, Error> {
+    let mut entries = fs::read_dir(dir).map_err(Error::io("list", dir))?;
+    Ok(entries.all(|entry| entry.is_ok_and(|e| OURS.iter().any(|name| e.file_name() == *name))))
 }
 
 fn is_alive(pid: u32) -> bool {

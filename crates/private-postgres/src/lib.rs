@@ -38,8 +38,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// TCP port on 127.0.0.1; `None` takes a free one.
     pub port: Option<u16>,
-    /// Whether commits reach the disk. `false` also turns off `synchronous_commit` and `full_page_writes`: fast, and a
-    /// crash of the machine loses the data.
+    /// Whether commits reach the disk. `false` also turns off `full_page_writes`: fast; commits survive `SIGKILL` of the
+    /// server, but a crash of the machine may destroy the data.
     pub fsync: bool,
     /// Connections the server accepts, 1 to 10,000.
     pub max_connections: u16,
