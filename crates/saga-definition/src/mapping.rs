@@ -37,7 +37,11 @@ pub struct Path {
 #[derive(Clone, Debug)]
 pub(crate) enum Root {
     Input(MessageDescriptor),
-    Reply { step: usize, name: String, message: MessageDescriptor },
+    Reply {
+        step: usize,
+        name: String,
+        message: MessageDescriptor,
+    },
     Saga(SagaValue),
 }
 
@@ -108,7 +112,9 @@ pub enum MapError {
         step: String,
     },
     /// The context holds a message of another type (or of another descriptor pool) than the definition was checked with.
-    #[error("{path} cannot be read: expected a message of type {expected} of the definition's descriptor pool, found {found}")]
+    #[error(
+        "{path} cannot be read: expected a message of type {expected} of the definition's descriptor pool, found {found}"
+    )]
     ForeignMessage {
         /// The path as written.
         path: String,
@@ -152,7 +158,9 @@ impl Mapping {
     #[must_use]
     pub fn steps_read(&self) -> Vec<usize> {
         let mut steps = Vec::new();
-        self.fields.iter().for_each(|(_, source)| source.collect_steps(&mut steps));
+        self.fields
+            .iter()
+            .for_each(|(_, source)| source.collect_steps(&mut steps));
         steps.sort_unstable();
         steps.dedup();
         steps
@@ -164,7 +172,9 @@ impl ValueSource {
     fn value(&self, context: &Context<'_>) -> Result<Option<Value>, MapError> {
         match self {
             Self::Path(path) => path.read(context),
-            Self::Literal(_) | Self::Message(_) | Self::List(_) | Self::Map(_) => self.element(context).map(Some),
+            Self::Literal(_) | Self::Message(_) | Self::List(_) | Self::Map(_) => {
+                self.element(context).map(Some)
+            }
         }
     }
 
@@ -174,12 +184,20 @@ impl ValueSource {
             Self::Literal(value) => Ok(value.clone()),
             Self::Path(path) => Ok(path.read(context)?.unwrap_or_else(|| path.default.clone())),
             Self::Message(mapping) => Ok(Value::Message(mapping.build(context)?)),
-            Self::List(elements) => {
-                Ok(Value::List(elements.iter().map(|e| e.element(context)).collect::<Result<_, _>>()?))
-            }
+            Self::List(elements) => Ok(Value::List(
+                elements
+                    .iter()
+                    .map(|e| e.element(context))
+                    .collect::<Result<_, _>>()?,
+            )),
             Self::Map(entries) => {
                 let entry = |(key, e): &(MapKey, Self)| Ok((key.clone(), e.element(context)?));
-                Ok(Value::Map(entries.iter().map(entry).collect::<Result<HashMap<_, _>, MapError>>()?))
+                Ok(Value::Map(
+                    entries
+                        .iter()
+                        .map(entry)
+                        .collect::<Result<HashMap<_, _>, MapError>>()?,
+                ))
             }
         }
     }
@@ -192,7 +210,10 @@ impl ValueSource {
                     steps.push(*step);
                 }
             }
-            Self::Message(mapping) => mapping.fields.iter().for_each(|(_, source)| source.collect_steps(steps)),
+            Self::Message(mapping) => mapping
+                .fields
+                .iter()
+                .for_each(|(_, source)| source.collect_steps(steps)),
             Self::List(elements) => elements.iter().for_each(|e| e.collect_steps(steps)),
             Self::Map(entries) => entries.iter().for_each(|(_, e)| e.collect_steps(steps)),
         }
@@ -214,14 +235,23 @@ impl Path {
             Root::Reply { step, name, message } => match context.replies.get(*step).copied().flatten() {
                 Some(reply) => self.own(reply, message)?,
                 None if self.allow_default => return Ok(None),
-                None => return Err(MapError::AbsentReply { path: self.text.clone(), step: name.clone() }),
+                None => {
+                    return Err(MapError::AbsentReply {
+                        path: self.text.clone(),
+                        step: name.clone(),
+                    });
+                }
             },
         };
         self.follow(root)
     }
 
     /// Refuses messages whose fields the compiled descriptors do not describe.
-    fn own<'m>(&self, found: &'m DynamicMessage, expected: &MessageDescriptor) -> Result<&'m DynamicMessage, MapError> {
+    fn own<'m>(
+        &self,
+        found: &'m DynamicMessage,
+        expected: &MessageDescriptor,
+    ) -> Result<&'m DynamicMessage, MapError> {
         use prost_reflect::ReflectMessage as _;
         let descriptor = found.descriptor();
         if descriptor == *expected {
@@ -242,7 +272,10 @@ impl Path {
                 if self.allow_default {
                     return Ok(None);
                 }
-                return Err(MapError::AbsentField { path: self.text.clone(), field: field.full_name().to_owned() });
+                return Err(MapError::AbsentField {
+                    path: self.text.clone(),
+                    field: field.full_name().to_owned(),
+                });
             }
             if rest.is_empty() {
                 return Ok(Some(self.convert.apply(message.get_field(field).into_owned())));
@@ -276,9 +309,10 @@ impl Path {
             | Value::Bytes(_)
             | Value::EnumNumber(_)
             | Value::List(_)
-            | Value::Map(_) => {
-                Err(MapError::AbsentField { path: self.text.clone(), field: field.full_name().to_owned() })
-            }
+            | Value::Map(_) => Err(MapError::AbsentField {
+                path: self.text.clone(),
+                field: field.full_name().to_owned(),
+            }),
         }
     }
 }
