@@ -123,6 +123,12 @@ pub enum MapError {
         /// Full name of the type given.
         found: String,
     },
+    /// A message in the context was put together by hand and holds a value its field cannot have.
+    #[error("{field} cannot hold the value read for it")]
+    WrongValue {
+        /// Full name of the target field.
+        field: String,
+    },
     /// A duration read from a message is outside its range.
     #[error("{path} is out of range: expected 1s to 30d, found {found}")]
     DurationOutOfRange {
@@ -148,7 +154,11 @@ impl Mapping {
         let mut message = DynamicMessage::new(self.message.clone());
         for (field, source) in &self.fields {
             if let Some(value) = source.value(context)? {
-                message.set_field(field, value);
+                message
+                    .try_set_field(field, value)
+                    .map_err(|_| MapError::WrongValue {
+                        field: field.full_name().to_owned(),
+                    })?;
             }
         }
         Ok(message)
@@ -265,55 +275,31 @@ impl Path {
     }
 
     fn follow(&self, root: &DynamicMessage) -> Result<Option<Value>, MapError> {
-        let mut message = Cow::Borrowed(root);
-        let mut remaining = self.fields.as_slice();
-        while let [field, rest @ ..] = remaining {
-            if field.supports_presence() && !message.has_field(field) {
-                if self.allow_default {
-                    return Ok(None);
-                }
-                return Err(MapError::AbsentField {
-                    path: self.text.clone(),
-                    field: field.full_name().to_owned(),
-                });
-            }
-            if rest.is_empty() {
-                return Ok(Some(self.convert.apply(message.get_field(field).into_owned())));
-            }
-            message = match message {
-                Cow::Borrowed(outer) => match outer.get_field(field) {
-                    Cow::Borrowed(Value::Message(inner)) => Cow::Borrowed(inner),
-                    other => Cow::Owned(self.as_message(other.into_owned(), field)?),
-                },
-                Cow::Owned(outer) => {
-                    let inner = outer.get_field(field).into_owned();
-                    Cow::Owned(self.as_message(inner, field)?)
-                }
+        let Some((last, way)) = self.fields.split_last() else {
+            return Ok(Some(Value::Message(root.clone())));
+        };
+        let mut message = root;
+        for field in way {
+            // Every message field has presence, so what is set is borrowed and never a default.
+            message = match message.get_field(field) {
+                Cow::Borrowed(Value::Message(inner)) if message.has_field(field) => inner,
+                Cow::Borrowed(_) | Cow::Owned(_) => return self.absent(field),
             };
-            remaining = rest;
         }
-        Ok(Some(Value::Message(message.into_owned())))
+        if last.supports_presence() && !message.has_field(last) {
+            return self.absent(last);
+        }
+        Ok(Some(self.convert.apply(message.get_field(last).into_owned())))
     }
 
-    fn as_message(&self, value: Value, field: &FieldDescriptor) -> Result<DynamicMessage, MapError> {
-        match value {
-            Value::Message(message) => Ok(message),
-            Value::Bool(_)
-            | Value::I32(_)
-            | Value::I64(_)
-            | Value::U32(_)
-            | Value::U64(_)
-            | Value::F32(_)
-            | Value::F64(_)
-            | Value::String(_)
-            | Value::Bytes(_)
-            | Value::EnumNumber(_)
-            | Value::List(_)
-            | Value::Map(_) => Err(MapError::AbsentField {
-                path: self.text.clone(),
-                field: field.full_name().to_owned(),
-            }),
+    fn absent(&self, field: &FieldDescriptor) -> Result<Option<Value>, MapError> {
+        if self.allow_default {
+            return Ok(None);
         }
+        Err(MapError::AbsentField {
+            path: self.text.clone(),
+            field: field.full_name().to_owned(),
+        })
     }
 }
 

@@ -54,13 +54,16 @@ impl Class {
 impl Shape {
     pub(crate) fn of(field: &FieldDescriptor) -> Self {
         let kind = field.kind();
-        match &kind {
-            Kind::Message(entry) if field.is_map() => Self::Map(
+        if let (true, Kind::Message(entry)) = (field.is_map(), &kind) {
+            return Self::Map(
                 entry.map_entry_key_field().kind(),
                 entry.map_entry_value_field().kind(),
-            ),
-            _ if field.is_list() => Self::List(kind),
-            _ => Self::Single(kind),
+            );
+        }
+        if field.is_list() {
+            Self::List(kind)
+        } else {
+            Self::Single(kind)
         }
     }
 

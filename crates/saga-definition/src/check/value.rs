@@ -223,10 +223,12 @@ impl Checker<'_> {
         let convert = match types::whole(&resolved.shape, target) {
             Ok(convert) => Some(convert),
             Err(kind) => {
-                let message = match kind {
-                    ProblemKind::Narrowing => format!("`{text}` does not always fit"),
-                    ProblemKind::CardinalityMismatch => format!("`{text}` has another cardinality"),
-                    _ => format!("`{text}` has another type"),
+                let message = if kind == ProblemKind::Narrowing {
+                    format!("`{text}` does not always fit")
+                } else if kind == ProblemKind::CardinalityMismatch {
+                    format!("`{text}` has another cardinality")
+                } else {
+                    format!("`{text}` has another type")
                 };
                 let problem = Problem::new(kind, at, message)
                     .expected(target.name())

@@ -21,7 +21,7 @@ steps:
 ";
 
 fn with_lab(lab: &str) -> Definition {
-    compile(SAGA, &pool_of(lab), &participants()).unwrap()
+    compile(SAGA, &pool_of(lab), &participants()).expect("the saga fits this lab")
 }
 
 #[test]

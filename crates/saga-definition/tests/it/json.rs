@@ -5,7 +5,9 @@ use saga_definition::{JsonError, decode_json, digest, encode_json};
 use crate::lab::pool;
 
 fn everything() -> prost_reflect::MessageDescriptor {
-    pool().get_message_by_name("lab.v1.Everything").unwrap()
+    pool()
+        .get_message_by_name("lab.v1.Everything")
+        .expect("the lab has it")
 }
 
 #[test]

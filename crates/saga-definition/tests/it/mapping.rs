@@ -6,7 +6,7 @@ use saga_definition::{Context, Definition, MapError, SagaContext, decode_json, e
 use crate::lab::{LAB, good, one_step, pool_of, saga};
 
 fn input(definition: &Definition, json: &str) -> DynamicMessage {
-    decode_json(definition.input(), json, 100_000).unwrap()
+    decode_json(definition.input(), json, 100_000).expect("the input is right")
 }
 
 fn build(definition: &Definition, step: usize, json: &str) -> Result<String, MapError> {
@@ -23,7 +23,7 @@ fn build(definition: &Definition, step: usize, json: &str) -> Result<String, Map
         .call
         .with
         .build(&context)
-        .map(|message| encode_json(&message).unwrap())
+        .map(|message| encode_json(&message).expect("JSON can say it"))
 }
 
 fn built(with: &str, json: &str) -> Result<String, MapError> {
@@ -223,22 +223,28 @@ fn a_message_of_another_type_or_pool_is_refused() {
 }
 
 #[test]
-fn a_message_on_the_path_that_holds_something_else_is_no_panic() {
-    let definition = good(&one_step(
+fn a_message_put_together_by_hand_is_no_panic() {
+    let tampered = |definition: &Definition, field: &str, value: Value| {
+        let mut input = input(definition, r#"{"id":"x","inner":{}}"#);
+        let field = definition.input().get_field_by_name(field).unwrap();
+        *input.get_field_mut(&field) = value;
+        let context = Context {
+            input: &input,
+            replies: &[],
+            saga: SagaContext::default(),
+        };
+        definition.steps()[0].call.with.build(&context)
+    };
+    let nested = good(&one_step(
         "id: { from: input.inner.inner.text, allow_default: true }",
     ));
-    let mut input = input(&definition, r#"{"inner":{}}"#);
-    let field = input.descriptor().get_field_by_name("inner").unwrap();
-    *input.get_field_mut(&field) = Value::Bool(true);
-    let context = Context {
-        input: &input,
-        replies: &[],
-        saga: SagaContext::default(),
-    };
-    assert!(matches!(
-        definition.steps()[0].call.with.build(&context),
-        Err(MapError::AbsentField { .. })
-    ));
+    let built = tampered(&nested, "inner", Value::Bool(true)).unwrap();
+    assert_eq!(encode_json(&built).unwrap(), "{}");
+    let direct = good(&one_step("id: input.id"));
+    assert_eq!(
+        tampered(&direct, "id", Value::Bool(true))
+            .unwrap_err()
+            .to_string(),
+        "lab.v1.Everything.id cannot hold the value read for it"
+    );
 }
-
-use prost_reflect::ReflectMessage as _;

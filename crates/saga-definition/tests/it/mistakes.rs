@@ -75,11 +75,11 @@ mistakes! {
     an_anchor: AnchorNotAllowed, head("saga: LAB", "saga: &name LAB") => "LAB.yaml:1:7: anchors are not allowed; repeat the value";
     a_tag: TagNotAllowed, head("saga: LAB", "saga: !!str LAB") => "LAB.yaml:1:7: tags are not allowed; types come from the fields";
     two_documents: MultipleDocuments, head("saga: LAB", "saga: LAB").to_owned() + "---\nsaga: B\n" => "LAB.yaml:7:1: a second document begins here; one file holds one saga";
-    an_empty_text: EmptySource, "# nothing\n".to_owned() => "LAB.yaml:1:1: there is no definition here";
+    an_empty_text: EmptySource, "# nothing\n" => "LAB.yaml:1:1: there is no definition here";
     a_key_given_twice: DuplicateKey, head("deadline: 5m", "deadline: 5m\ndeadline: 6m") => "LAB.yaml:5:1: field deadline: `deadline` is given twice";
     a_request_field_given_twice: DuplicateKey, one_step("id: a\nid: b") => "LAB.yaml:11:7: field id: `id` is given twice";
     a_key_that_is_no_word: BadKey, head("deadline: 5m", "deadline: 5m\n[a, b]: c") => "LAB.yaml:5:1: a key must be a word";
-    a_sequence_for_a_mapping: WrongShape, "[a]".to_owned() => "LAB.yaml:1:1: this value has the wrong shape (expected a mapping, found a sequence)";
+    a_sequence_for_a_mapping: WrongShape, "[a]" => "LAB.yaml:1:1: this value has the wrong shape (expected a mapping, found a sequence)";
     a_mapping_for_a_scalar: WrongShape, head("input: lab.v1.Everything", "input: { a: b }") => "LAB.yaml:3:8: field input: this value has the wrong shape (expected a scalar, found a mapping)";
     a_scalar_for_steps: WrongShape, head("steps:\n  - { name: A, call: lab.v1.LabSteps/Read, pivot: true }", "steps: none") => "LAB.yaml:5:8: field steps: this value has the wrong shape (expected a sequence, found a scalar)";
     a_misspelt_key: UnknownKey, read("pivto: true, pivot: true") => "LAB.yaml:6:44: step A, field pivto: there is no key `pivto` here; did you mean `pivot`?";

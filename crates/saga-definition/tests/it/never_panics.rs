@@ -74,8 +74,6 @@ const WORDS: &[&str] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn any_text(text in "\\PC{0,200}") {
         let _ = compiled(&text);
