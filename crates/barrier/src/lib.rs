@@ -56,6 +56,9 @@ pub enum Done<R> {
     /// The final reply. It is stored, and answers every repeated call.
     Reply(R),
     /// Not final yet. What the work wrote is committed; the call comes again and runs the work with `Again(true)`.
+    ///
+    /// If that ends in a refusal, what was committed so far stays and is not compensated: it must by then be of no
+    /// effect, as the record of a job that has failed is.
     Pending {
         /// When to ask again. The caller may ask earlier.
         ask_again: Duration,
