@@ -12,7 +12,7 @@ const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A Struct has no equal in JSON, or none that Postgres can keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub(crate) enum Unfit {
     /// A number is NaN or infinite.
     #[error("holds a number that is not finite")]
     NotFinite,
@@ -28,7 +28,7 @@ pub enum Unfit {
 ///
 /// # Errors
 /// See [`Unfit`].
-pub fn from_struct(object: &Struct) -> Result<Value, Unfit> {
+pub(crate) fn from_struct(object: &Struct) -> Result<Value, Unfit> {
     from_object(object, crate::pipeline::template::MAX_DEPTH)
 }
 
@@ -73,7 +73,7 @@ fn number(value: f64) -> Result<Value, Unfit> {
 
 /// Turns a JSON object into a Struct; anything else becomes an empty one.
 #[must_use]
-pub fn to_struct(value: &Value) -> Struct {
+pub(crate) fn to_struct(value: &Value) -> Struct {
     let fields = value.as_object().map(|fields| {
         fields
             .iter()

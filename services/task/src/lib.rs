@@ -35,6 +35,7 @@ use tonic::service::Routes;
 use tonic::transport::Channel;
 
 pub use config::{Config, Error};
+pub use jobs::Job;
 
 /// Schema of the service.
 pub const SCHEMA: &str = "task";
@@ -67,7 +68,7 @@ pub struct Service {
     /// TaskSteps, for the orchestrator only.
     pub steps: Option<Routes>,
     /// Background work.
-    pub jobs: Vec<process::Job>,
+    pub jobs: Vec<Job>,
 }
 
 /// Wires the service. Keys of providers are read from the environment here.
