@@ -91,7 +91,9 @@ impl Config {
     #[must_use]
     pub fn with_demo_provider(url: impl Into<String>) -> Self {
         let mut config = Self::default();
-        config.providers.insert(DEMO_PROVIDER.to_owned(), Provider::new(url));
+        config
+            .providers
+            .insert(DEMO_PROVIDER.to_owned(), Provider::new(url));
         config
     }
 
@@ -117,7 +119,11 @@ impl Config {
         let minute = Duration::from_secs(60);
         let second = Duration::from_secs(1);
         let checks = [
-            ("worker.parallel", (1..=1000).contains(&self.worker.parallel), "must be 1 to 1,000"),
+            (
+                "worker.parallel",
+                (1..=1000).contains(&self.worker.parallel),
+                "must be 1 to 1,000",
+            ),
             (
                 "worker.lease",
                 (second..=minute * 10).contains(&self.worker.lease),
@@ -128,7 +134,11 @@ impl Config {
                 (Duration::from_millis(10)..=minute).contains(&self.worker.scan),
                 "must be 10 ms to 1 min",
             ),
-            ("worker.drain", self.worker.drain <= minute, "must be at most 1 min"),
+            (
+                "worker.drain",
+                self.worker.drain <= minute,
+                "must be at most 1 min",
+            ),
             (
                 "create_wait",
                 !self.create_wait.is_zero() && self.create_wait <= minute,
@@ -188,7 +198,8 @@ fn built_in_features() -> BTreeMap<String, Feature> {
             ] },
         },
     });
-    serde_json::from_value(features).expect("the built-in features are written as features are read; a test reads them")
+    serde_json::from_value(features)
+        .expect("the built-in features are written as features are read; a test reads them")
 }
 
 #[cfg(test)]
@@ -199,7 +210,10 @@ mod tests {
     fn the_built_in_configuration_is_right() {
         let config = Config::default();
         assert!(config.check(|_| None).is_ok());
-        assert_eq!(config.features.keys().collect::<Vec<_>>(), ["summarize", "translate"]);
+        assert_eq!(
+            config.features.keys().collect::<Vec<_>>(),
+            ["summarize", "translate"]
+        );
     }
 
     #[test]
@@ -227,7 +241,10 @@ mod tests {
             "providers.demo_ai",
         ];
         assert_eq!(places, expected);
-        assert!(error.to_string().contains("amount must be 1 to 1,000,000,000"), "{error}");
+        assert!(
+            error.to_string().contains("amount must be 1 to 1,000,000,000"),
+            "{error}"
+        );
     }
 
     #[test]

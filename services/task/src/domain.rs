@@ -198,7 +198,11 @@ mod tests {
         for from in TaskState::ALL {
             assert_eq!(from.is_final(), finals.contains(&from));
             if from.is_final() {
-                assert!(TaskState::ALL.into_iter().all(|to| from.change_to(to) != Change::Make));
+                assert!(
+                    TaskState::ALL
+                        .into_iter()
+                        .all(|to| from.change_to(to) != Change::Make)
+                );
             }
         }
     }
@@ -206,7 +210,10 @@ mod tests {
     #[test]
     fn a_repeated_change_is_no_change() {
         assert_eq!(TaskState::Failing.change_to(TaskState::Failing), Change::Made);
-        assert_eq!(TaskState::Completed.change_to(TaskState::Failing), Change::Impossible);
+        assert_eq!(
+            TaskState::Completed.change_to(TaskState::Failing),
+            Change::Impossible
+        );
     }
 
     #[test]

@@ -75,11 +75,7 @@ impl Fact<'_> {
 }
 
 /// Writes a fact about a task. The timestamp is that of the transaction.
-pub(crate) async fn write(
-    conn: &mut PgConnection,
-    task: &Locked,
-    fact: Fact<'_>,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn write(conn: &mut PgConnection, task: &Locked, fact: Fact<'_>) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into outbox (id, topic, key, data, traceparent)
          values ($1, $2, $3,

@@ -20,7 +20,9 @@ pub struct Job {
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -135,7 +135,9 @@ mod tests {
     #[test]
     fn an_absent_kind_is_null() {
         let value = [("a".to_owned(), PbValue { kind: None })];
-        let object = Struct { fields: value.into_iter().collect() };
+        let object = Struct {
+            fields: value.into_iter().collect(),
+        };
         assert_eq!(from_struct(&object).unwrap(), json!({ "a": null }));
     }
 

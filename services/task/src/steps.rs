@@ -39,7 +39,9 @@ impl TaskSteps for Steps {
             &call,
             &request,
             DOMAIN,
-            async |conn: &mut PgConnection, _: Again| create_task_record(conn, new_task(&call, &request)?).await,
+            async |conn: &mut PgConnection, _: Again| {
+                create_task_record(conn, new_task(&call, &request)?).await
+            },
         )
         .await
     }

@@ -30,7 +30,12 @@ pub(crate) async fn cancel_task(app: &App, id: TaskId, reason: &str) -> Result<T
     let task = get_task(app, id).await?;
     match task.state {
         TaskState::Failed | TaskState::Cancelled => return Ok(task),
-        TaskState::Completed => return Err(Error::NotCancellable { id, state: task.state }),
+        TaskState::Completed => {
+            return Err(Error::NotCancellable {
+                id,
+                state: task.state,
+            });
+        }
         TaskState::Pending | TaskState::Processing | TaskState::Failing => {}
     }
     let request = CancelSagaRequest {
@@ -56,9 +61,10 @@ async fn settled(app: &App, id: TaskId) -> Result<Task, Error> {
     let task = get_task(app, id).await?;
     match task.state {
         TaskState::Failing | TaskState::Failed | TaskState::Cancelled => Ok(task),
-        TaskState::Pending | TaskState::Processing | TaskState::Completed => {
-            Err(Error::NotCancellable { id, state: task.state })
-        }
+        TaskState::Pending | TaskState::Processing | TaskState::Completed => Err(Error::NotCancellable {
+            id,
+            state: task.state,
+        }),
     }
 }
 

@@ -203,7 +203,9 @@ fn no_task(wish: &Wish, saga: &Saga) -> Error {
         },
         SagaPhase::Compensating | SagaPhase::Compensated | SagaPhase::Resolved => {
             let error = saga.error.clone().unwrap_or_default();
-            let known = Reason::ALL.into_iter().find(|reason| reason.name() == error.reason);
+            let known = Reason::ALL
+                .into_iter()
+                .find(|reason| reason.name() == error.reason);
             match known {
                 Some(reason) if error.domain == QUOTA_DOMAIN => Error::Refused {
                     reason,

@@ -83,7 +83,11 @@ mod tests {
     fn a_token_reads_back() {
         let user = UserId::new();
         let token = write(place(), user, &[TaskState::Failed, TaskState::Pending]);
-        let read = read(&token, user, &[TaskState::Pending, TaskState::Failed, TaskState::Failed]);
+        let read = read(
+            &token,
+            user,
+            &[TaskState::Pending, TaskState::Failed, TaskState::Failed],
+        );
         assert_eq!(read, Some(place()));
     }
 

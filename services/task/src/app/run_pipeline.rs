@@ -51,7 +51,10 @@ async fn begin(
     match task.state.change_to(TaskState::Processing) {
         Change::Make => {}
         Change::Made | Change::Impossible => {
-            let message = format!("task {task_id} is {} before its pipeline began", task.state.name());
+            let message = format!(
+                "task {task_id} is {} before its pipeline began",
+                task.state.name()
+            );
             return Err(Stop::refuse(Reason::PipelineFailed, message));
         }
     }

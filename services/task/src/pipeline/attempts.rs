@@ -153,7 +153,9 @@ mod tests {
     }
 
     fn records(of: &[(&str, Record)]) -> BTreeMap<String, Record> {
-        of.iter().map(|(name, record)| ((*name).to_owned(), record.clone())).collect()
+        of.iter()
+            .map(|(name, record)| ((*name).to_owned(), record.clone()))
+            .collect()
     }
 
     fn done() -> Record {
@@ -183,7 +185,10 @@ mod tests {
     fn a_run_begins_with_its_first_step() {
         let pipeline = pipeline();
         let plan = next(&pipeline, &records(&[])).unwrap();
-        assert_eq!((plan.step.name.as_str(), plan.attempt, plan.last), ("A", 1, false));
+        assert_eq!(
+            (plan.step.name.as_str(), plan.attempt, plan.last),
+            ("A", 1, false)
+        );
     }
 
     #[test]
@@ -196,7 +201,10 @@ mod tests {
                 ..Record::default()
             };
             let plan = next(&pipeline, &records(&[("A", done()), ("B", record)])).unwrap();
-            assert_eq!((plan.step.name.as_str(), plan.attempt, plan.last), ("B", attempt, true));
+            assert_eq!(
+                (plan.step.name.as_str(), plan.attempt, plan.last),
+                ("B", attempt, true)
+            );
         }
     }
 
@@ -208,7 +216,14 @@ mod tests {
     #[test]
     fn retries_run_out() {
         let pipeline = pipeline();
-        let verdict = |failures| judge(&plan(&pipeline, failures), again(true, None), &Retry::default(), 1.0);
+        let verdict = |failures| {
+            judge(
+                &plan(&pipeline, failures),
+                again(true, None),
+                &Retry::default(),
+                1.0,
+            )
+        };
         assert_eq!(
             verdict(2),
             Verdict::Retry {
@@ -218,14 +233,22 @@ mod tests {
                 cause: "ai answered 503".to_owned()
             }
         );
-        assert_eq!(verdict(3), Verdict::Fail("ai answered 503; gave up after 4 calls".to_owned()));
+        assert_eq!(
+            verdict(3),
+            Verdict::Fail("ai answered 503; gave up after 4 calls".to_owned())
+        );
     }
 
     #[test]
     fn a_wait_that_was_asked_for_uses_up_no_retry() {
         let pipeline = pipeline();
         let wait = Duration::from_secs(7);
-        let verdict = judge(&plan(&pipeline, 3), again(true, Some(wait)), &Retry::default(), 1.0);
+        let verdict = judge(
+            &plan(&pipeline, 3),
+            again(true, Some(wait)),
+            &Retry::default(),
+            1.0,
+        );
         assert!(matches!(verdict, Verdict::Retry { wait: w, failures: 3, .. } if w == wait));
     }
 
@@ -234,9 +257,15 @@ mod tests {
         let pipeline = pipeline();
         let big = Outcome::Done(json!("x".repeat(70_000)));
         let last = plan(&pipeline, 0);
-        assert!(matches!(judge(&last, big.clone(), &Retry::default(), 0.0), Verdict::Fail(_)));
+        assert!(matches!(
+            judge(&last, big.clone(), &Retry::default(), 0.0),
+            Verdict::Fail(_)
+        ));
         let first = Plan { last: false, ..last };
-        assert!(matches!(judge(&first, big, &Retry::default(), 0.0), Verdict::Succeed(_)));
+        assert!(matches!(
+            judge(&first, big, &Retry::default(), 0.0),
+            Verdict::Succeed(_)
+        ));
     }
 
     #[test]

@@ -300,13 +300,18 @@ mod tests {
 
     #[test]
     fn an_empty_pipeline_is_a_mistake() {
-        assert_eq!(problems(json!([])), ["features.x.pipeline: a pipeline has 1 to 64 steps"]);
+        assert_eq!(
+            problems(json!([])),
+            ["features.x.pipeline: a pipeline has 1 to 64 steps"]
+        );
     }
 
     #[test]
     fn waits_double_up_to_the_cap() {
         let retry = Retry::default();
-        let waits: Vec<u128> = [1, 2, 3, 10, u32::MAX].map(|n| retry.wait(n, 1.0).as_millis()).into();
+        let waits: Vec<u128> = [1, 2, 3, 10, u32::MAX]
+            .map(|n| retry.wait(n, 1.0).as_millis())
+            .into();
         assert_eq!(waits, [200, 400, 800, 10_000, 10_000]);
     }
 

@@ -77,11 +77,8 @@ impl Path {
             return Err(wrong("is longer than 256 bytes"));
         }
         let segments: Vec<String> = text.split('.').map(str::to_owned).collect();
-        let plain = |s: &String| {
-            !s.is_empty()
-                && s.chars()
-                    .all(|c| c.is_alphanumeric() || c == '_' || c == '-')
-        };
+        let plain =
+            |s: &String| !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
         if !segments.iter().all(plain) {
             return Err(wrong("must be names joined by dots"));
         }
@@ -315,7 +312,10 @@ mod tests {
     use super::*;
 
     fn context() -> Context {
-        let mut context = Context::new("task_1", json!({ "text": "hello", "n": 3, "list": ["a", { "b": true }] }));
+        let mut context = Context::new(
+            "task_1",
+            json!({ "text": "hello", "n": 3, "list": ["a", { "b": true }] }),
+        );
         context.add_output("ASK", json!({ "output": "hi" }));
         context
     }
@@ -324,12 +324,16 @@ mod tests {
     fn a_lone_path_keeps_its_type() {
         let template = json!({ "n": "{{input.n}}", "all": "{{ input.list }}", "b": "{{input.list.1.b}}" });
         let rendered = render(&template, &context()).unwrap();
-        assert_eq!(rendered, json!({ "n": 3, "all": ["a", { "b": true }], "b": true }));
+        assert_eq!(
+            rendered,
+            json!({ "n": 3, "all": ["a", { "b": true }], "b": true })
+        );
     }
 
     #[test]
     fn a_path_in_a_text_becomes_text() {
-        let template = json!("{{task.id}}: {{input.text}} x{{input.n}} {{input.list}}/{{steps.ASK.output.output}}");
+        let template =
+            json!("{{task.id}}: {{input.text}} x{{input.n}} {{input.list}}/{{steps.ASK.output.output}}");
         let rendered = render(&template, &context()).unwrap();
         assert_eq!(rendered, json!(r#"task_1: hello x3 ["a",{"b":true}]/hi"#));
     }
@@ -342,7 +346,13 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_nowhere_is_named() {
-        for path in ["input.nope", "input.text.deeper", "input.list.7", "input.list.x", "steps.LATER.output"] {
+        for path in [
+            "input.nope",
+            "input.text.deeper",
+            "input.list.7",
+            "input.list.x",
+            "steps.LATER.output",
+        ] {
             let error = render(&json!(format!("see {{{{{path}}}}}")), &context()).unwrap_err();
             assert_eq!(error.to_string(), format!("nothing at {path}"));
         }
@@ -353,7 +363,10 @@ mod tests {
         let message = |template: &str| paths(&json!({ "a": [template] })).unwrap_err().to_string();
         assert_eq!(message("see {{input.x"), r#""see {{input.x" has {{ without }}"#);
         assert_eq!(message("{{}}"), r#"path "" must be names joined by dots"#);
-        assert_eq!(message("{{input..x}}"), r#"path "input..x" must be names joined by dots"#);
+        assert_eq!(
+            message("{{input..x}}"),
+            r#"path "input..x" must be names joined by dots"#
+        );
         assert!(message("{{secrets.key}}").contains("must start with input"));
         assert!(message("{{steps.ASK}}").contains("must start with input"));
         assert!(message(&format!("{{{{input.{}}}}}", "x".repeat(300))).contains("256 bytes"));
@@ -368,7 +381,10 @@ mod tests {
 
     #[test]
     fn a_short_template_cannot_make_a_huge_value() {
-        let context = Context::new("t", json!({ "big": "x".repeat(40_000), "tricky": "\u{1}".repeat(12_000) }));
+        let context = Context::new(
+            "t",
+            json!({ "big": "x".repeat(40_000), "tricky": "\u{1}".repeat(12_000) }),
+        );
         for template in [
             json!(["{{input.big}}", "{{input.big}}"]),
             json!("{{input.big}}{{input.big}}"),
@@ -388,7 +404,10 @@ mod tests {
     fn depth_is_bounded() {
         assert!(render(&nested(MAX_DEPTH), &context()).is_ok());
         assert_eq!(paths(&nested(MAX_DEPTH + 1)), Err(TemplateError::TooDeep));
-        assert_eq!(render(&nested(MAX_DEPTH + 1), &context()), Err(TemplateError::TooDeep));
+        assert_eq!(
+            render(&nested(MAX_DEPTH + 1), &context()),
+            Err(TemplateError::TooDeep)
+        );
         let deep = Context::new("t", nested(MAX_DEPTH));
         assert_eq!(render(&json!(["{{input}}"]), &deep), Err(TemplateError::TooDeep));
     }

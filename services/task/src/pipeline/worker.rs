@@ -84,7 +84,10 @@ impl Worker {
             let pause = match self.claim(&mut driven, &mut claims, &stop).await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    tracing::warn!(error = barrier::chain(&error), "cannot look for due pipeline runs");
+                    tracing::warn!(
+                        error = barrier::chain(&error),
+                        "cannot look for due pipeline runs"
+                    );
                     PAUSE_AFTER_ERROR
                 }
             };
@@ -161,7 +164,9 @@ impl Worker {
         };
         match gone {
             Gone::Settled => {}
-            Gone::Lost => tracing::info!(task_id = %claim.task_id, saga_id = %claim.saga_id, "pipeline run lost"),
+            Gone::Lost => {
+                tracing::info!(task_id = %claim.task_id, saga_id = %claim.saga_id, "pipeline run lost")
+            }
             Gone::Database(_) | Gone::Broken(_) => tracing::warn!(
                 task_id = %claim.task_id,
                 saga_id = %claim.saga_id,

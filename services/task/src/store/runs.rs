@@ -81,10 +81,7 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 /// Finds the run of a task.
-pub(crate) async fn find(
-    db: impl PgExecutor<'_>,
-    task_id: TaskId,
-) -> Result<Option<View>, sqlx::Error> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, task_id: TaskId) -> Result<Option<View>, sqlx::Error> {
     sqlx::query_as(
         "select state, result, error_message,
                 extract(epoch from clock_timestamp() - created_at)::float8 as age

@@ -121,15 +121,24 @@ mod tests {
     #[test]
     fn a_delay_is_fixed_or_read_from_the_input() {
         assert_eq!(length("1m 30s", json!({})), Ok(Duration::from_secs(90)));
-        assert_eq!(length("{{input.wait}}", json!({ "wait": "2s" })), Ok(Duration::from_secs(2)));
-        assert_eq!(length("{{input.wait}}", json!({ "wait": 0.5 })), Ok(Duration::from_millis(500)));
+        assert_eq!(
+            length("{{input.wait}}", json!({ "wait": "2s" })),
+            Ok(Duration::from_secs(2))
+        );
+        assert_eq!(
+            length("{{input.wait}}", json!({ "wait": 0.5 })),
+            Ok(Duration::from_millis(500))
+        );
     }
 
     #[test]
     fn a_delay_that_is_none_fails_with_its_reason() {
         let message = |input| length("{{input.wait}}", input).unwrap_err();
         assert_eq!(message(json!({})), "nothing at input.wait");
-        assert_eq!(message(json!({ "wait": true })), "{{input.wait}} is not a duration");
+        assert_eq!(
+            message(json!({ "wait": true })),
+            "{{input.wait}} is not a duration"
+        );
         assert_eq!(message(json!({ "wait": -1 })), "{{input.wait}} is not a duration");
         assert_eq!(message(json!({ "wait": 1e18 })), RANGE);
         assert_eq!(message(json!({ "wait": 0 })), RANGE);

@@ -117,7 +117,9 @@ struct Ready {
 
 impl std::fmt::Debug for Ready {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ready").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Ready")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -380,7 +382,7 @@ mod tests {
         assert_eq!(after("99999999"), MAX_RETRY_AFTER);
         assert_eq!(after("soon"), DEFAULT_RETRY_AFTER);
         assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), Duration::ZERO);
-        assert_eq!(after("Thu, 31 Dec 2999 23:59:59 GMT"), MAX_RETRY_AFTER);
+        assert_eq!(after("Tue, 31 Dec 2999 23:59:59 GMT"), MAX_RETRY_AFTER);
         assert_eq!(retry_after(&HeaderMap::new()), DEFAULT_RETRY_AFTER);
     }
 
