@@ -501,7 +501,7 @@ impl State {
     }
 
     /// Tells whether a run may have had an effect that its compensation must undo.
-    fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
+    pub(crate) fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
         let may_have_run = match run.action {
             OpState::Succeeded(_) | OpState::Abandoned => true,
             OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) => false,

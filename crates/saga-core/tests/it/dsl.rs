@@ -169,7 +169,7 @@ impl Saga {
     }
 
     fn check(&self) {
-        assert_eq!(invariants::broken(&self.plan, &self.state), None);
+        assert_eq!(invariants::broken_at_rest(&self.plan, &self.state), None);
         let mut live = self.state.clone();
         let mut replayed = self.replay(self.transitions.len());
         live.recovered();
