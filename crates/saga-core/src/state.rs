@@ -359,6 +359,8 @@ impl State {
             Event::Pending { key, .. } => {
                 if let Some(open) = self.open_mut(*key) {
                     open.pending = true;
+                    // What it has begun may still take effect, so only a stored refusal ends it (rule 1).
+                    open.unresolved = true;
                     open.failures = 0;
                     open.unsent = 0;
                     open.next_at = None;

@@ -73,11 +73,14 @@ fn a_misconfigured_attempt_is_unresolved_so_that_an_unmarked_no_proves_nothing()
 }
 
 #[test]
-fn a_no_after_pending_is_a_refusal() {
+fn an_unmarked_no_after_pending_proves_nothing_and_a_stored_one_does() {
     Saga::of(&[work("A"), work("B")])
         .succeed("A")
         .pending("B")
         .refuse("B")
+        .expect_running()
+        .pending("B")
+        .refuse_stored("B")
         .expect_unwinding(Reason::Refused)
         .expect_due(&["~A"]);
 }
