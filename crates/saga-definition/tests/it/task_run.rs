@@ -111,6 +111,17 @@ fn an_input_without_a_usable_deadline_is_an_error() {
 }
 
 #[test]
+fn it_checks_again_from_what_is_stored() {
+    let saga = task_run();
+    let pool = prost_reflect::DescriptorPool::decode(saga.closure().as_slice()).unwrap();
+    for source in [TASK_RUN, saga.canonical()] {
+        let again = compile(source, &pool, &saga.participants()).unwrap();
+        assert_eq!(again.hash(), saga.hash());
+        assert_eq!(saga_definition::wire_compatible(&saga, &again), Ok(()));
+    }
+}
+
+#[test]
 fn the_builder_gives_the_same_definition() {
     let task = |method: &str| Call::new(&format!("evenkeel.task.v1.TaskSteps/{method}"));
     let quota = |method: &str| Call::new(&format!("evenkeel.quota.v1.QuotaSteps/{method}"));
