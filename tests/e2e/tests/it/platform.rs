@@ -67,6 +67,8 @@ pub(crate) struct Platform {
     pub(crate) provider: AiProvider,
     pub(crate) orchestrator: Orchestrator,
     ports: Ports,
+    /// Participants besides our own, `PACKAGE=URL`.
+    pub(crate) participants: Vec<String>,
     /// Orchestrator, or the one process of `dev`.
     pub(crate) saga: Option<ChildProcess>,
     _others: Vec<ChildProcess>,
@@ -113,7 +115,7 @@ impl Platform {
         };
         let orchestrator = Orchestrator { instance: "saga-0".to_owned(), port: free_port() };
         let mut platform =
-            Self { database, provider, orchestrator, ports, saga: None, _others: Vec::new() };
+            Self { database, provider, orchestrator, ports, participants: Vec::new(), saga: None, _others: Vec::new() };
         let quota = platform.command(&[
             "serve",
             "quota",
@@ -147,7 +149,7 @@ impl Platform {
         };
         let orchestrator = Orchestrator { instance: "dev".to_owned(), port: base + 1 };
         let mut platform =
-            Self { database, provider, orchestrator, ports, saga: None, _others: Vec::new() };
+            Self { database, provider, orchestrator, ports, participants: Vec::new(), saga: None, _others: Vec::new() };
         let command = platform.command(&["dev", "--port-base", &base.to_string()]);
         platform.saga = Some(ChildProcess::spawn(command));
         platform.ready().await;
@@ -176,7 +178,7 @@ impl Platform {
 
     /// Starts an orchestrator of any name and port on the platform's database.
     pub(crate) fn spawn_orchestrator(&self, orchestrator: &Orchestrator) -> ChildProcess {
-        ChildProcess::spawn(self.command(&[
+        let mut command = self.command(&[
             "serve",
             "saga",
             "--listen",
@@ -187,7 +189,21 @@ impl Platform {
             &format!("evenkeel.quota.v1={}", url(self.ports.quota_steps)),
             "--participant",
             &format!("evenkeel.task.v1={}", url(self.ports.task_steps)),
-        ]))
+        ]);
+        for participant in &self.participants {
+            command.args(["--participant", participant]);
+        }
+        // A minute between attempts that need attention is for people; tests are in a hurry.
+        command.env("EVENKEEL_SAGA__ATTENTION_WAIT", "500ms");
+        ChildProcess::spawn(command)
+    }
+
+    /// Ends the orchestrator and starts it again, with one more participant.
+    pub(crate) async fn with_participant(&mut self, participant: String) {
+        self.participants.push(participant);
+        self.saga = None;
+        self.start_orchestrator();
+        self.ready().await;
     }
 
     async fn ready(&self) {
