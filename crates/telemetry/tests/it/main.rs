@@ -1,5 +1,10 @@
 //! Exports to a real collector endpoint. One test, since a process has one global subscriber.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; allow-unwrap-in-tests sees only test functions"
+)]
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
