@@ -1,5 +1,10 @@
 //! The AI provider double over real HTTP.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 use std::time::Duration;
 
 use doubles::ai::{self, AiProvider, Behaviour, Books, Rule};
