@@ -1,1 +1,4 @@
 //! Saga service: the orchestrator's journal, owners, participants and API.
+pub const DOMAIN: &str = "saga.evenkeel";
+pub mod definitions;
+pub mod participants;

@@ -69,7 +69,7 @@ async fn attempt(definitions: &Definitions, call: &Call) -> Answer {
         return Answer { request, result };
     };
     let mut outgoing = Request::new(message);
-    write_metadata(&mut outgoing, compiled.name(call.key.step), call);
+    write_metadata(&mut outgoing, call.saga.plan.name(call.key.step), call);
     let limit = Duration::from_millis(call.timeout_ms);
     let result = match tokio::time::timeout(limit + SLACK, send(operation, target.channel.clone(), outgoing)).await
     {
@@ -121,7 +121,7 @@ fn build(compiled: &Compiled, operation: &Operation, call: &Call) -> Result<Dyna
             error: call.error.as_ref().map_or("", |e| &e.message),
         },
     };
-    compiled.mapping(operation).build(&context).map_err(|error| error.to_string())
+    operation.mapping.build(&context).map_err(|error| error.to_string())
 }
 
 /// Takes the message that rides along, or reads the text that the journal kept.
