@@ -12,7 +12,7 @@ use crate::definitions::{Error, Stored};
 use crate::participants::{Target, Targets};
 
 /// Name under which the call after the last compensation is journaled and called.
-pub const EPILOGUE: &str = "ON_COMPENSATED";
+pub(crate) const EPILOGUE: &str = "ON_COMPENSATED";
 
 /// A registered revision, compiled.
 #[derive(Debug)]
@@ -118,7 +118,10 @@ impl Compiled {
         };
         let steps = self.definition.steps();
         let expires_ms = if steps.iter().any(|step| step.expires.is_some()) {
-            steps.iter().map(|step| step.expires_ms(&context)).collect::<Result<_, _>>()?
+            steps
+                .iter()
+                .map(|step| step.expires_ms(&context))
+                .collect::<Result<_, _>>()?
         } else {
             Vec::new()
         };
@@ -166,9 +169,8 @@ pub(crate) fn recompile(stored: &Stored) -> Result<Definition, Error> {
         DescriptorPool::decode(stored.closure.as_slice()).map_err(|error| damaged(error.to_string()))?;
     // Which participants may be called was checked when it was registered; the closure holds no other services.
     let called = Participants::new(types.services().map(|service| service.full_name().to_owned()));
-    saga_definition::compile(&stored.canonical, &types, &called).map_err(|problems| {
-        damaged(problems.first().map_or_else(String::new, ToString::to_string))
-    })
+    saga_definition::compile(&stored.canonical, &types, &called)
+        .map_err(|problems| damaged(problems.first().map_or_else(String::new, ToString::to_string)))
 }
 
 /// Translates what a definition says about steps into what the state machine needs to know of them.

@@ -71,7 +71,10 @@ impl Definitions {
                 actor,
             };
             if let Some(stored) = store::insert(&self.pool, &new).await? {
-                return Ok(Registered { stored, created: true });
+                return Ok(Registered {
+                    stored,
+                    created: true,
+                });
             }
             // Another replica took the number in between.
         }

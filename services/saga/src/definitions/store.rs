@@ -1,10 +1,12 @@
 //! All SQL on `saga.definition`.
 
-use saga_definition::Definition;
+use saga_definition::{Definition, Retry};
 use saga_engine::DefinitionId;
 use sqlx::postgres::PgRow;
 use sqlx::types::chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgPool, Row};
+
+use crate::definitions::compiled::EPILOGUE;
 
 /// A registered revision as stored.
 #[derive(Debug, Clone)]
@@ -29,6 +31,10 @@ pub struct Stored {
     pub registered_at: DateTime<Utc>,
     /// Who registered it.
     pub registered_by: String,
+    /// Full name of the input's type.
+    pub input_type: String,
+    /// Names of the steps, in order.
+    pub steps: Vec<String>,
 }
 
 /// Where a page of definitions ends.
@@ -76,6 +82,8 @@ impl<'r> FromRow<'r, PgRow> for Stored {
             active: row.try_get("active")?,
             registered_at: row.try_get("registered_at")?,
             registered_by: row.try_get("registered_by")?,
+            input_type: row.try_get("input_type")?,
+            steps: row.try_get("steps")?,
         })
     }
 }
@@ -85,9 +93,15 @@ fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
+/// What is repeated without end has the greatest number.
+fn max_retries(retry: Retry) -> i32 {
+    retry.retries.map_or(i32::MAX, signed)
+}
+
 pub(crate) async fn by_id(pool: &PgPool, id: DefinitionId) -> Result<Option<Stored>, sqlx::Error> {
     sqlx::query_as(
-        "select id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by
+        "select id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by,
+                input_type, steps
          from saga.definition where id = $1",
     )
     .bind(id.0)
@@ -109,7 +123,8 @@ pub(crate) async fn highest_active(pool: &PgPool, name: &str) -> Result<Option<D
 /// All revisions of a version, oldest first.
 pub(crate) async fn revisions(pool: &PgPool, name: &str, version: u32) -> Result<Vec<Stored>, sqlx::Error> {
     sqlx::query_as(
-        "select id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by
+        "select id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by,
+                input_type, steps
          from saga.definition where name = $1 and version = $2 order by revision",
     )
     .bind(name)
@@ -120,20 +135,32 @@ pub(crate) async fn revisions(pool: &PgPool, name: &str, version: u32) -> Result
 
 /// Stores a revision, not active. `None` if the revision number was taken in between.
 pub(crate) async fn insert(pool: &PgPool, new: &New<'_>) -> Result<Option<Stored>, sqlx::Error> {
+    let definition = new.definition;
+    let steps = definition.steps();
+    let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+    let compensated: Vec<bool> = steps.iter().map(|step| step.compensate.is_some()).collect();
+    let max_retries: Vec<i32> = steps.iter().map(|step| max_retries(step.call.retry)).collect();
     sqlx::query_as(
-        "insert into saga.definition (name, version, revision, hash, canonical, closure, source, registered_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
-         on conflict do nothing
-         returning id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by",
+        "insert into saga.definition (name, version, revision, hash, canonical, closure, source, registered_by,
+                                      input_type, steps, compensated, max_retries, epilogue)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         on conflict on constraint definition_name_version_revision do nothing
+         returning id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by,
+                   input_type, steps",
     )
-    .bind(new.definition.name())
-    .bind(signed(new.definition.version()))
+    .bind(definition.name())
+    .bind(signed(definition.version()))
     .bind(signed(new.revision))
     .bind(new.hash.as_slice())
-    .bind(new.definition.canonical())
-    .bind(new.definition.closure())
+    .bind(definition.canonical())
+    .bind(definition.closure())
     .bind(new.source)
     .bind(new.actor)
+    .bind(definition.input().full_name())
+    .bind(names)
+    .bind(compensated)
+    .bind(max_retries)
+    .bind(definition.on_compensated().map(|_| EPILOGUE))
     .fetch_optional(pool)
     .await
 }
@@ -152,7 +179,7 @@ pub(crate) async fn activate(
              update saga.definition d set active = ($3 and d.id = latest.id)
              from latest where d.name = $1 and d.version = $2
              returning d.id, d.name, d.version, d.revision, d.hash, d.canonical, d.closure, d.active,
-                       d.registered_at, d.registered_by
+                       d.registered_at, d.registered_by, d.input_type, d.steps
          )
          select changed.* from changed join latest using (id)",
     )
@@ -171,7 +198,8 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<Stored>, sqlx::Error> {
     sqlx::query_as(
-        "select id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by
+        "select id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by,
+                input_type, steps
          from saga.definition
          where ($1 = '' or name = $1) and ($2::text is null or (name, version, revision) > ($2, $3, $4))
          order by name, version, revision

@@ -62,7 +62,11 @@ pub(crate) fn of_status(status: &Status, error_domain: &str) -> CallResult {
 pub(crate) fn timed_out(timeout_ms: u64) -> CallResult {
     failed(
         FailureClass::Unknown,
-        own_error("DEADLINE_EXCEEDED", "", &format!("no answer within {timeout_ms} ms")),
+        own_error(
+            "DEADLINE_EXCEEDED",
+            "",
+            &format!("no answer within {timeout_ms} ms"),
+        ),
     )
 }
 
@@ -114,7 +118,11 @@ fn own_error(code: &'static str, reason: &'static str, message: &str) -> StepErr
 fn step_error(status: &Status) -> StepError {
     // A timeout that the client library noticed first arrives as CANCELLED.
     let timed_out = status.code() == Code::Cancelled && status.message() == "Timeout expired";
-    let code = if timed_out { Code::DeadlineExceeded } else { status.code() };
+    let code = if timed_out {
+        Code::DeadlineExceeded
+    } else {
+        status.code()
+    };
     let info = rpc::error::info(status);
     let (reason, domain) = info.map_or_else(Default::default, |i| (i.reason, i.domain));
     StepError {
@@ -131,7 +139,10 @@ fn clip(text: &str, max_bytes: usize) -> &str {
     if text.len() <= max_bytes {
         return text;
     }
-    let end = (0..=max_bytes).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    let end = (0..=max_bytes)
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or(0);
     &text[..end]
 }
 
@@ -148,17 +159,31 @@ mod tests {
         else {
             panic!("not a failure");
         };
-        assert_eq!((class, &*error.code), (FailureClass::Unknown, "DEADLINE_EXCEEDED"));
+        assert_eq!(
+            (class, &*error.code),
+            (FailureClass::Unknown, "DEADLINE_EXCEEDED")
+        );
     }
 
     #[test]
     fn a_participant_cannot_put_us_off_for_long() {
         let pool = proto::descriptor_pool();
-        let reply = pool.get_message_by_name("evenkeel.bench.v1.WorkResponse").unwrap();
-        for (given, expected) in [("0", 1), ("250", 250), ("999999999", MAX_PENDING_MS), ("x", 1_000)] {
+        let reply = pool
+            .get_message_by_name("evenkeel.bench.v1.WorkResponse")
+            .unwrap();
+        for (given, expected) in [
+            ("0", 1),
+            ("250", 250),
+            ("999999999", MAX_PENDING_MS),
+            ("x", 1_000),
+        ] {
             let mut response = Response::new(DynamicMessage::new(reply.clone()));
-            response.metadata_mut().insert(step::PENDING_HEADER, given.parse().unwrap());
-            let CallResult::Pending { ask_again_ms } = of_reply(response) else { panic!("not pending") };
+            response
+                .metadata_mut()
+                .insert(step::PENDING_HEADER, given.parse().unwrap());
+            let CallResult::Pending { ask_again_ms } = of_reply(response) else {
+                panic!("not pending")
+            };
             assert_eq!(ask_again_ms, expected, "{given}");
         }
     }

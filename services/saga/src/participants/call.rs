@@ -41,14 +41,17 @@ impl Participants for GrpcParticipants {
         async move {
             let started = Instant::now();
             let answer = attempt(&definitions, &call).await;
-            log(&call, &answer.result, started.elapsed());
+            log(&call, &answer.result, started.elapsed()).await;
             answer
         }
     }
 }
 
 async fn attempt(definitions: &Definitions, call: &Call) -> Answer {
-    let unsent = |result| Answer { request: None, result };
+    let unsent = |result| Answer {
+        request: None,
+        result,
+    };
     let compiled = match definitions.compiled(call.saga.definition).await {
         Ok(compiled) => compiled,
         Err(error) => return unsent(answer::no_definition(&error.to_string())),
@@ -71,12 +74,12 @@ async fn attempt(definitions: &Definitions, call: &Call) -> Answer {
     let mut outgoing = Request::new(message);
     write_metadata(&mut outgoing, call.saga.plan.name(call.key.step), call);
     let limit = Duration::from_millis(call.timeout_ms);
-    let result = match tokio::time::timeout(limit + SLACK, send(operation, target.channel.clone(), outgoing)).await
-    {
-        Err(_) => answer::timed_out(call.timeout_ms),
-        Ok(Ok(response)) => answer::of_reply(response),
-        Ok(Err(status)) => answer::of_status(&status, &target.error_domain),
-    };
+    let result =
+        match tokio::time::timeout(limit + SLACK, send(operation, target.channel.clone(), outgoing)).await {
+            Err(_) => answer::timed_out(call.timeout_ms),
+            Ok(Ok(response)) => answer::of_reply(response),
+            Ok(Err(status)) => answer::of_status(&status, &target.error_domain),
+        };
     Answer { request, result }
 }
 
@@ -101,7 +104,9 @@ fn build(compiled: &Compiled, operation: &Operation, call: &Call) -> Result<Dyna
     for &step in &operation.steps_read {
         let payload = call.replies.get(step).and_then(Option::as_ref);
         let steps = compiled.definition().steps();
-        let (Some(payload), Some(source)) = (payload, steps.get(step)) else { continue };
+        let (Some(payload), Some(source)) = (payload, steps.get(step)) else {
+            continue;
+        };
         replies.push((step, decoded(payload, &source.call.method.output())?));
     }
     let width = replies.last().map_or(0, |(step, _)| step + 1);
@@ -121,7 +126,10 @@ fn build(compiled: &Compiled, operation: &Operation, call: &Call) -> Result<Dyna
             error: call.error.as_ref().map_or("", |e| &e.message),
         },
     };
-    operation.mapping.build(&context).map_err(|error| error.to_string())
+    operation
+        .mapping
+        .build(&context)
+        .map_err(|error| error.to_string())
 }
 
 /// Takes the message that rides along, or reads the text that the journal kept.
@@ -163,35 +171,40 @@ const fn wire_op(op: Op) -> rpc::step::Op {
     }
 }
 
-/// Writes one line for the attempt: in the saga's trace, and at `debug` if nothing is remarkable about it.
-fn log(call: &Call, result: &CallResult, elapsed: Duration) {
-    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    let step = call.saga.plan.name(call.key.step);
-    let op = wire_op(call.key.op).name();
-    let trace_id = call.saga.traceparent.as_deref().and_then(|t| t.get(3..35)).unwrap_or_default();
-    macro_rules! line {
-        ($level:ident, $outcome:expr, $error:expr) => {
-            tracing::$level!(
-                saga_id = %call.saga.id, step, op, attempt = call.attempt, outcome = $outcome, duration_ms,
-                trace_id, code = &*$error.code, reason = &*$error.reason, error = &*$error.message,
-                "step attempt"
-            )
-        };
+/// Writes one line for the attempt, in the saga's trace; at `debug` if nothing is remarkable about it.
+async fn log(call: &Call, result: &CallResult, elapsed: Duration) {
+    let (outcome, error) = match result {
+        CallResult::Outcome(Outcome::Succeeded(_)) => ("succeeded", None),
+        CallResult::Outcome(Outcome::Pending) | CallResult::Pending { .. } => ("pending", None),
+        CallResult::Superseded => ("superseded", None),
+        CallResult::Outcome(Outcome::Refused { error, .. }) => ("refused", Some(error)),
+        CallResult::Outcome(Outcome::Failed { class, error }) => (class.name(), Some(error)),
+    };
+    let plain = outcome == "succeeded";
+    if plain && !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
     }
-    match result {
-        CallResult::Outcome(Outcome::Succeeded(_)) => tracing::debug!(
-            saga_id = %call.saga.id, step, op, attempt = call.attempt, outcome = "succeeded", duration_ms, trace_id,
-            "step attempt"
-        ),
-        CallResult::Outcome(Outcome::Pending) | CallResult::Pending { .. } => tracing::info!(
-            saga_id = %call.saga.id, step, op, attempt = call.attempt, outcome = "pending", duration_ms, trace_id,
-            "step attempt"
-        ),
-        CallResult::Superseded => tracing::info!(
-            saga_id = %call.saga.id, step, op, attempt = call.attempt, outcome = "superseded", duration_ms, trace_id,
-            "step attempt"
-        ),
-        CallResult::Outcome(Outcome::Refused { error, .. }) => line!(info, "refused", error),
-        CallResult::Outcome(Outcome::Failed { class, error }) => line!(info, class.name(), error),
+    let line = async {
+        let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let step = call.saga.plan.name(call.key.step);
+        let op = wire_op(call.key.op).name();
+        if plain {
+            tracing::debug!(saga_id = %call.saga.id, step, op, attempt = call.attempt, outcome, duration_ms, "step attempt");
+        } else {
+            tracing::info!(
+                saga_id = %call.saga.id, step, op, attempt = call.attempt, outcome, duration_ms,
+                code = error.map(|e| &*e.code), reason = error.map(|e| &*e.reason), error = error.map(|e| &*e.message),
+                "step attempt"
+            );
+        }
+    };
+    match call
+        .saga
+        .traceparent
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+    {
+        Some(parent) => telemetry::trace::scope(parent, line).await,
+        None => line.await,
     }
 }

@@ -171,8 +171,20 @@ mod tests {
     #[tokio::test]
     async fn the_longest_prefix_answers_and_unknown_services_have_no_target() {
         let targets = Targets::open(&BTreeMap::from([
-            ("a".to_owned(), Config { error_domain: "outer".to_owned(), ..config("http://a:1") }),
-            ("a.b".to_owned(), Config { error_domain: "inner".to_owned(), ..config("http://b:1") }),
+            (
+                "a".to_owned(),
+                Config {
+                    error_domain: "outer".to_owned(),
+                    ..config("http://a:1")
+                },
+            ),
+            (
+                "a.b".to_owned(),
+                Config {
+                    error_domain: "inner".to_owned(),
+                    ..config("http://b:1")
+                },
+            ),
         ]))
         .unwrap();
         let domain = |service| targets.of_service(service).map(|t| t.error_domain.to_string());
@@ -184,14 +196,23 @@ mod tests {
     #[tokio::test]
     async fn each_mistake_names_the_participant() {
         let open = |config| Targets::open(&BTreeMap::from([("shop.v1".to_owned(), config)])).unwrap_err();
-        let missing = Config { descriptors: Some("/does/not/exist".into()), ..config("http://a:1") };
-        let nameless = Config { error_domain: String::new(), ..config("http://a:1") };
+        let missing = Config {
+            descriptors: Some("/does/not/exist".into()),
+            ..config("http://a:1")
+        };
+        let nameless = Config {
+            error_domain: String::new(),
+            ..config("http://a:1")
+        };
         for error in [open(config("not a url")), open(missing), open(nameless)] {
             assert!(error.to_string().contains("shop.v1"), "{error}");
         }
         let file = std::env::temp_dir().join(format!("not-descriptors-{}", std::process::id()));
         std::fs::write(&file, b"\xff\xff\xff").unwrap();
-        let garbage = Config { descriptors: Some(file.clone()), ..config("http://a:1") };
+        let garbage = Config {
+            descriptors: Some(file.clone()),
+            ..config("http://a:1")
+        };
         assert!(matches!(open(garbage), ConfigError::Descriptors { .. }));
         std::fs::remove_file(file).unwrap();
     }
