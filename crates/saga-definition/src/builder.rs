@@ -39,6 +39,7 @@ impl Builder {
     #[must_use]
     pub fn new(name: &str, version: u32, input: &str) -> Self {
         let source = Source {
+            at: NOWHERE,
             name: Slot::Given(spanned(name.to_owned())),
             version: Slot::Given(spanned(i128::from(version))),
             input: Slot::Given(spanned(input.to_owned())),
@@ -49,7 +50,10 @@ impl Builder {
             steps: Slot::Absent,
             on_compensated: None,
         };
-        Self { source, steps: Vec::new() }
+        Self {
+            source,
+            steps: Vec::new(),
+        }
     }
 
     /// Sets the string path into the input that is the business id.
@@ -271,13 +275,19 @@ impl Expr {
     /// Reads a field, for example `input.task_id` or `steps.PAY.receipt`.
     #[must_use]
     pub fn path(path: &str) -> Self {
-        Self::at_nowhere(ExprNode::Path { text: path.to_owned(), allow_default: false })
+        Self::at_nowhere(ExprNode::Path {
+            text: path.to_owned(),
+            allow_default: false,
+        })
     }
 
     /// Reads a field that may be absent; the target then keeps its default.
     #[must_use]
     pub fn path_or_default(path: &str) -> Self {
-        Self::at_nowhere(ExprNode::Path { text: path.to_owned(), allow_default: true })
+        Self::at_nowhere(ExprNode::Path {
+            text: path.to_owned(),
+            allow_default: true,
+        })
     }
 
     /// A string, an enum value by name, or a Duration or Timestamp in its text form.
@@ -307,7 +317,10 @@ impl Expr {
     /// A nested message by its fields, or a map by its entries.
     #[must_use]
     pub fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Self {
-        let fields = fields.into_iter().map(|(name, value)| (spanned(name.to_owned()), value)).collect();
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (spanned(name.to_owned()), value))
+            .collect();
         Self::at_nowhere(ExprNode::Fields(fields))
     }
 

@@ -25,7 +25,10 @@ pub(crate) fn write(source: &Source, steps: &[Step], on_compensated: Option<&Cal
     if let Some(deadline) = source.deadline.given() {
         saga.insert("deadline".to_owned(), time(&deadline.value));
     }
-    let written = source.steps.given().map_or(&[][..], |steps| steps.value.as_slice());
+    let written = source
+        .steps
+        .given()
+        .map_or(&[][..], |steps| steps.value.as_slice());
     let list = written.iter().zip(steps).map(|(source, step)| {
         let mut map = call(&source.call, &step.call);
         map.insert("name".to_owned(), json!(step.name));
@@ -62,7 +65,10 @@ fn call(source: &CallSource, checked: &Call) -> Map<String, Json> {
     let mut map = Map::new();
     map.insert("call".to_owned(), json!(checked.path.trim_start_matches('/')));
     if !source.with.is_empty() {
-        let fields = source.with.iter().map(|(name, value)| (name.value.clone(), expression(value)));
+        let fields = source
+            .with
+            .iter()
+            .map(|(name, value)| (name.value.clone(), expression(value)));
         map.insert("with".to_owned(), Json::Object(fields.collect()));
     }
     map.insert("retry".to_owned(), retry(checked.retry));
@@ -79,7 +85,10 @@ fn retry(retry: Retry) -> Json {
         map.insert("retries".to_owned(), json!(retries));
     }
     map.insert("initial".to_owned(), json!(format_duration(retry.initial_ms)));
-    map.insert("factor".to_owned(), json!(f64::from(retry.factor_milli) / 1_000.0));
+    map.insert(
+        "factor".to_owned(),
+        json!(f64::from(retry.factor_milli) / 1_000.0),
+    );
     map.insert("max".to_owned(), json!(format_duration(retry.max_ms)));
     Json::Object(map)
 }
@@ -94,8 +103,14 @@ fn time(time: &Time) -> Json {
 /// In JSON every text is quoted, so a path takes its long form.
 fn expression(expr: &Expr) -> Json {
     match &expr.node {
-        ExprNode::Path { text, allow_default: false } => json!({ "from": text }),
-        ExprNode::Path { text, allow_default: true } => json!({ "from": text, "allow_default": true }),
+        ExprNode::Path {
+            text,
+            allow_default: false,
+        } => json!({ "from": text }),
+        ExprNode::Path {
+            text,
+            allow_default: true,
+        } => json!({ "from": text, "allow_default": true }),
         ExprNode::Literal(literal) => match literal {
             Literal::Text(text) => json!(text),
             Literal::Int(n) => number(*n),
@@ -103,9 +118,12 @@ fn expression(expr: &Expr) -> Json {
             Literal::Bool(b) => json!(b),
             Literal::Null => Json::Null,
         },
-        ExprNode::Fields(fields) => {
-            Json::Object(fields.iter().map(|(name, value)| (name.value.clone(), expression(value))).collect())
-        }
+        ExprNode::Fields(fields) => Json::Object(
+            fields
+                .iter()
+                .map(|(name, value)| (name.value.clone(), expression(value)))
+                .collect(),
+        ),
         ExprNode::List(items) => Json::Array(items.iter().map(expression).collect()),
     }
 }

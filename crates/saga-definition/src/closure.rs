@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 use prost_reflect::{EnumDescriptor, FileDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use prost_types::{
-    DescriptorProto, EnumDescriptorProto, EnumOptions, EnumValueDescriptorProto, FieldDescriptorProto, FieldOptions,
-    FileDescriptorProto, MessageOptions, MethodDescriptorProto, OneofDescriptorProto,
+    DescriptorProto, EnumDescriptorProto, EnumOptions, EnumValueDescriptorProto, FieldDescriptorProto,
+    FieldOptions, FileDescriptorProto, MessageOptions, MethodDescriptorProto, OneofDescriptorProto,
 };
 
 use crate::definition::{Barrier, Definition};
@@ -25,7 +25,11 @@ impl Types {
     pub(crate) fn of(definition: &Definition) -> Self {
         let mut types = Self::default();
         let mut open = vec![definition.input.clone()];
-        open.extend(definition.calls().flat_map(|call| [call.method.input(), call.method.output()]));
+        open.extend(
+            definition
+                .calls()
+                .flat_map(|call| [call.method.input(), call.method.output()]),
+        );
         while let Some(message) = open.pop() {
             if types.messages.contains_key(message.full_name()) {
                 continue;
@@ -129,7 +133,10 @@ pub(crate) fn encode(definition: &Definition) -> Vec<u8> {
     for call in definition.calls() {
         let file = call.method.parent_file();
         let by_name = services.entry(file.name().to_owned()).or_default();
-        let methods = by_name.0.entry(call.method.parent_service().name().to_owned()).or_default();
+        let methods = by_name
+            .0
+            .entry(call.method.parent_service().name().to_owned())
+            .or_default();
         // Two calls of one method differ at most in their acknowledgement, which means "no option" for both.
         methods.insert(call.method.name().to_owned(), (call.method.clone(), call.barrier));
         files.insert(file.name().to_owned(), file);
@@ -159,7 +166,11 @@ pub(crate) fn encode(definition: &Definition) -> Vec<u8> {
 /// Names the other files that what is kept of this file needs.
 fn imports(types: &Types, file: &FileDescriptor, services: &Services) -> BTreeSet<String> {
     let mut imports = BTreeSet::new();
-    for message in types.messages.values().filter(|message| message.parent_file() == *file) {
+    for message in types
+        .messages
+        .values()
+        .filter(|message| message.parent_file() == *file)
+    {
         for field in message.fields() {
             if let Some(inner) = field.kind().as_message() {
                 imports.insert(inner.parent_file().name().to_owned());
@@ -177,22 +188,38 @@ fn imports(types: &Types, file: &FileDescriptor, services: &Services) -> BTreeSe
     imports
 }
 
-fn encode_file(types: &Types, file: &FileDescriptor, imports: BTreeSet<String>, services: &Services) -> Vec<u8> {
+fn encode_file(
+    types: &Types,
+    file: &FileDescriptor,
+    imports: BTreeSet<String>,
+    services: &Services,
+) -> Vec<u8> {
     let written = file.file_descriptor_proto();
     let kept = FileDescriptorProto {
         name: written.name.clone(),
         package: written.package.clone(),
         syntax: written.syntax.clone(),
         dependency: imports.into_iter().collect(),
-        message_type: sorted(file.messages().filter_map(|message| keep_message(types, &message))),
+        message_type: sorted(
+            file.messages()
+                .filter_map(|message| keep_message(types, &message)),
+        ),
         enum_type: keep_enums(types, file.enums()),
         ..FileDescriptorProto::default()
     };
     let service = services.0.iter().map(|(name, methods)| wire::Service {
         name: name.clone(),
-        method: methods.values().map(|(method, barrier)| encode_method(method, *barrier)).collect(),
+        method: methods
+            .values()
+            .map(|(method, barrier)| encode_method(method, *barrier))
+            .collect(),
     });
-    wire::encode(&kept, &wire::Services { service: service.collect() })
+    wire::encode(
+        &kept,
+        &wire::Services {
+            service: service.collect(),
+        },
+    )
 }
 
 fn encode_method(method: &MethodDescriptor, barrier: Barrier) -> Vec<u8> {
@@ -208,7 +235,9 @@ fn encode_method(method: &MethodDescriptor, barrier: Barrier) -> Vec<u8> {
         Barrier::Natural => Some(3),
         Barrier::Acknowledged => None,
     };
-    let options = number.map(|barrier| wire::Options { step: Some(wire::Step { barrier }) });
+    let options = number.map(|barrier| wire::Options {
+        step: Some(wire::Step { barrier }),
+    });
     let mut bytes = kept.encode_to_vec();
     bytes.extend(wire::MethodOptions { options }.encode_to_vec());
     bytes
@@ -216,7 +245,11 @@ fn encode_method(method: &MethodDescriptor, barrier: Barrier) -> Vec<u8> {
 
 /// Keeps a used message whole, and of an unused one the shell around used ones.
 fn keep_message(types: &Types, message: &MessageDescriptor) -> Option<DescriptorProto> {
-    let nested_type = sorted(message.child_messages().filter_map(|child| keep_message(types, &child)));
+    let nested_type = sorted(
+        message
+            .child_messages()
+            .filter_map(|child| keep_message(types, &child)),
+    );
     let enum_type = keep_enums(types, message.child_enums());
     let used = types.uses(message);
     if !used && nested_type.is_empty() && enum_type.is_empty() {
@@ -230,19 +263,30 @@ fn keep_message(types: &Types, message: &MessageDescriptor) -> Option<Descriptor
     };
     if used {
         let written = message.descriptor_proto();
-        kept.field = written.field.iter().map(|field| keep_field(message, field)).collect();
+        kept.field = written
+            .field
+            .iter()
+            .map(|field| keep_field(message, field))
+            .collect();
         kept.field.sort_by_key(FieldDescriptorProto::number);
-        let oneof = |written: &OneofDescriptorProto| OneofDescriptorProto { name: written.name.clone(), options: None };
+        let oneof = |written: &OneofDescriptorProto| OneofDescriptorProto {
+            name: written.name.clone(),
+            options: None,
+        };
         kept.oneof_decl = written.oneof_decl.iter().map(oneof).collect();
-        kept.options = message
-            .is_map_entry()
-            .then(|| MessageOptions { map_entry: Some(true), ..MessageOptions::default() });
+        kept.options = message.is_map_entry().then(|| MessageOptions {
+            map_entry: Some(true),
+            ..MessageOptions::default()
+        });
     }
     Some(kept)
 }
 
 fn keep_field(message: &MessageDescriptor, written: &FieldDescriptorProto) -> FieldDescriptorProto {
-    let kind = u32::try_from(written.number()).ok().and_then(|number| message.get_field(number)).map(|f| f.kind());
+    let kind = u32::try_from(written.number())
+        .ok()
+        .and_then(|number| message.get_field(number))
+        .map(|f| f.kind());
     let type_name = kind.and_then(|kind| match &kind {
         Kind::Message(inner) => Some(format!(".{}", inner.full_name())),
         Kind::Enum(of) => Some(format!(".{}", of.full_name())),
@@ -265,7 +309,10 @@ fn keep_field(message: &MessageDescriptor, written: &FieldDescriptorProto) -> Fi
     let packed = written.options.as_ref().and_then(|options| options.packed);
     FieldDescriptorProto {
         type_name,
-        options: packed.map(|packed| FieldOptions { packed: Some(packed), ..FieldOptions::default() }),
+        options: packed.map(|packed| FieldOptions {
+            packed: Some(packed),
+            ..FieldOptions::default()
+        }),
         ..written.clone()
     }
 }
@@ -285,7 +332,10 @@ fn keep_enums(types: &Types, enums: impl Iterator<Item = EnumDescriptor>) -> Vec
                 name: written.name.clone(),
                 // The first value is the default, so the order stays.
                 value: written.value.iter().map(value).collect(),
-                options: alias.map(|alias| EnumOptions { allow_alias: Some(alias), ..EnumOptions::default() }),
+                options: alias.map(|alias| EnumOptions {
+                    allow_alias: Some(alias),
+                    ..EnumOptions::default()
+                }),
                 ..EnumDescriptorProto::default()
             }
         })

@@ -18,14 +18,22 @@ pub fn wire_compatible(old: &Definition, new: &Definition) -> Result<(), Vec<Str
     if old.canonical != new.canonical {
         differences.push("the definition itself differs; it needs a new version".to_owned());
     }
-    for (before, after) in old.calls().zip(new.calls()).filter(|(before, after)| before.path == after.path) {
-        for (what, before, after) in [
+    for (before, after) in old
+        .calls()
+        .zip(new.calls())
+        .filter(|(before, after)| before.path == after.path)
+    {
+        for (what, was, is) in [
             ("request", before.method.input(), after.method.input()),
             ("reply", before.method.output(), after.method.output()),
         ] {
-            if before.full_name() != after.full_name() {
-                let method = new_method_name(old, &before);
-                differences.push(format!("the {what} of {method} was {} and is {}", before.full_name(), after.full_name()));
+            if was.full_name() != is.full_name() {
+                let path = &before.path;
+                differences.push(format!(
+                    "the {what} of {path} was {} and is {}",
+                    was.full_name(),
+                    is.full_name()
+                ));
             }
         }
     }
@@ -44,12 +52,11 @@ pub fn wire_compatible(old: &Definition, new: &Definition) -> Result<(), Vec<Str
     }
     differences.sort_unstable();
     differences.dedup();
-    if differences.is_empty() { Ok(()) } else { Err(differences) }
-}
-
-fn new_method_name(old: &Definition, message: &MessageDescriptor) -> String {
-    let uses = |call: &&crate::Call| call.method.input() == *message || call.method.output() == *message;
-    old.calls().find(uses).map_or_else(String::new, |call| call.path.clone())
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(differences)
+    }
 }
 
 fn compare_messages(before: &MessageDescriptor, after: &MessageDescriptor, differences: &mut Vec<String>) {
@@ -70,7 +77,11 @@ fn compare_messages(before: &MessageDescriptor, after: &MessageDescriptor, diffe
 fn compare_fields(old: &FieldDescriptor, new: &FieldDescriptor, differences: &mut Vec<String>) {
     let place = old.full_name();
     if old.name() != new.name() || old.json_name() != new.json_name() {
-        differences.push(format!("field {place} = {} was renamed to {}", old.number(), new.name()));
+        differences.push(format!(
+            "field {place} = {} was renamed to {}",
+            old.number(),
+            new.name()
+        ));
     }
     let (was, is) = (field_type_name(old), field_type_name(new));
     if was != is {
@@ -81,7 +92,10 @@ fn compare_fields(old: &FieldDescriptor, new: &FieldDescriptor, differences: &mu
         differences.push(format!("field {place} changed whether it is required"));
     }
     let oneof = |field: &FieldDescriptor| {
-        field.containing_oneof().filter(|oneof| !oneof.is_synthetic()).map(|oneof| oneof.name().to_owned())
+        field
+            .containing_oneof()
+            .filter(|oneof| !oneof.is_synthetic())
+            .map(|oneof| oneof.name().to_owned())
     };
     if oneof(old) != oneof(new) {
         differences.push(format!("field {place} moved into or out of a oneof"));
@@ -98,7 +112,11 @@ fn compare_enums(before: &EnumDescriptor, after: &EnumDescriptor, differences: &
                 old.number(),
                 new.number()
             )),
-            None => differences.push(format!("enum value {} = {} was removed", old.full_name(), old.number())),
+            None => differences.push(format!(
+                "enum value {} = {} was removed",
+                old.full_name(),
+                old.number()
+            )),
         }
     }
 }

@@ -126,9 +126,15 @@ impl Participants {
     #[must_use]
     pub fn resolve(&self, service: &str) -> Option<&str> {
         let covers = |prefix: &&String| {
-            service.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            service
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        self.0.iter().filter(covers).max_by_key(|prefix| prefix.len()).map(String::as_str)
+        self.0
+            .iter()
+            .filter(covers)
+            .max_by_key(|prefix| prefix.len())
+            .map(String::as_str)
     }
 
     /// Lists the prefixes, sorted.
@@ -182,7 +188,10 @@ impl Definition {
 
     /// Returns every call: actions, compensations and the last one.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        let steps = self.steps.iter().flat_map(|step| std::iter::once(&step.call).chain(&step.compensate));
+        let steps = self
+            .steps
+            .iter()
+            .flat_map(|step| std::iter::once(&step.call).chain(&step.compensate));
         steps.chain(&self.on_compensated)
     }
 
@@ -205,8 +214,14 @@ impl Definition {
     /// # Errors
     /// [`MapError`] if the path leads nowhere in this input.
     pub fn business_id_of(&self, input: &DynamicMessage) -> Result<Option<String>, MapError> {
-        let Some(path) = &self.business_id else { return Ok(None) };
-        Ok(path.read(&start_context(input))?.as_ref().and_then(Value::as_str).map(str::to_owned))
+        let Some(path) = &self.business_id else {
+            return Ok(None);
+        };
+        Ok(path
+            .read(&start_context(input))?
+            .as_ref()
+            .and_then(Value::as_str)
+            .map(str::to_owned))
     }
 
     /// Returns the definition as JSON: defaults filled in, keys sorted, independent of comments and layout.
@@ -245,7 +260,10 @@ impl Step {
     /// # Errors
     /// [`MapError`] if the path leads nowhere in this context, or to a duration outside 1 s to 30 d.
     pub fn expires_ms(&self, context: &Context<'_>) -> Result<Option<u64>, MapError> {
-        self.expires.as_ref().map(|expires| expires.resolve(context)).transpose()
+        self.expires
+            .as_ref()
+            .map(|expires| expires.resolve(context))
+            .transpose()
     }
 }
 
@@ -257,21 +275,29 @@ impl Deadline {
         };
         let value = path.read(context)?;
         let part = |number| {
-            let field = value.as_ref().and_then(Value::as_message)?.get_field_by_number(number)?;
+            let field = value
+                .as_ref()
+                .and_then(Value::as_message)?
+                .get_field_by_number(number)?;
             field.as_i64().or_else(|| field.as_i32().map(i64::from))
         };
         let (seconds, nanos) = (part(1).unwrap_or(0), part(2).unwrap_or(0));
         let ms = seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000);
         match u64::try_from(ms) {
             Ok(ms) if (MIN_DEADLINE_MS..=MAX_DEADLINE_MS).contains(&ms) => Ok(ms),
-            Ok(_) | Err(_) => {
-                Err(MapError::DurationOutOfRange { path: path.text.clone(), found: format!("{seconds}s") })
-            }
+            Ok(_) | Err(_) => Err(MapError::DurationOutOfRange {
+                path: path.text.clone(),
+                found: format!("{seconds}s"),
+            }),
         }
     }
 }
 
 /// Before the start there is only the input.
 fn start_context(input: &DynamicMessage) -> Context<'_> {
-    Context { input, replies: &[], saga: SagaContext::default() }
+    Context {
+        input,
+        replies: &[],
+        saga: SagaContext::default(),
+    }
 }

@@ -46,7 +46,10 @@ pub fn decode_json(
     max_bytes: usize,
 ) -> Result<DynamicMessage, JsonError> {
     if text.len() > max_bytes {
-        return Err(JsonError::TooLarge { found_bytes: text.len(), max_bytes });
+        return Err(JsonError::TooLarge {
+            found_bytes: text.len(),
+            max_bytes,
+        });
     }
     let malformed = |error: serde_json::Error| JsonError::Malformed {
         message: message.full_name().to_owned(),
@@ -63,7 +66,11 @@ pub fn decode_json(
 /// # Errors
 /// [`JsonError::Unwritable`] if the message holds what JSON cannot say.
 pub fn encode_json(message: &DynamicMessage) -> Result<String, JsonError> {
-    if holds_maps(message) { sorted_json(message) } else { plain_json(message) }
+    if holds_maps(message) {
+        sorted_json(message)
+    } else {
+        plain_json(message)
+    }
 }
 
 /// Returns SHA-256 over the message's proto-JSON with sorted keys. Unknown fields do not count.
@@ -87,13 +94,17 @@ fn sorted_json(message: &DynamicMessage) -> Result<String, JsonError> {
 }
 
 fn unwritable(message: &DynamicMessage, error: &serde_json::Error) -> JsonError {
-    JsonError::Unwritable { message: message.descriptor().full_name().to_owned(), detail: error.to_string() }
+    JsonError::Unwritable {
+        message: message.descriptor().full_name().to_owned(),
+        detail: error.to_string(),
+    }
 }
 
 /// Maps have no order of their own; what holds none is written in field order, which is cheaper.
 fn holds_maps(message: &DynamicMessage) -> bool {
     // The payload of an Any is not looked into here.
-    message.descriptor().full_name() == "google.protobuf.Any" || message.fields().any(|(_, value)| is_map(value))
+    message.descriptor().full_name() == "google.protobuf.Any"
+        || message.fields().any(|(_, value)| is_map(value))
 }
 
 fn is_map(value: &Value) -> bool {

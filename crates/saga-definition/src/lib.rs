@@ -46,6 +46,9 @@
 //! any). The input itself and the replies of steps that must have succeeded are always there, and a proto3 field
 //! without presence always has a value.
 //!
+//! The paths of `deadline`, `business_id` and `expires` need no such word: their absence is a [`MapError`] when they are
+//! read, never a default.
+//!
 //! ## Types
 //! Whole messages are copied when their types are equal, repeated fields and maps when their element types are equal.
 //! Widening happens where it loses nothing: int32 to int64, uint32 to int64 or uint64, float to double.

@@ -37,7 +37,11 @@ pub struct Path {
 #[derive(Clone, Debug)]
 pub(crate) enum Root {
     Input(MessageDescriptor),
-    Reply { step: usize, name: String, message: MessageDescriptor },
+    Reply {
+        step: usize,
+        name: String,
+        message: MessageDescriptor,
+    },
     Saga(SagaValue),
 }
 
@@ -108,7 +112,9 @@ pub enum MapError {
         step: String,
     },
     /// The context holds a message of another type (or of another descriptor pool) than the definition was checked with.
-    #[error("{path} cannot be read: expected a message of type {expected} of the definition's descriptor pool, found {found}")]
+    #[error(
+        "{path} cannot be read: expected a message of type {expected} of the definition's descriptor pool, found {found}"
+    )]
     ForeignMessage {
         /// The path as written.
         path: String,
@@ -116,6 +122,12 @@ pub enum MapError {
         expected: String,
         /// Full name of the type given.
         found: String,
+    },
+    /// A message in the context was put together by hand and holds a value its field cannot have.
+    #[error("{field} cannot hold the value read for it")]
+    WrongValue {
+        /// Full name of the target field.
+        field: String,
     },
     /// A duration read from a message is outside its range.
     #[error("{path} is out of range: expected 1s to 30d, found {found}")]
@@ -142,7 +154,11 @@ impl Mapping {
         let mut message = DynamicMessage::new(self.message.clone());
         for (field, source) in &self.fields {
             if let Some(value) = source.value(context)? {
-                message.set_field(field, value);
+                message
+                    .try_set_field(field, value)
+                    .map_err(|_| MapError::WrongValue {
+                        field: field.full_name().to_owned(),
+                    })?;
             }
         }
         Ok(message)
@@ -152,7 +168,9 @@ impl Mapping {
     #[must_use]
     pub fn steps_read(&self) -> Vec<usize> {
         let mut steps = Vec::new();
-        self.fields.iter().for_each(|(_, source)| source.collect_steps(&mut steps));
+        self.fields
+            .iter()
+            .for_each(|(_, source)| source.collect_steps(&mut steps));
         steps.sort_unstable();
         steps.dedup();
         steps
@@ -164,7 +182,9 @@ impl ValueSource {
     fn value(&self, context: &Context<'_>) -> Result<Option<Value>, MapError> {
         match self {
             Self::Path(path) => path.read(context),
-            Self::Literal(_) | Self::Message(_) | Self::List(_) | Self::Map(_) => self.element(context).map(Some),
+            Self::Literal(_) | Self::Message(_) | Self::List(_) | Self::Map(_) => {
+                self.element(context).map(Some)
+            }
         }
     }
 
@@ -174,12 +194,20 @@ impl ValueSource {
             Self::Literal(value) => Ok(value.clone()),
             Self::Path(path) => Ok(path.read(context)?.unwrap_or_else(|| path.default.clone())),
             Self::Message(mapping) => Ok(Value::Message(mapping.build(context)?)),
-            Self::List(elements) => {
-                Ok(Value::List(elements.iter().map(|e| e.element(context)).collect::<Result<_, _>>()?))
-            }
+            Self::List(elements) => Ok(Value::List(
+                elements
+                    .iter()
+                    .map(|e| e.element(context))
+                    .collect::<Result<_, _>>()?,
+            )),
             Self::Map(entries) => {
                 let entry = |(key, e): &(MapKey, Self)| Ok((key.clone(), e.element(context)?));
-                Ok(Value::Map(entries.iter().map(entry).collect::<Result<HashMap<_, _>, MapError>>()?))
+                Ok(Value::Map(
+                    entries
+                        .iter()
+                        .map(entry)
+                        .collect::<Result<HashMap<_, _>, MapError>>()?,
+                ))
             }
         }
     }
@@ -192,7 +220,10 @@ impl ValueSource {
                     steps.push(*step);
                 }
             }
-            Self::Message(mapping) => mapping.fields.iter().for_each(|(_, source)| source.collect_steps(steps)),
+            Self::Message(mapping) => mapping
+                .fields
+                .iter()
+                .for_each(|(_, source)| source.collect_steps(steps)),
             Self::List(elements) => elements.iter().for_each(|e| e.collect_steps(steps)),
             Self::Map(entries) => entries.iter().for_each(|(_, e)| e.collect_steps(steps)),
         }
@@ -214,14 +245,23 @@ impl Path {
             Root::Reply { step, name, message } => match context.replies.get(*step).copied().flatten() {
                 Some(reply) => self.own(reply, message)?,
                 None if self.allow_default => return Ok(None),
-                None => return Err(MapError::AbsentReply { path: self.text.clone(), step: name.clone() }),
+                None => {
+                    return Err(MapError::AbsentReply {
+                        path: self.text.clone(),
+                        step: name.clone(),
+                    });
+                }
             },
         };
         self.follow(root)
     }
 
     /// Refuses messages whose fields the compiled descriptors do not describe.
-    fn own<'m>(&self, found: &'m DynamicMessage, expected: &MessageDescriptor) -> Result<&'m DynamicMessage, MapError> {
+    fn own<'m>(
+        &self,
+        found: &'m DynamicMessage,
+        expected: &MessageDescriptor,
+    ) -> Result<&'m DynamicMessage, MapError> {
         use prost_reflect::ReflectMessage as _;
         let descriptor = found.descriptor();
         if descriptor == *expected {
@@ -235,51 +275,31 @@ impl Path {
     }
 
     fn follow(&self, root: &DynamicMessage) -> Result<Option<Value>, MapError> {
-        let mut message = Cow::Borrowed(root);
-        let mut remaining = self.fields.as_slice();
-        while let [field, rest @ ..] = remaining {
-            if field.supports_presence() && !message.has_field(field) {
-                if self.allow_default {
-                    return Ok(None);
-                }
-                return Err(MapError::AbsentField { path: self.text.clone(), field: field.full_name().to_owned() });
-            }
-            if rest.is_empty() {
-                return Ok(Some(self.convert.apply(message.get_field(field).into_owned())));
-            }
-            message = match message {
-                Cow::Borrowed(outer) => match outer.get_field(field) {
-                    Cow::Borrowed(Value::Message(inner)) => Cow::Borrowed(inner),
-                    other => Cow::Owned(self.as_message(other.into_owned(), field)?),
-                },
-                Cow::Owned(outer) => {
-                    let inner = outer.get_field(field).into_owned();
-                    Cow::Owned(self.as_message(inner, field)?)
-                }
+        let Some((last, way)) = self.fields.split_last() else {
+            return Ok(Some(Value::Message(root.clone())));
+        };
+        let mut message = root;
+        for field in way {
+            // Every message field has presence, so what is set is borrowed and never a default.
+            message = match message.get_field(field) {
+                Cow::Borrowed(Value::Message(inner)) if message.has_field(field) => inner,
+                Cow::Borrowed(_) | Cow::Owned(_) => return self.absent(field),
             };
-            remaining = rest;
         }
-        Ok(Some(Value::Message(message.into_owned())))
+        if last.supports_presence() && !message.has_field(last) {
+            return self.absent(last);
+        }
+        Ok(Some(self.convert.apply(message.get_field(last).into_owned())))
     }
 
-    fn as_message(&self, value: Value, field: &FieldDescriptor) -> Result<DynamicMessage, MapError> {
-        match value {
-            Value::Message(message) => Ok(message),
-            Value::Bool(_)
-            | Value::I32(_)
-            | Value::I64(_)
-            | Value::U32(_)
-            | Value::U64(_)
-            | Value::F32(_)
-            | Value::F64(_)
-            | Value::String(_)
-            | Value::Bytes(_)
-            | Value::EnumNumber(_)
-            | Value::List(_)
-            | Value::Map(_) => {
-                Err(MapError::AbsentField { path: self.text.clone(), field: field.full_name().to_owned() })
-            }
+    fn absent(&self, field: &FieldDescriptor) -> Result<Option<Value>, MapError> {
+        if self.allow_default {
+            return Ok(None);
         }
+        Err(MapError::AbsentField {
+            path: self.text.clone(),
+            field: field.full_name().to_owned(),
+        })
     }
 }
 

@@ -213,7 +213,11 @@ impl Problem {
     /// `file:line:col: step STEP, field F: message (expected X, found Y)`.
     #[must_use]
     pub fn in_file(&self, file: &str) -> String {
-        if self.line == 0 { format!("{file}: {self}") } else { format!("{file}:{self}") }
+        if self.line == 0 {
+            format!("{file}: {self}")
+        } else {
+            format!("{file}:{self}")
+        }
     }
 }
 

@@ -21,16 +21,23 @@ impl Literal {
         }
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
         let number_like = digits.starts_with(|c: char| c.is_ascii_digit())
-            && digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+            && digits
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
         if !number_like {
             return Self::Text(text.to_owned());
         }
         if digits.bytes().all(|b| b.is_ascii_digit()) {
             // Beyond 128 bits no target fits: saturating keeps the range error.
-            let beyond = if text.starts_with('-') { i128::MIN } else { i128::MAX };
+            let beyond = if text.starts_with('-') {
+                i128::MIN
+            } else {
+                i128::MAX
+            };
             return Self::Int(text.parse().unwrap_or(beyond));
         }
-        text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Float)
+        text.parse()
+            .map_or_else(|_| Self::Text(text.to_owned()), Self::Float)
     }
 
     /// Describes the literal for messages.
@@ -45,7 +52,13 @@ impl Literal {
     }
 }
 
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 /// Reads `250ms`, `10s`, `5m`, `2h`, `30d`, or several of them from large to small (`1h30m`). Milliseconds.
 pub(crate) fn parse_duration(text: &str) -> Option<u64> {
@@ -76,8 +89,11 @@ pub(crate) fn format_duration(ms: u64) -> String {
     if ms == 0 {
         return "0s".to_owned();
     }
-    let (unit, factor) =
-        UNITS.iter().find(|(_, factor)| ms.is_multiple_of(*factor)).copied().unwrap_or(("ms", 1));
+    let (unit, factor) = UNITS
+        .iter()
+        .find(|(_, factor)| ms.is_multiple_of(*factor))
+        .copied()
+        .unwrap_or(("ms", 1));
     format!("{}{unit}", ms / factor)
 }
 
@@ -85,12 +101,17 @@ pub(crate) fn format_duration(ms: u64) -> String {
 pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_uppercase())
-        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// Tells whether a plain scalar is meant as a path.
 pub(crate) fn is_path(text: &str) -> bool {
-    text == "input" || ["input.", "steps.", "saga."].iter().any(|root| text.starts_with(root))
+    text == "input"
+        || ["input.", "steps.", "saga."]
+            .iter()
+            .any(|root| text.starts_with(root))
 }
 
 /// Tells whether a path segment can be the name of a field or step.
@@ -106,16 +127,33 @@ mod tests {
 
     #[test]
     fn durations_are_read_in_every_unit() {
-        for (text, ms) in
-            [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("1d", 86_400_000), ("1h30m", 5_400_000)]
-        {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+            ("1h30m", 5_400_000),
+        ] {
             assert_eq!(parse_duration(text), Some(ms), "{text}");
         }
     }
 
     #[test]
     fn other_texts_are_no_durations() {
-        for text in ["", "5", "s", "5 m", "-5s", "1.5s", "5x", "5s10m", "5s5s", "99999999999999999999s", "18446744073709551615d"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5 m",
+            "-5s",
+            "1.5s",
+            "5x",
+            "5s10m",
+            "5s5s",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

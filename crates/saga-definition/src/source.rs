@@ -10,6 +10,7 @@ use crate::yaml::Spanned;
 /// [`check`](crate::check) turns either into a [`Definition`](crate::Definition).
 #[derive(Clone, Debug)]
 pub struct Source {
+    pub(crate) at: Position,
     pub(crate) name: Slot<String>,
     pub(crate) version: Slot<i128>,
     pub(crate) input: Slot<String>,

@@ -9,7 +9,11 @@ pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
 }
 
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted: Vec<char> = name.chars().take(MAX_COMPARED_CHARS + 1).map(|c| c.to_ascii_lowercase()).collect();
+    let wanted: Vec<char> = name
+        .chars()
+        .take(MAX_COMPARED_CHARS + 1)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
     if wanted.is_empty() || wanted.len() > MAX_COMPARED_CHARS {
         return None;
     }
@@ -35,7 +39,9 @@ fn distance(a: &[char], b: &[char]) -> usize {
         let mut row = Vec::with_capacity(last.len());
         row.push(i + 1);
         for (j, y) in b.iter().enumerate() {
-            let mut cost = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
+            let mut cost = (last[j] + usize::from(x != y))
+                .min(last[j + 1] + 1)
+                .min(row[j] + 1);
             if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
                 cost = cost.min(before[j - 1] + 1);
             }
@@ -52,8 +58,14 @@ mod tests {
 
     #[test]
     fn a_small_slip_is_recognised() {
-        assert_eq!(did_you_mean("amuont", ["amount", "user_id"]), "; did you mean `amount`?");
-        assert_eq!(did_you_mean("RESERVE", ["Reserve", "Cancel"]), "; did you mean `Reserve`?");
+        assert_eq!(
+            did_you_mean("amuont", ["amount", "user_id"]),
+            "; did you mean `amount`?"
+        );
+        assert_eq!(
+            did_you_mean("RESERVE", ["Reserve", "Cancel"]),
+            "; did you mean `Reserve`?"
+        );
     }
 
     #[test]

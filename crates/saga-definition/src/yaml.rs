@@ -42,8 +42,16 @@ impl NodeValue {
 }
 
 enum Frame {
-    Sequence { at: Position, items: Vec<Node> },
-    Mapping { at: Position, entries: Vec<(Spanned<String>, Node)>, seen: HashSet<String>, key: Key },
+    Sequence {
+        at: Position,
+        items: Vec<Node>,
+    },
+    Mapping {
+        at: Position,
+        entries: Vec<(Spanned<String>, Node)>,
+        seen: HashSet<String>,
+        key: Key,
+    },
 }
 
 enum Key {
@@ -57,9 +65,13 @@ enum Key {
 pub(crate) fn load(source: &str, problems: &mut Problems) -> Option<Node> {
     if source.len() > MAX_SOURCE_BYTES {
         problems.push(
-            Problem::new(ProblemKind::SourceTooLarge, Position { line: 1, column: 1 }, "the definition is too large")
-                .expected(format!("at most {MAX_SOURCE_BYTES} bytes"))
-                .found(format!("{} bytes", source.len())),
+            Problem::new(
+                ProblemKind::SourceTooLarge,
+                Position { line: 1, column: 1 },
+                "the definition is too large",
+            )
+            .expected(format!("at most {MAX_SOURCE_BYTES} bytes"))
+            .found(format!("{} bytes", source.len())),
         );
         return None;
     }
@@ -72,7 +84,11 @@ pub(crate) fn load(source: &str, problems: &mut Problems) -> Option<Node> {
             Ok(next) => next,
             Err(error) => {
                 let at = position(error.marker());
-                problems.push(Problem::new(ProblemKind::BadYaml, at, format!("not YAML: {}", error.info())));
+                problems.push(Problem::new(
+                    ProblemKind::BadYaml,
+                    at,
+                    format!("not YAML: {}", error.info()),
+                ));
                 return None;
             }
         };
@@ -90,10 +106,18 @@ pub(crate) fn load(source: &str, problems: &mut Problems) -> Option<Node> {
             | Event::MappingEnd => (0, false),
         };
         if anchor != 0 {
-            problems.push(Problem::new(ProblemKind::AnchorNotAllowed, at, "anchors are not allowed; repeat the value"));
+            problems.push(Problem::new(
+                ProblemKind::AnchorNotAllowed,
+                at,
+                "anchors are not allowed; repeat the value",
+            ));
         }
         if tagged {
-            problems.push(Problem::new(ProblemKind::TagNotAllowed, at, "tags are not allowed; types come from the fields"));
+            problems.push(Problem::new(
+                ProblemKind::TagNotAllowed,
+                at,
+                "tags are not allowed; types come from the fields",
+            ));
         }
         let node = match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
@@ -107,20 +131,38 @@ pub(crate) fn load(source: &str, problems: &mut Problems) -> Option<Node> {
                 continue;
             }
             Event::Alias(_) => {
-                problems.push(Problem::new(ProblemKind::AnchorNotAllowed, at, "aliases are not allowed; repeat the value"));
+                problems.push(Problem::new(
+                    ProblemKind::AnchorNotAllowed,
+                    at,
+                    "aliases are not allowed; repeat the value",
+                ));
                 return None;
             }
             Event::SequenceStart(..) => {
-                stack.push(Frame::Sequence { at, items: Vec::new() });
+                stack.push(Frame::Sequence {
+                    at,
+                    items: Vec::new(),
+                });
                 None
             }
             Event::MappingStart(..) => {
-                stack.push(Frame::Mapping { at, entries: Vec::new(), seen: HashSet::new(), key: Key::Awaited });
+                stack.push(Frame::Mapping {
+                    at,
+                    entries: Vec::new(),
+                    seen: HashSet::new(),
+                    key: Key::Awaited,
+                });
                 None
             }
             Event::Scalar(text, style, _, _) => {
                 let plain = style == ScalarStyle::Plain;
-                Some(Node { at, value: NodeValue::Scalar { text: text.into_owned(), plain } })
+                Some(Node {
+                    at,
+                    value: NodeValue::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    },
+                })
             }
             Event::SequenceEnd | Event::MappingEnd => stack.pop().map(Frame::close),
         };
@@ -136,12 +178,17 @@ pub(crate) fn load(source: &str, problems: &mut Problems) -> Option<Node> {
             }
         }
     }
-    let empty = |node: &Node| matches!(&node.value, NodeValue::Scalar { text, plain: true } if text.is_empty());
+    let empty =
+        |node: &Node| matches!(&node.value, NodeValue::Scalar { text, plain: true } if text.is_empty());
     match root {
         Some(node) if !empty(&node) => Some(node),
         Some(_) | None => {
             let at = Position { line: 1, column: 1 };
-            problems.push(Problem::new(ProblemKind::EmptySource, at, "there is no definition here"));
+            problems.push(Problem::new(
+                ProblemKind::EmptySource,
+                at,
+                "there is no definition here",
+            ));
             None
         }
     }
@@ -150,15 +197,23 @@ pub(crate) fn load(source: &str, problems: &mut Problems) -> Option<Node> {
 impl Frame {
     fn close(self) -> Node {
         match self {
-            Self::Sequence { at, items } => Node { at, value: NodeValue::Sequence(items) },
-            Self::Mapping { at, entries, .. } => Node { at, value: NodeValue::Mapping(entries) },
+            Self::Sequence { at, items } => Node {
+                at,
+                value: NodeValue::Sequence(items),
+            },
+            Self::Mapping { at, entries, .. } => Node {
+                at,
+                value: NodeValue::Mapping(entries),
+            },
         }
     }
 
     fn add(&mut self, node: Node, problems: &mut Problems) {
         match self {
             Self::Sequence { items, .. } => items.push(node),
-            Self::Mapping { entries, seen, key, .. } => match std::mem::replace(key, Key::Awaited) {
+            Self::Mapping {
+                entries, seen, key, ..
+            } => match std::mem::replace(key, Key::Awaited) {
                 Key::Awaited => *key = read_key(node, seen, problems),
                 Key::Read(name) => entries.push((name, node)),
                 Key::Refused => {}
@@ -177,12 +232,19 @@ fn read_key(node: Node, seen: &mut HashSet<String>, problems: &mut Problems) -> 
     };
     if !seen.insert(text.clone()) {
         problems.push(
-            Problem::new(ProblemKind::DuplicateKey, node.at, format!("`{}` is given twice", shorten(&text)))
-                .on_field(shorten(&text)),
+            Problem::new(
+                ProblemKind::DuplicateKey,
+                node.at,
+                format!("`{}` is given twice", shorten(&text)),
+            )
+            .on_field(shorten(&text)),
         );
         return Key::Refused;
     }
-    Key::Read(Spanned { at: node.at, value: text })
+    Key::Read(Spanned {
+        at: node.at,
+        value: text,
+    })
 }
 
 /// Cuts a text from the source so that messages stay readable.
@@ -196,5 +258,8 @@ pub(crate) fn shorten(text: &str) -> String {
 
 fn position(marker: &Marker) -> Position {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Position { line: number(marker.line()), column: number(marker.col().saturating_add(1)) }
+    Position {
+        line: number(marker.line()),
+        column: number(marker.col().saturating_add(1)),
+    }
 }

@@ -28,7 +28,12 @@ impl Defaults {
     /// What holds where the saga says nothing.
     pub(super) const LANGUAGE: Self = Self {
         retries: 3,
-        retry: Retry { retries: None, initial_ms: 200, factor_milli: 2_000, max_ms: 10_000 },
+        retry: Retry {
+            retries: None,
+            initial_ms: 200,
+            factor_milli: 2_000,
+            max_ms: 10_000,
+        },
         timeout_ms: 10_000,
     };
 }
@@ -45,7 +50,11 @@ impl Checker<'_> {
         let limited = site.place.is_limited();
         if let (false, Some(retries)) = (limited, &source.retry.retries) {
             let message = "this operation is repeated until it succeeds; only actions before the commit point are limited";
-            self.report_at(site, "retry.retries", Problem::new(ProblemKind::RetriesNotAllowed, retries.at, message));
+            self.report_at(
+                site,
+                "retry.retries",
+                Problem::new(ProblemKind::RetriesNotAllowed, retries.at, message),
+            );
         }
         let settings = self.settings(&source.retry, source.timeout.as_ref(), site, defaults);
         if let Some(ack) = &source.unsafe_ack {
@@ -62,7 +71,10 @@ impl Checker<'_> {
             barrier: barrier?,
             unsafe_ack: source.unsafe_ack.as_ref().map(|ack| ack.value.clone()),
             with: with?,
-            retry: Retry { retries: limited.then_some(settings.retries), ..settings.retry },
+            retry: Retry {
+                retries: limited.then_some(settings.retries),
+                ..settings.retry
+            },
             timeout_ms: settings.timeout_ms,
             method: method.clone(),
         })
@@ -74,12 +86,17 @@ impl Checker<'_> {
             Slot::Given(text) => text,
             Slot::Invalid => return None,
             Slot::Absent => {
-                self.report_at(site, "call", Problem::new(ProblemKind::MissingKey, source.at, "`call` is missing"));
+                self.report_at(
+                    site,
+                    "call",
+                    Problem::new(ProblemKind::MissingKey, source.at, "`call` is missing"),
+                );
                 return None;
             }
         };
         let parts = text.value.split_once('/');
-        let parts = parts.filter(|(service, method)| service.split('.').all(is_identifier) && is_identifier(method));
+        let parts =
+            parts.filter(|(service, method)| service.split('.').all(is_identifier) && is_identifier(method));
         let Some((service_name, method_name)) = parts else {
             let problem = Problem::new(ProblemKind::BadMethod, text.at, "this does not name a method")
                 .expected("package.Service/Method")
@@ -90,36 +107,57 @@ impl Checker<'_> {
         if self.participants.resolve(service_name).is_none() {
             let known: Vec<&str> = self.participants.iter().collect();
             let message = format!("no participant is configured for `{}`", shorten(service_name));
-            let problem = Problem::new(ProblemKind::UnknownParticipant, text.at, message)
-                .expected(if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") });
+            let problem = Problem::new(ProblemKind::UnknownParticipant, text.at, message).expected(
+                if known.is_empty() {
+                    "none is configured".to_owned()
+                } else {
+                    known.join(", ")
+                },
+            );
             self.report_at(site, "call", problem);
         }
         let Some(service) = self.pool.get_service_by_name(service_name) else {
             let pool = self.pool.clone();
             let services: Vec<ServiceDescriptor> = pool.services().collect();
             let hint = did_you_mean(service_name, services.iter().map(ServiceDescriptor::full_name));
-            let message = format!("there is no service `{}` among the descriptors{hint}", shorten(service_name));
-            self.report_at(site, "call", Problem::new(ProblemKind::UnknownService, text.at, message));
+            let message = format!(
+                "there is no service `{}` among the descriptors{hint}",
+                shorten(service_name)
+            );
+            self.report_at(
+                site,
+                "call",
+                Problem::new(ProblemKind::UnknownService, text.at, message),
+            );
             return None;
         };
         let methods: Vec<MethodDescriptor> = service.methods().collect();
         let Some(method) = methods.iter().find(|method| method.name() == method_name) else {
             let hint = did_you_mean(method_name, methods.iter().map(MethodDescriptor::name));
             let message = format!("{service_name} has no method `{}`{hint}", shorten(method_name));
-            self.report_at(site, "call", Problem::new(ProblemKind::UnknownMethod, text.at, message));
+            self.report_at(
+                site,
+                "call",
+                Problem::new(ProblemKind::UnknownMethod, text.at, message),
+            );
             return None;
         };
         if method.is_client_streaming() || method.is_server_streaming() {
-            let problem = Problem::new(ProblemKind::StreamingMethod, text.at, "a step calls a unary method")
-                .expected("a unary method")
-                .found("a streaming method");
+            let problem = Problem::new(
+                ProblemKind::StreamingMethod,
+                text.at,
+                "a step calls a unary method",
+            )
+            .expected("a unary method")
+            .found("a streaming method");
             self.report_at(site, "call", problem);
         }
         Some(method.clone())
     }
 
     fn barrier(&mut self, method: &MethodDescriptor, source: &CallSource, site: Site<'_>) -> Option<Barrier> {
-        let barrier = read_barrier(method).or_else(|| source.unsafe_ack.as_ref().map(|_| Barrier::Acknowledged));
+        let barrier =
+            read_barrier(method).or_else(|| source.unsafe_ack.as_ref().map(|_| Barrier::Acknowledged));
         if barrier.is_none() {
             let at = source.method.given().map_or(source.at, |text| text.at);
             let message = format!("{} does not say what makes it safe to repeat", method.full_name());
@@ -139,7 +177,13 @@ impl Checker<'_> {
     ) -> Defaults {
         let mut settings = defaults;
         if let Some(timeout) = timeout
-            && self.in_range(timeout, 1..=MAX_TIMEOUT_MS, site, "timeout", ProblemKind::DurationOutOfRange)
+            && self.in_range(
+                timeout,
+                1..=MAX_TIMEOUT_MS,
+                site,
+                "timeout",
+                ProblemKind::DurationOutOfRange,
+            )
         {
             settings.timeout_ms = timeout.value;
         }
@@ -147,9 +191,10 @@ impl Checker<'_> {
             match u32::try_from(retries.value) {
                 Ok(n) if n <= MAX_RETRIES => settings.retries = n,
                 Ok(_) | Err(_) => {
-                    let problem = Problem::new(ProblemKind::BadRetry, retries.at, "too many or too few retries")
-                        .expected(format!("0 to {MAX_RETRIES}"))
-                        .found(retries.value.to_string());
+                    let problem =
+                        Problem::new(ProblemKind::BadRetry, retries.at, "too many or too few retries")
+                            .expected(format!("0 to {MAX_RETRIES}"))
+                            .found(retries.value.to_string());
                     self.report_at(site, "retry.retries", problem);
                 }
             }
@@ -175,9 +220,16 @@ impl Checker<'_> {
             }
         }
         if settings.retry.initial_ms > settings.retry.max_ms {
-            let problem = Problem::new(ProblemKind::BadRetry, patch.at, "the first pause is longer than the longest")
-                .expected(format!("initial at most {}", format_duration(settings.retry.max_ms)))
-                .found(format_duration(settings.retry.initial_ms));
+            let problem = Problem::new(
+                ProblemKind::BadRetry,
+                patch.at,
+                "the first pause is longer than the longest",
+            )
+            .expected(format!(
+                "initial at most {}",
+                format_duration(settings.retry.max_ms)
+            ))
+            .found(format_duration(settings.retry.initial_ms));
             self.report_at(site, "retry", problem);
             settings.retry = defaults.retry;
         }
@@ -196,7 +248,11 @@ impl Checker<'_> {
             return true;
         }
         let problem = Problem::new(kind, duration.at, "the duration is out of range")
-            .expected(format!("{} to {}", format_duration(*range.start()), format_duration(*range.end())))
+            .expected(format!(
+                "{} to {}",
+                format_duration(*range.start()),
+                format_duration(*range.end())
+            ))
             .found(format_duration(duration.value));
         self.report_at(site, field, problem);
         false
@@ -205,7 +261,11 @@ impl Checker<'_> {
     /// An explanation has to say something.
     pub(super) fn explained(&mut self, why: &Spanned<String>, site: Site<'_>, field: &str) {
         if why.value.trim().is_empty() {
-            let problem = Problem::new(ProblemKind::EmptyReason, why.at, format!("`{field}` must say why"));
+            let problem = Problem::new(
+                ProblemKind::EmptyReason,
+                why.at,
+                format!("`{field}` must say why"),
+            );
             self.report_at(site, field, problem);
         }
     }
@@ -221,7 +281,11 @@ impl Place {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1.0..=10.0 was checked")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "1.0..=10.0 was checked"
+)]
 fn thousandths(factor: f64) -> u32 {
     (factor * 1_000.0).round() as u32
 }
@@ -270,9 +334,17 @@ fn read_barrier(method: &MethodDescriptor) -> Option<Barrier> {
         return None;
     }
     let file = wire::File::decode(method.parent_file().encode_to_vec().as_slice()).ok()?;
-    let [6, service, 2, index] = *method.path() else { return None };
+    let [6, service, 2, index] = *method.path() else {
+        return None;
+    };
     let service = file.service.get(usize::try_from(service).ok()?)?;
-    let option = service.method.get(usize::try_from(index).ok()?)?.options.as_ref()?.step.as_ref()?;
+    let option = service
+        .method
+        .get(usize::try_from(index).ok()?)?
+        .options
+        .as_ref()?
+        .step
+        .as_ref()?;
     match option.barrier {
         1 => Some(Barrier::Transactional),
         2 => Some(Barrier::External),

@@ -10,7 +10,12 @@ impl Graph {
     /// Takes edges as `after[step]`. Edges to steps that do not exist are dropped.
     pub(crate) fn new(after: Vec<BTreeSet<usize>>) -> Self {
         let steps = after.len();
-        Self(after.into_iter().map(|set| set.into_iter().filter(|before| *before < steps).collect()).collect())
+        Self(
+            after
+                .into_iter()
+                .map(|set| set.into_iter().filter(|before| *before < steps).collect())
+                .collect(),
+        )
     }
 
     pub(crate) fn after(&self, step: usize) -> Option<&BTreeSet<usize>> {
@@ -50,7 +55,10 @@ impl Graph {
     fn walk_back(&self, start: usize, open: &BTreeSet<usize>) -> Vec<usize> {
         let mut way = vec![start];
         let mut at = start;
-        while let Some(before) = self.after(at).and_then(|before| before.intersection(open).next().copied()) {
+        while let Some(before) = self
+            .after(at)
+            .and_then(|before| before.intersection(open).next().copied())
+        {
             if let Some(begin) = way.iter().position(|step| *step == before) {
                 let mut cycle = way.split_off(begin);
                 cycle.reverse();

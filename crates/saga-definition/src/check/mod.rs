@@ -2,6 +2,7 @@
 
 mod call;
 mod graph;
+mod head;
 mod path;
 mod types;
 mod value;
@@ -9,20 +10,19 @@ mod zones;
 
 use std::collections::{BTreeSet, HashMap};
 
-use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, MethodDescriptor};
 
 use self::call::Defaults;
 use self::graph::Graph;
 use self::types::Shape;
 use self::zones::step_name;
 use crate::canonical;
-use crate::definition::{Deadline, Definition, MAX_DEADLINE_MS, MIN_DEADLINE_MS, Participants, Step, Zone};
-use crate::problem::{Position, Problem, ProblemKind, Problems};
+use crate::definition::{Definition, Participants, Step, Zone};
+use crate::problem::{Problem, ProblemKind, Problems};
 use crate::scalar::is_name;
-use crate::source::{Slot, Source, StepSource, Time};
+use crate::source::{Slot, Source, StepSource};
 use crate::suggest::did_you_mean;
-use crate::yaml::{Spanned, shorten};
-use crate::{MAX_STEPS, MAX_VERSION};
+use crate::yaml::shorten;
 
 /// Step names that the engine gives to operations of its own.
 const RESERVED_NAMES: &[&str] = &["ON_COMPENSATED"];
@@ -50,7 +50,11 @@ struct Site<'s> {
 }
 
 impl Site<'static> {
-    const SAGA: Self = Self { step: None, prefix: "", place: Place::Saga };
+    const SAGA: Self = Self {
+        step: None,
+        prefix: "",
+        place: Place::Saga,
+    };
 }
 
 impl Site<'_> {
@@ -114,7 +118,12 @@ impl Checker<'_> {
         let name = self.saga_name(source);
         let version = self.version(source);
         self.input = self.input_type(source);
-        let defaults = self.settings(&source.retry, source.timeout.as_ref(), Site::SAGA, Defaults::LANGUAGE);
+        let defaults = self.settings(
+            &source.retry,
+            source.timeout.as_ref(),
+            Site::SAGA,
+            Defaults::LANGUAGE,
+        );
         let deadline = self.deadline(source);
         let business_id = source.business_id.as_ref().map(|path| self.business_id(path));
         let written = self.steps(source);
@@ -127,7 +136,10 @@ impl Checker<'_> {
             .enumerate()
             .map(|(index, step)| self.method(&step.call, action_site(step, index, Zone::Compensatable)))
             .collect();
-        self.replies = methods.iter().map(|method| method.as_ref().map(MethodDescriptor::output)).collect();
+        self.replies = methods
+            .iter()
+            .map(|method| method.as_ref().map(MethodDescriptor::output))
+            .collect();
         let mut steps = Vec::with_capacity(written.len());
         for (index, ((step, zone), method)) in written.iter().zip(zones).zip(&methods).enumerate() {
             if self.problems.full() {
@@ -136,7 +148,11 @@ impl Checker<'_> {
             steps.push(self.step(index, step, zone, method.as_ref(), &graph, defaults));
         }
         let on_compensated = source.on_compensated.as_ref().map(|call| {
-            let site = Site { step: None, prefix: "on_compensated.", place: Place::AfterCompensation };
+            let site = Site {
+                step: None,
+                prefix: "on_compensated.",
+                place: Place::AfterCompensation,
+            };
             let method = self.method(call, site);
             self.call(call, method.as_ref(), site, defaults)
         });
@@ -157,136 +173,6 @@ impl Checker<'_> {
         })
     }
 
-    fn missing(&mut self, field: &str, message: &str) {
-        let at = Position { line: 1, column: 1 };
-        self.report_at(Site::SAGA, field, Problem::new(ProblemKind::MissingKey, at, message));
-    }
-
-    fn saga_name(&mut self, source: &Source) -> Option<String> {
-        match &source.name {
-            Slot::Given(name) if is_name(&name.value) => return Some(name.value.clone()),
-            Slot::Given(name) => self.bad_name(name, Site::SAGA, "saga"),
-            Slot::Absent => self.missing("saga", "`saga`, the name, is missing"),
-            Slot::Invalid => {}
-        }
-        None
-    }
-
-    fn bad_name(&mut self, name: &Spanned<String>, site: Site<'_>, field: &str) {
-        let problem = Problem::new(ProblemKind::BadName, name.at, "this is not a name")
-            .expected("upper-case letters, digits and `_`, a letter first, at most 64")
-            .found(format!("`{}`", shorten(&name.value)));
-        self.report_at(site, field, problem);
-    }
-
-    fn version(&mut self, source: &Source) -> Option<u32> {
-        let version = match &source.version {
-            Slot::Given(version) => version,
-            Slot::Absent => {
-                self.missing("version", "`version` is missing");
-                return None;
-            }
-            Slot::Invalid => return None,
-        };
-        match u32::try_from(version.value) {
-            Ok(number) if (1..=MAX_VERSION).contains(&number) => Some(number),
-            Ok(_) | Err(_) => {
-                let problem = Problem::new(ProblemKind::BadVersion, version.at, "the version is out of range")
-                    .expected(format!("1 to {MAX_VERSION}"))
-                    .found(version.value.to_string());
-                self.report_at(Site::SAGA, "version", problem);
-                None
-            }
-        }
-    }
-
-    fn input_type(&mut self, source: &Source) -> Option<MessageDescriptor> {
-        let input = match &source.input {
-            Slot::Given(input) => input,
-            Slot::Absent => {
-                self.missing("input", "`input`, the type of the input, is missing");
-                return None;
-            }
-            Slot::Invalid => return None,
-        };
-        let found = self.pool.get_message_by_name(&input.value);
-        if found.is_none() {
-            let known: Vec<MessageDescriptor> = self.pool.all_messages().collect();
-            let hint = did_you_mean(&input.value, known.iter().map(MessageDescriptor::full_name));
-            let message = format!("there is no message `{}` among the descriptors{hint}", shorten(&input.value));
-            self.report_at(Site::SAGA, "input", Problem::new(ProblemKind::UnknownMessage, input.at, message));
-        }
-        found
-    }
-
-    fn deadline(&mut self, source: &Source) -> Option<Deadline> {
-        match &source.deadline {
-            Slot::Given(time) => self.time(time, Site::SAGA, "deadline"),
-            Slot::Absent => {
-                self.missing("deadline", "`deadline` is missing");
-                None
-            }
-            Slot::Invalid => None,
-        }
-    }
-
-    fn time(&mut self, time: &Spanned<Time>, site: Site<'_>, field: &str) -> Option<Deadline> {
-        let text = match &time.value {
-            Time::Ms(ms) => {
-                let ms = Spanned { at: time.at, value: *ms };
-                let range = MIN_DEADLINE_MS..=MAX_DEADLINE_MS;
-                let fits = self.in_range(&ms, range, site, field, ProblemKind::DurationOutOfRange);
-                return fits.then_some(Deadline::Literal(ms.value));
-            }
-            Time::Path(text) => text,
-        };
-        let resolved = self.path(text, time.at, site, field)?;
-        if let Shape::Single(Kind::Message(message)) = &resolved.shape
-            && message.full_name() == "google.protobuf.Duration"
-        {
-            return Some(Deadline::Path(resolved.path));
-        }
-        let problem = Problem::new(ProblemKind::TypeMismatch, time.at, format!("`{text}` is not a duration"))
-            .expected("google.protobuf.Duration")
-            .found(resolved.shape.name());
-        self.report_at(site, field, problem);
-        None
-    }
-
-    fn business_id(&mut self, text: &Spanned<String>) -> Option<crate::mapping::Path> {
-        let resolved = self.path(&text.value, text.at, Site::SAGA, "business_id")?;
-        if resolved.shape == Shape::Single(Kind::String) {
-            return Some(resolved.path);
-        }
-        let message = format!("`{}` is not a string", text.value);
-        let problem = Problem::new(ProblemKind::TypeMismatch, text.at, message)
-            .expected("string")
-            .found(resolved.shape.name());
-        self.report_at(Site::SAGA, "business_id", problem);
-        None
-    }
-
-    fn steps<'s>(&mut self, source: &'s Source) -> &'s [StepSource] {
-        let steps = match &source.steps {
-            Slot::Given(steps) => steps,
-            Slot::Absent => {
-                self.missing("steps", "`steps` is missing");
-                return &[];
-            }
-            Slot::Invalid => return &[],
-        };
-        if steps.value.is_empty() {
-            self.report_at(Site::SAGA, "steps", Problem::new(ProblemKind::NoSteps, steps.at, "a saga needs a step"));
-        }
-        if let Some(beyond) = steps.value.get(MAX_STEPS) {
-            let problem = Problem::new(ProblemKind::TooManySteps, beyond.at, "the saga has too many steps")
-                .expected(format!("at most {MAX_STEPS}"))
-                .found(steps.value.len().to_string());
-            self.report_at(Site::SAGA, "steps", problem);
-        }
-        steps.value.get(..MAX_STEPS).unwrap_or(&steps.value)
-    }
-
     fn names(&mut self, steps: &[StepSource]) {
         for (index, step) in steps.iter().enumerate() {
             let site = action_site(step, index, Zone::Compensatable);
@@ -294,7 +180,11 @@ impl Checker<'_> {
                 Slot::Given(name) => name,
                 Slot::Absent => {
                     let message = "`name` is missing";
-                    self.report_at(site, "name", Problem::new(ProblemKind::MissingKey, step.at, message));
+                    self.report_at(
+                        site,
+                        "name",
+                        Problem::new(ProblemKind::MissingKey, step.at, message),
+                    );
                     self.names.push(None);
                     continue;
                 }
@@ -307,11 +197,19 @@ impl Checker<'_> {
                 self.bad_name(name, site, "name");
             } else if RESERVED_NAMES.contains(&name.value.as_str()) {
                 let message = format!("`{}` is a name of the engine's own", name.value);
-                self.report_at(site, "name", Problem::new(ProblemKind::ReservedName, name.at, message));
+                self.report_at(
+                    site,
+                    "name",
+                    Problem::new(ProblemKind::ReservedName, name.at, message),
+                );
             }
             if self.indexes.contains_key(&name.value) {
                 let message = format!("there is a step `{}` already", shorten(&name.value));
-                self.report_at(site, "name", Problem::new(ProblemKind::DuplicateStep, name.at, message));
+                self.report_at(
+                    site,
+                    "name",
+                    Problem::new(ProblemKind::DuplicateStep, name.at, message),
+                );
             } else {
                 self.indexes.insert(name.value.clone(), index);
             }
@@ -340,7 +238,11 @@ impl Checker<'_> {
                 unknown = true;
                 let hint = did_you_mean(&name.value, self.names.iter().flatten().map(String::as_str));
                 let message = format!("there is no step `{}`{hint}", shorten(&name.value));
-                self.report_at(site, "after", Problem::new(ProblemKind::UnknownStep, name.at, message));
+                self.report_at(
+                    site,
+                    "after",
+                    Problem::new(ProblemKind::UnknownStep, name.at, message),
+                );
             }
             if named != before && !unknown {
                 unsupported.push((index, after.at));
@@ -365,7 +267,10 @@ impl Checker<'_> {
 
     fn cycle(&mut self, steps: &[StepSource], cycle: &[usize]) {
         let written = |index: &usize| steps.get(*index).filter(|step| step.after.is_some());
-        let Some(step) = cycle.iter().find_map(written).or_else(|| cycle.first().and_then(|first| steps.get(*first)))
+        let Some(step) = cycle
+            .iter()
+            .find_map(written)
+            .or_else(|| cycle.first().and_then(|first| steps.get(*first)))
         else {
             return;
         };
@@ -373,7 +278,9 @@ impl Checker<'_> {
         let around: Vec<&str> = cycle.iter().chain(cycle.first()).map(name).collect();
         let message = format!("steps wait for each other: {}", around.join(", then "));
         let at = step.after.as_ref().map_or(step.at, |after| after.at);
-        let problem = Problem::new(ProblemKind::Cycle, at, message).in_step(step_name(step)).on_field("after");
+        let problem = Problem::new(ProblemKind::Cycle, at, message)
+            .in_step(step_name(step))
+            .on_field("after");
         self.report(problem);
     }
 
@@ -389,14 +296,21 @@ impl Checker<'_> {
         let site = action_site(source, index, zone);
         let call = self.call(&source.call, method, site, defaults);
         let compensate = source.compensate.as_ref().map(|call| {
-            let site = Site { prefix: "compensate.", place: Place::Compensation(index), ..site };
+            let site = Site {
+                prefix: "compensate.",
+                place: Place::Compensation(index),
+                ..site
+            };
             let method = self.method(call, site);
             self.call(call, method.as_ref(), site, defaults)
         });
         if let Some(why) = &source.no_compensation {
             self.explained(why, site, "no_compensation");
         }
-        let expires = source.expires.as_ref().map(|time| self.time(time, site, "expires"));
+        let expires = source
+            .expires
+            .as_ref()
+            .map(|time| self.time(time, site, "expires"));
         Some(Step {
             name: step_name(source)?.to_owned(),
             zone,
@@ -416,7 +330,14 @@ pub(crate) fn field_type_name(field: &FieldDescriptor) -> String {
 
 fn action_site(step: &StepSource, index: usize, zone: Zone) -> Site<'_> {
     let compensatable = zone == Zone::Compensatable;
-    Site { step: step_name(step), prefix: "", place: Place::Action { step: index, compensatable } }
+    Site {
+        step: step_name(step),
+        prefix: "",
+        place: Place::Action {
+            step: index,
+            compensatable,
+        },
+    }
 }
 
 /// Turns "given, but wrong" into `None`, and keeps "not given".

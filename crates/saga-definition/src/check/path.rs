@@ -39,12 +39,25 @@ impl Checker<'_> {
         match segments.as_slice() {
             ["input", rest @ ..] => {
                 let message = self.input.clone()?;
-                self.fields(text, Root::Input(message.clone()), message, rest, None, at, site, field)
+                self.fields(
+                    text,
+                    Root::Input(message.clone()),
+                    message,
+                    rest,
+                    None,
+                    at,
+                    site,
+                    field,
+                )
             }
             ["steps", step, rest @ ..] => {
                 let (index, absence) = self.reply(step, at, site, field)?;
                 let message = self.replies.get(index)?.clone()?;
-                let root = Root::Reply { step: index, name: (*step).to_owned(), message: message.clone() };
+                let root = Root::Reply {
+                    step: index,
+                    name: (*step).to_owned(),
+                    message: message.clone(),
+                };
                 self.fields(text, root, message, rest, absence, at, site, field)
             }
             ["saga", value] => self.saga_value(text, value, at, site, field),
@@ -58,7 +71,14 @@ impl Checker<'_> {
         }
     }
 
-    fn saga_value(&mut self, text: &str, name: &str, at: Position, site: Site<'_>, field: &str) -> Option<Resolved> {
+    fn saga_value(
+        &mut self,
+        text: &str,
+        name: &str,
+        at: Position,
+        site: Site<'_>,
+        field: &str,
+    ) -> Option<Resolved> {
         let Some((_, value)) = SagaValue::NAMES.iter().find(|(known, _)| *known == name) else {
             let names = SagaValue::NAMES.map(|(name, _)| name);
             let hint = did_you_mean(name, names);
@@ -93,18 +113,32 @@ impl Checker<'_> {
             allow_default: false,
             default: Value::String(String::new()),
         };
-        Some(Resolved { path, shape: Shape::Single(Kind::String), absence: None })
+        Some(Resolved {
+            path,
+            shape: Shape::Single(Kind::String),
+            absence: None,
+        })
     }
 
     fn only_input(&mut self, at: Position, text: &str, site: Site<'_>, field: &str) {
-        let problem = Problem::new(ProblemKind::BadPath, at, "before the saga starts there is only its input")
-            .expected("a path that begins with `input.`")
-            .found(format!("`{}`", shorten(text)));
+        let problem = Problem::new(
+            ProblemKind::BadPath,
+            at,
+            "before the saga starts there is only its input",
+        )
+        .expected("a path that begins with `input.`")
+        .found(format!("`{}`", shorten(text)));
         self.report_field(site, field, problem);
     }
 
     /// Finds a step by name, and whether it can have answered where the path stands.
-    fn reply(&mut self, step: &str, at: Position, site: Site<'_>, field: &str) -> Option<(usize, Option<Absence>)> {
+    fn reply(
+        &mut self,
+        step: &str,
+        at: Position,
+        site: Site<'_>,
+        field: &str,
+    ) -> Option<(usize, Option<Absence>)> {
         if site.place == Place::Saga {
             self.only_input(at, &format!("steps.{step}"), site, field);
             return None;
@@ -115,7 +149,11 @@ impl Checker<'_> {
             self.report_field(site, field, Problem::new(ProblemKind::UnknownStep, at, message));
             return None;
         };
-        let succeeded = |reader: usize| self.ancestors.get(reader).is_some_and(|before| before.contains(&index));
+        let succeeded = |reader: usize| {
+            self.ancestors
+                .get(reader)
+                .is_some_and(|before| before.contains(&index))
+        };
         let absence = match site.place {
             Place::Saga => None,
             Place::Action { step: reader, .. } if succeeded(reader) => None,
@@ -123,9 +161,12 @@ impl Checker<'_> {
             Place::Compensation(reader) if reader == index => Some(Absence::Reply(step.to_owned())),
             Place::AfterCompensation => Some(Absence::Reply(step.to_owned())),
             Place::Action { .. } | Place::Compensation(_) => {
-                let problem =
-                    Problem::new(ProblemKind::ReplyNotAvailable, at, format!("{step} cannot have run by then"))
-                        .expected("a step that comes before this one");
+                let problem = Problem::new(
+                    ProblemKind::ReplyNotAvailable,
+                    at,
+                    format!("{step} cannot have run by then"),
+                )
+                .expected("a step that comes before this one");
                 self.report_field(site, field, problem);
                 return None;
             }
@@ -133,7 +174,10 @@ impl Checker<'_> {
         Some((index, absence))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one place that builds a path; a struct would be used once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place that builds a path; a struct would be used once"
+    )]
     fn fields(
         &mut self,
         text: &str,
@@ -151,9 +195,13 @@ impl Checker<'_> {
             match &shape {
                 Shape::Single(Kind::Message(inner)) => message = inner.clone(),
                 Shape::Single(_) | Shape::List(_) | Shape::Map(..) => {
-                    let message = format!("`{}` has no fields, so `{name}` cannot be read from it", last_name(&fields));
-                    let problem =
-                        Problem::new(ProblemKind::BadPath, at, message).expected("a message").found(shape.name());
+                    let message = format!(
+                        "`{}` has no fields, so `{name}` cannot be read from it",
+                        last_name(&fields)
+                    );
+                    let problem = Problem::new(ProblemKind::BadPath, at, message)
+                        .expected("a message")
+                        .found(shape.name());
                     self.report_field(site, field, problem);
                     return None;
                 }
@@ -164,7 +212,12 @@ impl Checker<'_> {
                 let problem = Problem::new(
                     ProblemKind::UnknownSourceField,
                     at,
-                    format!("`{}`: {} has no field `{}`{hint}", shorten(text), message.full_name(), shorten(name)),
+                    format!(
+                        "`{}`: {} has no field `{}`{hint}",
+                        shorten(text),
+                        message.full_name(),
+                        shorten(name)
+                    ),
                 );
                 self.report_field(site, field, problem);
                 return None;

@@ -54,12 +54,16 @@ impl Class {
 impl Shape {
     pub(crate) fn of(field: &FieldDescriptor) -> Self {
         let kind = field.kind();
-        match &kind {
-            Kind::Message(entry) if field.is_map() => {
-                Self::Map(entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind())
-            }
-            _ if field.is_list() => Self::List(kind),
-            _ => Self::Single(kind),
+        if let (true, Kind::Message(entry)) = (field.is_map(), &kind) {
+            return Self::Map(
+                entry.map_entry_key_field().kind(),
+                entry.map_entry_value_field().kind(),
+            );
+        }
+        if field.is_list() {
+            Self::List(kind)
+        } else {
+            Self::Single(kind)
         }
     }
 
@@ -121,7 +125,9 @@ pub(crate) fn whole(from: &Shape, to: &Shape) -> Result<Convert, ProblemKind> {
         (Shape::Single(from), Shape::Single(to)) => single(from, to),
         // Elements are copied as they stand, so their types must be equal.
         (Shape::List(from), Shape::List(to)) if same(from, to) => Ok(Convert::Keep),
-        (Shape::Map(key, value), Shape::Map(to_key, to_value)) if same(key, to_key) && same(value, to_value) => {
+        (Shape::Map(key, value), Shape::Map(to_key, to_value))
+            if same(key, to_key) && same(value, to_value) =>
+        {
             Ok(Convert::Keep)
         }
         (Shape::List(_), Shape::List(_)) | (Shape::Map(..), Shape::Map(..)) => Err(ProblemKind::TypeMismatch),

@@ -40,23 +40,43 @@ impl Checker<'_> {
             let field_place = format!("{place}.{}", shorten(&name.value));
             if !seen.insert(name.value.as_str()) {
                 let message = format!("`{}` is given twice", shorten(&name.value));
-                self.report_field(site, &field_place, Problem::new(ProblemKind::DuplicateKey, name.at, message));
+                self.report_field(
+                    site,
+                    &field_place,
+                    Problem::new(ProblemKind::DuplicateKey, name.at, message),
+                );
                 complete = false;
                 continue;
             }
             let Some(field) = message.get_field_by_name(&name.value) else {
                 let known: Vec<FieldDescriptor> = message.fields().collect();
                 let hint = did_you_mean(&name.value, known.iter().map(FieldDescriptor::name));
-                let text = format!("{} has no field `{}`{hint}", message.full_name(), shorten(&name.value));
-                self.report_field(site, &field_place, Problem::new(ProblemKind::UnknownField, name.at, text));
+                let text = format!(
+                    "{} has no field `{}`{hint}",
+                    message.full_name(),
+                    shorten(&name.value)
+                );
+                self.report_field(
+                    site,
+                    &field_place,
+                    Problem::new(ProblemKind::UnknownField, name.at, text),
+                );
                 complete = false;
                 continue;
             };
             if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic())
                 && let Some(other) = oneofs.insert(oneof.name().to_owned(), field.name().to_owned())
             {
-                let text = format!("`{}` and `{other}` exclude each other (oneof {})", field.name(), oneof.name());
-                self.report_field(site, &field_place, Problem::new(ProblemKind::OneofConflict, name.at, text));
+                let text = format!(
+                    "`{}` and `{other}` exclude each other (oneof {})",
+                    field.name(),
+                    oneof.name()
+                );
+                self.report_field(
+                    site,
+                    &field_place,
+                    Problem::new(ProblemKind::OneofConflict, name.at, text),
+                );
                 complete = false;
             }
             match self.value(expr, &Shape::of(&field), site, &field_place, depth) {
@@ -64,10 +84,20 @@ impl Checker<'_> {
                 None => complete = false,
             }
         }
-        complete.then(|| Mapping { message: message.clone(), fields })
+        complete.then(|| Mapping {
+            message: message.clone(),
+            fields,
+        })
     }
 
-    fn value(&mut self, expr: &Expr, target: &Shape, site: Site<'_>, place: &str, depth: usize) -> Option<ValueSource> {
+    fn value(
+        &mut self,
+        expr: &Expr,
+        target: &Shape,
+        site: Site<'_>,
+        place: &str,
+        depth: usize,
+    ) -> Option<ValueSource> {
         if depth > MAX_DEPTH {
             let message = format!("values are nested too deep; at most {MAX_DEPTH} levels are read");
             self.report_field(site, place, Problem::new(ProblemKind::TooDeep, expr.at, message));
@@ -75,18 +105,28 @@ impl Checker<'_> {
         }
         let found = match (&expr.node, target) {
             (ExprNode::Path { text, allow_default }, _) => {
-                return self.path_value(text, *allow_default, expr.at, target, site, place).map(ValueSource::Path);
+                return self
+                    .path_value(text, *allow_default, expr.at, target, site, place)
+                    .map(ValueSource::Path);
             }
             (ExprNode::Literal(literal), Shape::Single(kind)) => {
-                return self.literal(literal, kind, expr.at, site, place).map(ValueSource::Literal);
+                return self
+                    .literal(literal, kind, expr.at, site, place)
+                    .map(ValueSource::Literal);
             }
             (ExprNode::Fields(fields), Shape::Single(Kind::Message(message))) => {
-                return self.mapping(message, fields, site, place, depth + 1).map(ValueSource::Message);
+                return self
+                    .mapping(message, fields, site, place, depth + 1)
+                    .map(ValueSource::Message);
             }
             (ExprNode::Fields(_), Shape::Single(kind)) => {
-                let problem = Problem::new(ProblemKind::TypeMismatch, expr.at, "only a message is written as a mapping")
-                    .expected(kind_name(kind))
-                    .found("a mapping");
+                let problem = Problem::new(
+                    ProblemKind::TypeMismatch,
+                    expr.at,
+                    "only a message is written as a mapping",
+                )
+                .expected(kind_name(kind))
+                .found("a mapping");
                 self.report_field(site, place, problem);
                 return None;
             }
@@ -112,7 +152,14 @@ impl Checker<'_> {
         None
     }
 
-    fn list(&mut self, items: &[Expr], element: &Shape, site: Site<'_>, place: &str, depth: usize) -> Option<ValueSource> {
+    fn list(
+        &mut self,
+        items: &[Expr],
+        element: &Shape,
+        site: Site<'_>,
+        place: &str,
+        depth: usize,
+    ) -> Option<ValueSource> {
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             if self.problems.full() {
@@ -141,13 +188,21 @@ impl Checker<'_> {
             let entry_place = format!("{place}[{}]", shorten(&name.value));
             let map_key = map_key(&name.value, key);
             if map_key.is_none() {
-                let problem = Problem::new(ProblemKind::BadLiteral, name.at, "the key cannot be read as the map's key type")
-                    .expected(kind_name(key))
-                    .found(format!("`{}`", shorten(&name.value)));
+                let problem = Problem::new(
+                    ProblemKind::BadLiteral,
+                    name.at,
+                    "the key cannot be read as the map's key type",
+                )
+                .expected(kind_name(key))
+                .found(format!("`{}`", shorten(&name.value)));
                 self.report_field(site, &entry_place, problem);
             } else if !seen.insert(map_key.clone()) {
                 let message = format!("`{}` is given twice", shorten(&name.value));
-                self.report_field(site, &entry_place, Problem::new(ProblemKind::DuplicateKey, name.at, message));
+                self.report_field(
+                    site,
+                    &entry_place,
+                    Problem::new(ProblemKind::DuplicateKey, name.at, message),
+                );
             }
             let value = self.value(expr, value, site, &entry_place, depth + 1);
             built.push(map_key.zip(value));
@@ -168,13 +223,16 @@ impl Checker<'_> {
         let convert = match types::whole(&resolved.shape, target) {
             Ok(convert) => Some(convert),
             Err(kind) => {
-                let message = match kind {
-                    ProblemKind::Narrowing => format!("`{text}` does not always fit"),
-                    ProblemKind::CardinalityMismatch => format!("`{text}` has another cardinality"),
-                    _ => format!("`{text}` has another type"),
+                let message = if kind == ProblemKind::Narrowing {
+                    format!("`{text}` does not always fit")
+                } else if kind == ProblemKind::CardinalityMismatch {
+                    format!("`{text}` has another cardinality")
+                } else {
+                    format!("`{text}` has another type")
                 };
-                let problem =
-                    Problem::new(kind, at, message).expected(target.name()).found(resolved.shape.name());
+                let problem = Problem::new(kind, at, message)
+                    .expected(target.name())
+                    .found(resolved.shape.name());
                 self.report_field(site, place, problem);
                 None
             }
@@ -195,19 +253,31 @@ impl Checker<'_> {
             self.report_field(site, place, problem);
             return None;
         }
-        let mut path = Path { allow_default, convert: convert?, ..resolved.path };
+        let mut path = Path {
+            allow_default,
+            convert: convert?,
+            ..resolved.path
+        };
         if let Shape::Single(kind) = target {
             path.default = Value::default_value(kind);
         }
         Some(path)
     }
 
-    fn literal(&mut self, literal: &Literal, kind: &Kind, at: Position, site: Site<'_>, place: &str) -> Option<Value> {
+    fn literal(
+        &mut self,
+        literal: &Literal,
+        kind: &Kind,
+        at: Position,
+        site: Site<'_>,
+        place: &str,
+    ) -> Option<Value> {
         match literal_value(literal, kind) {
             Ok(value) => Some(value),
             Err((problem_kind, message)) => {
-                let problem =
-                    Problem::new(problem_kind, at, message).expected(kind_name(kind)).found(literal.describe());
+                let problem = Problem::new(problem_kind, at, message)
+                    .expected(kind_name(kind))
+                    .found(literal.describe());
                 self.report_field(site, place, problem);
                 None
             }
@@ -228,10 +298,18 @@ fn map_key(text: &str, kind: &Kind) -> Option<MapKey> {
 }
 
 fn literal_value(literal: &Literal, kind: &Kind) -> Result<Value, (ProblemKind, String)> {
-    let out_of_range = || (ProblemKind::LiteralOutOfRange, "the literal is out of range".to_owned());
+    let out_of_range = || {
+        (
+            ProblemKind::LiteralOutOfRange,
+            "the literal is out of range".to_owned(),
+        )
+    };
     let mismatch = |message: &str| (ProblemKind::TypeMismatch, message.to_owned());
     match (Class::of(kind), literal) {
-        (_, Literal::Null) => Err((ProblemKind::BadLiteral, "null is not a value; leave the field out".to_owned())),
+        (_, Literal::Null) => Err((
+            ProblemKind::BadLiteral,
+            "null is not a value; leave the field out".to_owned(),
+        )),
         (Class::Bool, Literal::Bool(value)) => Ok(Value::Bool(*value)),
         (Class::I32, Literal::Int(n)) => i32::try_from(*n).map(Value::I32).map_err(|_| out_of_range()),
         (Class::I64, Literal::Int(n)) => i64::try_from(*n).map(Value::I64).map_err(|_| out_of_range()),
@@ -248,7 +326,11 @@ fn literal_value(literal: &Literal, kind: &Kind) -> Result<Value, (ProblemKind, 
         (Class::F32, Literal::Float(x)) => {
             // Rounding to the nearest float is what a reader of the text expects; overflow is not.
             let narrow = x.to_string().parse::<f32>().unwrap_or(f32::INFINITY);
-            if narrow.is_finite() { Ok(Value::F32(narrow)) } else { Err(out_of_range()) }
+            if narrow.is_finite() {
+                Ok(Value::F32(narrow))
+            } else {
+                Err(out_of_range())
+            }
         }
         (Class::F64, Literal::Float(_)) => Err(out_of_range()),
         (Class::Text, Literal::Text(text)) => Ok(Value::String(text.clone())),
@@ -282,9 +364,19 @@ fn text_message(message: &MessageDescriptor, text: &str) -> Result<Value, (Probl
             None => text.to_owned(),
         },
         "google.protobuf.Timestamp" => text.to_owned(),
-        _ => return Err((ProblemKind::TypeMismatch, "a message is written as a mapping".to_owned())),
+        _ => {
+            return Err((
+                ProblemKind::TypeMismatch,
+                "a message is written as a mapping".to_owned(),
+            ));
+        }
     };
     DynamicMessage::deserialize(message.clone(), serde_json::Value::String(json))
         .map(Value::Message)
-        .map_err(|error| (ProblemKind::BadLiteral, format!("the literal cannot be read: {error}")))
+        .map_err(|error| {
+            (
+                ProblemKind::BadLiteral,
+                format!("the literal cannot be read: {error}"),
+            )
+        })
 }

@@ -20,7 +20,11 @@ impl Checker<'_> {
                 (Zone::Pivot | Zone::Retriable, Zone::Pivot) if pivot.is_some() => {
                     let message = format!("{} is the pivot already", pivot.as_deref().unwrap_or_default());
                     let at = step.pivot.as_ref().map_or(step.at, |pivot| pivot.at);
-                    self.report(Problem::new(ProblemKind::SecondPivot, at, message).in_step(name).on_field("pivot"));
+                    self.report(
+                        Problem::new(ProblemKind::SecondPivot, at, message)
+                            .in_step(name)
+                            .on_field("pivot"),
+                    );
                 }
                 (Zone::Retriable, Zone::Pivot | Zone::Compensatable) if pivot.is_none() => {
                     let message = "a step that may be refused or undone cannot come after a retriable one";
@@ -50,10 +54,16 @@ impl Checker<'_> {
         let set = |switch: &Option<Spanned<bool>>| switch.as_ref().filter(|s| s.value).map(|s| s.at);
         let (is_pivot, is_retriable) = (set(&step.pivot), set(&step.retriable));
         let conflict = |at: Position, field: &str, message: &str| {
-            Problem::new(ProblemKind::ConflictingKeys, at, message).in_step(name).on_field(field)
+            Problem::new(ProblemKind::ConflictingKeys, at, message)
+                .in_step(name)
+                .on_field(field)
         };
         if let (Some(_), Some(at)) = (is_pivot, is_retriable) {
-            self.report(conflict(at, "retriable", "a step is either the pivot or retriable"));
+            self.report(conflict(
+                at,
+                "retriable",
+                "a step is either the pivot or retriable",
+            ));
         }
         if let (Some(_), Some(why)) = (&step.compensate, &step.no_compensation) {
             let message = "a step has either a compensation or a reason to have none";
@@ -62,34 +72,48 @@ impl Checker<'_> {
         let beyond = match (is_pivot, is_retriable, pivot) {
             (Some(_), _, _) => Some("the pivot, which is never undone".to_owned()),
             (None, Some(_), _) => Some("a retriable step, which is never undone".to_owned()),
-            (None, None, Some(pivot)) => Some(format!("a step after the pivot {pivot}, which is never undone")),
+            (None, None, Some(pivot)) => {
+                Some(format!("a step after the pivot {pivot}, which is never undone"))
+            }
             (None, None, None) => None,
         };
         let undo = [
             step.compensate.as_ref().map(|call| ("compensate", call.at)),
-            step.no_compensation.as_ref().map(|why| ("no_compensation", why.at)),
+            step.no_compensation
+                .as_ref()
+                .map(|why| ("no_compensation", why.at)),
         ];
         if let Some(beyond) = beyond {
             for (field, at) in undo.into_iter().flatten() {
                 let message = format!("`{field}` has no meaning on {beyond}");
                 self.report(
-                    Problem::new(ProblemKind::CompensationNotAllowed, at, message).in_step(name).on_field(field),
+                    Problem::new(ProblemKind::CompensationNotAllowed, at, message)
+                        .in_step(name)
+                        .on_field(field),
                 );
             }
             if let Some(expires) = &step.expires {
                 let message = format!("`expires` unwinds the saga, so it cannot stand on {beyond}");
                 self.report(
-                    Problem::new(ProblemKind::ExpiresNotAllowed, expires.at, message).in_step(name).on_field("expires"),
+                    Problem::new(ProblemKind::ExpiresNotAllowed, expires.at, message)
+                        .in_step(name)
+                        .on_field("expires"),
                 );
             }
-            return if is_pivot.is_some() { Zone::Pivot } else { Zone::Retriable };
+            return if is_pivot.is_some() {
+                Zone::Pivot
+            } else {
+                Zone::Retriable
+            };
         }
         if undo.iter().all(Option::is_none) && !step.undo_invalid {
             let message = "nothing says how this step is undone";
             self.report(
                 Problem::new(ProblemKind::MissingNoCompensation, step.at, message)
                     .in_step(name)
-                    .expected("`compensate`, `no_compensation: \"<why>\"`, `pivot: true` or `retriable: true`"),
+                    .expected(
+                        "`compensate`, `no_compensation: \"<why>\"`, `pivot: true` or `retriable: true`",
+                    ),
             );
         }
         Zone::Compensatable

@@ -23,8 +23,12 @@ impl App {
             .activate(&request.name, request.version, active)
             .await?;
         tracing::info!(
-            business_type = stored.name, version = stored.version, revision = stored.revision, active,
-            actor = caller.actor, "definition activated or taken out of use"
+            business_type = stored.name,
+            version = stored.version,
+            revision = stored.revision,
+            active,
+            actor = caller.actor,
+            "definition activated or taken out of use"
         );
         Ok(pb::ActivateDefinitionResponse {
             definition: Some(show_definition(&stored)),
@@ -42,10 +46,16 @@ impl App {
             "" => None,
             token => Some(read_key(&page::position(&filters, token)?)?),
         };
-        let mut found = self.definitions.list(&request.name, after.as_ref(), size + 1).await?;
+        let mut found = self
+            .definitions
+            .list(&request.name, after.as_ref(), size + 1)
+            .await?;
         let more = found.len() > size as usize;
         found.truncate(size as usize);
-        let next = found.last().filter(|_| more).map(|last| page::token(&filters, &write_key(last)));
+        let next = found
+            .last()
+            .filter(|_| more)
+            .map(|last| page::token(&filters, &write_key(last)));
         Ok(pb::ListDefinitionsResponse {
             definitions: found.iter().map(show_definition).collect(),
             next_page_token: next.unwrap_or_default(),

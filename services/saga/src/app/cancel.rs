@@ -35,7 +35,7 @@ impl App {
                 Ok(seen) => {
                     let saga = match &seen.snapshot {
                         Some(snapshot) => self.show_snapshot(snapshot).await?,
-                        None => self.read_shown(id).await?,
+                        None => self.read(id).await?.shown().render(),
                     };
                     return Ok(pb::CancelSagaResponse { saga: Some(saga) });
                 }
@@ -45,19 +45,18 @@ impl App {
             let found = self.read(id).await?;
             match found.state.phase() {
                 Phase::Compensating | Phase::Compensated => {
-                    let saga = Some(self.show(&found));
+                    let saga = Some(found.shown().render());
                     return Ok(pb::CancelSagaResponse { saga });
                 }
                 phase @ (Phase::Completed | Phase::Resolved) => return Err(Error::Ended { saga: id, phase }),
-                Phase::Running if found.quarantined => return Err(Error::OwnerAway(id)),
-                Phase::Running if found.owner == *self.instance => {
+                Phase::Running if found.stored.quarantined => return Err(Error::OwnerAway(id)),
+                Phase::Running if found.stored.owner == *self.instance => {
                     // It was started or taken over a moment ago; the engine knows it by the next round.
                     tokio::task::yield_now().await;
                 }
                 Phase::Running if caller.forwarded => return Err(Error::OwnerAway(id)),
                 Phase::Running => {
-                    let address = self.reader.address(&found.owner).await.map_err(Error::Journal)?;
-                    let address = address.ok_or(Error::OwnerAway(id))?;
+                    let address = found.stored.owner_address.ok_or(Error::OwnerAway(id))?;
                     return self.peers.cancel(&address, &caller, request).await;
                 }
             }

@@ -17,16 +17,21 @@ impl App {
                 return Err(Error::invalid("business_id", "is missing beside type"));
             }
             (true, true) => self.read_by_key(&request.r#type, &request.business_id).await?,
-            (true, false) => return Err(Error::invalid("saga_id", "is missing, and so are type and business_id")),
+            (true, false) => {
+                return Err(Error::invalid(
+                    "saga_id",
+                    "is missing, and so are type and business_id",
+                ));
+            }
             (false, true) => return Err(Error::invalid("saga_id", "excludes type and business_id")),
         };
         let history = if request.with_history {
-            view::history(&found.shown(), &found.actor)
+            view::history(&found.shown(), &found.stored.actor)
         } else {
             Vec::new()
         };
         Ok(pb::GetSagaResponse {
-            saga: Some(self.show(&found)),
+            saga: Some(found.shown().render()),
             history,
         })
     }

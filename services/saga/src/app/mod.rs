@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::definitions::Definitions;
 use crate::journal::Reader;
 
-pub use error::Error;
+pub(crate) use error::Error;
 pub(crate) use peers::{FORWARDED_HEADER, Peers};
 
 /// What every operation works with.

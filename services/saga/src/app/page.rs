@@ -16,7 +16,10 @@ pub(crate) fn size(asked: u32) -> Result<u32, Error> {
     match asked {
         0 => Ok(DEFAULT_PAGE),
         1..=MAX_PAGE => Ok(asked),
-        _ => Err(Error::invalid("page_size", format!("is {asked}; at most {MAX_PAGE} are given"))),
+        _ => Err(Error::invalid(
+            "page_size",
+            format!("is {asked}; at most {MAX_PAGE} are given"),
+        )),
     }
 }
 
@@ -70,7 +73,13 @@ mod tests {
     fn a_page_size_is_bounded() {
         assert_eq!(size(0).unwrap(), DEFAULT_PAGE);
         assert_eq!(size(500).unwrap(), 500);
-        assert!(matches!(size(501), Err(Error::Invalid { field: "page_size", .. })));
+        assert!(matches!(
+            size(501),
+            Err(Error::Invalid {
+                field: "page_size",
+                ..
+            })
+        ));
     }
 
     proptest! {

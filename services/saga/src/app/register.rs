@@ -34,8 +34,11 @@ impl App {
             .await?;
         if registered.created {
             tracing::info!(
-                business_type = definition.name(), version = definition.version(),
-                revision = registered.stored.revision, actor = caller.actor, source = request.source_name,
+                business_type = definition.name(),
+                version = definition.version(),
+                revision = registered.stored.revision,
+                actor = caller.actor,
+                source = request.source_name,
                 "definition registered"
             );
         }

@@ -43,7 +43,10 @@ impl App {
 
         // The position of a step belongs to a revision, and the saga may exist with another one: so first its start.
         let (until, bound) = match &wait {
-            Some(Wait { goal: Goal::Step(_), .. }) | None => (Until::Durable, Duration::ZERO),
+            Some(Wait {
+                goal: Goal::Step(_), ..
+            })
+            | None => (Until::Durable, Duration::ZERO),
             Some(wait) => (wait.goal.until(&request.r#type, compiled.plan())?, wait.bound),
         };
         let began = Instant::now();
@@ -56,7 +59,7 @@ impl App {
         let answered = wait.is_none() || until != Until::Durable && seen.reached;
         let (saga, reached) = match (&seen.snapshot, wait) {
             (Some(snapshot), wait) if answered => (self.show_snapshot(snapshot).await?, wait.is_some()),
-            (_, None) => (self.read_shown(seen.saga).await?, false),
+            (_, None) => (self.read(seen.saga).await?.shown().render(), false),
             (_, Some(wait)) => {
                 let left = wait.bound.saturating_sub(began.elapsed());
                 self.wait_for(seen.saga, &wait.goal, left).await?
@@ -113,7 +116,10 @@ fn decode(
         Some(start_saga_request::Input::Message(any)) => {
             let found = any.type_url.rsplit('/').next().unwrap_or_default();
             if found != expected.full_name() {
-                return Err(Error::Input(format!("expected a {}, found a {found:?}", expected.full_name())));
+                return Err(Error::Input(format!(
+                    "expected a {}, found a {found:?}",
+                    expected.full_name()
+                )));
             }
             if any.value.len() > MAX_INPUT_BYTES {
                 return Err(too_large("message", any.value.len()));
@@ -151,7 +157,10 @@ fn business_id(compiled: &Compiled, input: &DynamicMessage, given: String) -> Re
         return Err(Error::invalid("business_id", problem));
     }
     if chosen.chars().any(char::is_control) {
-        return Err(Error::invalid("business_id", "must hold printable characters only"));
+        return Err(Error::invalid(
+            "business_id",
+            "must hold printable characters only",
+        ));
     }
     Ok(chosen)
 }

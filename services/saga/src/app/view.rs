@@ -6,11 +6,13 @@ use ids::SagaId;
 use prost_types::{Duration, Timestamp};
 use proto::saga::v1 as pb;
 use saga_core::{
-    Cause, Clock, Event, Millis, Op, OpKey, OpState, Open, Payload, Phase, Plan, Reason, Run, State, StepError,
+    Attention, Clock, Event, Millis, Op, OpKey, OpState, Open, Payload, Phase, Plan, Reason, Run, State,
+    StepError,
 };
 use saga_engine::{Entry, Snapshot};
 
 use crate::definitions::Compiled;
+use crate::journal::Stored;
 
 /// Everything known about a saga that is to be shown.
 ///
@@ -26,7 +28,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) created_at: Millis,
     pub(crate) updated_at: Option<Millis>,
     pub(crate) owner: &'a str,
-    pub(crate) quarantined: bool,
+    /// Present if the saga is parked.
+    pub(crate) parked: Option<&'a Attention>,
     pub(crate) plan: &'a Plan,
     pub(crate) state: &'a State,
     pub(crate) events: u32,
@@ -47,7 +50,7 @@ impl<'a> Shown<'a> {
             created_at: identity.start.at,
             updated_at: (snapshot.events == 0).then_some(identity.start.at),
             owner,
-            quarantined: false,
+            parked: None,
             plan: &identity.plan,
             state: &snapshot.state,
             events: snapshot.events,
@@ -67,7 +70,11 @@ impl<'a> Shown<'a> {
             definition_revision: self.revision,
             business_id: self.business_id.to_owned(),
             phase: proto_phase(phase).into(),
-            reason: self.state.reason().map_or(pb::SagaReason::Unspecified, proto_reason).into(),
+            reason: self
+                .state
+                .reason()
+                .map_or(pb::SagaReason::Unspecified, proto_reason)
+                .into(),
             current_step: current_step(self.plan, self.state).to_owned(),
             error: self.error(),
             needs_attention: !attention.is_empty(),
@@ -75,7 +82,7 @@ impl<'a> Shown<'a> {
             state_version: self.events.saturating_add(u32::from(phase.is_ended())),
             created_at: Some(timestamp(self.created_at)),
             updated_at: self.updated_at.map(timestamp),
-            deadline_at: deadline(self.state).map(timestamp),
+            deadline_at: deadline(self.state.clock(), phase).map(timestamp),
             completed_at: ended_at(Phase::Completed),
             compensated_at: ended_at(Phase::Compensated),
             input_json: self.input_json.to_owned(),
@@ -89,27 +96,29 @@ impl<'a> Shown<'a> {
     fn error(&self) -> Option<pb::SagaError> {
         let name = |step| self.plan.name(step).to_owned();
         if let Some(error) = self.state.error() {
-            return Some(proto_error(error, self.state.failed_step().map(name).unwrap_or_default()));
+            return Some(proto_error(
+                error,
+                self.state.failed_step().map(name).unwrap_or_default(),
+            ));
         }
         let blocking = self.state.runs().iter().find_map(|run| {
             let ops = [&run.action, &run.compensation];
-            let error = ops.into_iter().filter_map(OpState::open).find_map(|open| open.last_error.as_ref())?;
+            let error = ops
+                .into_iter()
+                .filter_map(OpState::open)
+                .find_map(|open| open.last_error.as_ref())?;
             Some((run.step, error))
         });
         blocking.map(|(step, error)| proto_error(error, name(step)))
     }
 
     fn attention(&self) -> Vec<pb::Attention> {
-        let parked = self.quarantined.then(|| pb::Attention {
-            cause: Cause::Quarantined.name().to_owned(),
-            step: String::new(),
-            since: self.updated_at.map(timestamp),
-        });
-        let rest = self.state.attention().map(|attention| pb::Attention {
-            cause: attention.cause.name().to_owned(),
-            step: attention.step.map_or_else(String::new, |step| self.plan.name(step).to_owned()),
-            since: Some(timestamp(attention.since)),
-        });
+        let name = |step| self.plan.name(step);
+        let parked = self.parked.map(|attention| proto_attention(attention, name));
+        let rest = self
+            .state
+            .attention()
+            .map(|attention| proto_attention(&attention, name));
         parked.into_iter().chain(rest).collect()
     }
 
@@ -131,8 +140,7 @@ impl<'a> Shown<'a> {
                 order: u32::from(run.step) + 1,
                 index: run.index,
                 action: Some(known.operation(key(Op::Action), &run.action)),
-                compensation: compensated
-                    .then(|| known.operation(key(Op::Compensation), &run.compensation)),
+                compensation: compensated.then(|| known.operation(key(Op::Compensation), &run.compensation)),
             }
         };
         self.state.runs().iter().map(step).collect()
@@ -157,12 +165,16 @@ impl<'a> Known<'a> {
     fn of(entries: &'a [Entry]) -> Self {
         let mut known = Self::default();
         for entry in entries {
-            let Some((key, attempt)) = operation_of(&entry.recorded.event) else { continue };
+            let Some((key, attempt)) = operation_of(&entry.recorded.event) else {
+                continue;
+            };
             let facts = known.by_key.entry(key).or_default();
             facts.attempts = facts.attempts.max(attempt.unwrap_or(0));
             facts.request = entry.request.as_ref().or(facts.request);
             match &entry.recorded.event {
-                Event::Succeeded { .. } | Event::Abandoned { .. } => facts.finished_at = Some(entry.recorded.at),
+                Event::Succeeded { .. } | Event::Abandoned { .. } => {
+                    facts.finished_at = Some(entry.recorded.at)
+                }
                 Event::Refused { error, .. } => {
                     facts.finished_at = Some(entry.recorded.at);
                     facts.last_error = Some(error);
@@ -185,7 +197,9 @@ impl<'a> Known<'a> {
             state: operation_state(state).into(),
             attempts: facts.attempts,
             finished_at: facts.finished_at.map(timestamp),
-            request_json: facts.request.map_or_else(String::new, |request| request.json().to_owned()),
+            request_json: facts
+                .request
+                .map_or_else(String::new, |request| request.json().to_owned()),
             last_error: facts.last_error.map(|error| proto_error(error, String::new())),
             ..pb::Operation::default()
         };
@@ -236,9 +250,9 @@ fn current_step<'a>(plan: &'a Plan, state: &State) -> &'a str {
     step.map_or("", |run| plan.name(run.step))
 }
 
-fn deadline(state: &State) -> Option<Millis> {
-    match state.clock() {
-        Clock::Running { until } if !state.phase().is_ended() => Some(until),
+fn deadline(clock: Clock, phase: Phase) -> Option<Millis> {
+    match clock {
+        Clock::Running { until } if !phase.is_ended() => Some(until),
         Clock::Running { .. } | Clock::Stopped { .. } => None,
     }
 }
@@ -265,7 +279,10 @@ fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
         at: Some(timestamp(recorded.at)),
         kind: kind(&recorded.event).to_owned(),
         actor: recorded.actor.as_deref().unwrap_or_default().to_owned(),
-        request_json: entry.request.as_ref().map_or_else(String::new, |request| request.json().to_owned()),
+        request_json: entry
+            .request
+            .as_ref()
+            .map_or_else(String::new, |request| request.json().to_owned()),
         duration: entry.duration_ms.map(duration),
         ..pb::SagaEvent::default()
     };
@@ -336,6 +353,62 @@ const fn op_name(op: Op) -> &'static str {
     match op {
         Op::Action => "action",
         Op::Compensation => "compensation",
+    }
+}
+
+fn proto_attention<'n>(attention: &Attention, name: impl Fn(u16) -> &'n str) -> pb::Attention {
+    pb::Attention {
+        cause: attention.cause.name().to_owned(),
+        step: attention.step.map_or("", name).to_owned(),
+        since: Some(timestamp(attention.since)),
+    }
+}
+
+/// Renders a saga of a list, without its steps.
+pub(crate) fn of_row(stored: &Stored) -> pb::Saga {
+    let names = &stored.definition;
+    let name = |step: u16| {
+        let step = usize::from(step);
+        let epilogue = names.epilogue.as_deref().filter(|_| step == names.steps.len());
+        names
+            .steps
+            .get(step)
+            .map(String::as_str)
+            .or(epilogue)
+            .unwrap_or_default()
+    };
+    let row = &stored.row;
+    let ended_at = |wanted| stored.ended_at.filter(|_| row.phase == wanted).map(timestamp);
+    pb::Saga {
+        saga_id: stored.id.to_string(),
+        r#type: names.name.clone(),
+        definition_version: names.version,
+        definition_revision: names.revision,
+        business_id: stored.business_id.clone(),
+        phase: proto_phase(row.phase).into(),
+        reason: row
+            .reason
+            .map_or(pb::SagaReason::Unspecified, proto_reason)
+            .into(),
+        current_step: stored.current_step.clone().unwrap_or_default(),
+        error: (row.error.as_ref())
+            .map(|error| proto_error(error, row.failed_step.map_or("", name).to_owned())),
+        needs_attention: stored.needs_attention,
+        attention: row
+            .attention
+            .iter()
+            .map(|attention| proto_attention(attention, name))
+            .collect(),
+        state_version: stored.event_count.saturating_add(u32::from(row.phase.is_ended())),
+        created_at: Some(timestamp(stored.created_at)),
+        updated_at: Some(timestamp(stored.updated_at)),
+        deadline_at: deadline(row.clock, row.phase).map(timestamp),
+        completed_at: ended_at(Phase::Completed),
+        compensated_at: ended_at(Phase::Compensated),
+        input_json: stored.input.clone(),
+        owner: stored.owner.clone(),
+        steps: Vec::new(),
+        committed: row.committed,
     }
 }
 

@@ -42,7 +42,10 @@ impl Wait {
             Some(wait_until::Until::End(true)) => Goal::End,
             Some(wait_until::Until::NewerThan(version)) => Goal::NewerThan(version),
             Some(wait_until::Until::End(false)) | None => {
-                return Err(Error::invalid("wait.until", "must name a step, the end (true), or a version"));
+                return Err(Error::invalid(
+                    "wait.until",
+                    "must name a step, the end (true), or a version",
+                ));
             }
         };
         let bound = match wait.timeout {
@@ -126,9 +129,9 @@ impl App {
             Goal::NewerThan(version) => Until::NewerThan(*version),
             Goal::Step(_) => {
                 let found = self.read(id).await?;
-                let until = goal.until(&found.saga_type, &found.plan)?;
-                if reached(until, &found.state, found.events()) {
-                    return Ok((self.show(&found), true));
+                let until = goal.until(&found.stored.definition.name, found.plan())?;
+                if reached(until, &found.state, found.stored.event_count) {
+                    return Ok((found.shown().render(), true));
                 }
                 until
             }
@@ -146,7 +149,10 @@ impl App {
             None => {}
         }
         let found = self.read(id).await?;
-        Ok((self.show(&found), reached(until, &found.state, found.events())))
+        Ok((
+            found.shown().render(),
+            reached(until, &found.state, found.stored.event_count),
+        ))
     }
 
     /// Another instance drives the saga, or nobody any more: looks at the journal until the bound.
@@ -154,10 +160,10 @@ impl App {
         let mut pause = FIRST_PAUSE;
         loop {
             let found = self.read(id).await?;
-            let reached = reached(until, &found.state, found.events());
+            let reached = reached(until, &found.state, found.stored.event_count);
             let left = until_at.saturating_duration_since(Instant::now());
             if reached || found.state.phase().is_ended() || left.is_zero() || self.stopping.is_cancelled() {
-                return Ok((self.show(&found), reached));
+                return Ok((found.shown().render(), reached));
             }
             let sleep = tokio::time::sleep(pause.min(left));
             self.stopping.run_until_cancelled(sleep).await;

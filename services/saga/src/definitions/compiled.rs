@@ -14,6 +14,9 @@ use crate::participants::{Target, Targets};
 /// Name under which the call after the last compensation is journaled and called.
 pub(crate) const EPILOGUE: &str = "ON_COMPENSATED";
 
+/// Largest input or reply that is read back from the journal, in bytes of JSON. What was written was smaller.
+pub(crate) const MAX_STORED_BYTES: usize = 8 * 1024 * 1024;
+
 /// A registered revision, compiled.
 #[derive(Debug)]
 pub struct Compiled {
@@ -130,6 +133,17 @@ impl Compiled {
             deadline_ms: self.definition.deadline_ms(input)?,
             expires_ms,
         })
+    }
+
+    /// Reads an input that the journal kept, and what the saga started from.
+    ///
+    /// # Errors
+    /// In words, if the text is not an input that a saga could have been started with.
+    pub fn load(&self, input_json: &str, at: Millis) -> Result<(DynamicMessage, Start), String> {
+        let input = saga_definition::decode_json(self.definition.input(), input_json, MAX_STORED_BYTES)
+            .map_err(|error| error.to_string())?;
+        let start = self.start(&input, at).map_err(|error| error.to_string())?;
+        Ok((input, start))
     }
 
     pub(crate) fn operation(&self, key: OpKey) -> Option<&Operation> {

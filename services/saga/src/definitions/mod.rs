@@ -5,6 +5,7 @@
 
 mod compiled;
 mod register;
+mod resolve;
 mod store;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use saga_engine::DefinitionId;
 use sqlx::PgPool;
 
+pub(crate) use compiled::MAX_STORED_BYTES;
 pub use compiled::{Compiled, Operation};
 pub use register::{Registered, check};
 pub use store::{PageKey, Stored};
@@ -24,6 +26,8 @@ use crate::participants::Targets;
 const ACTIVE_FOR: Duration = Duration::from_secs(1);
 /// Compiled revisions kept; a busy installation has a few dozen. Above this they are compiled again when needed.
 const MAX_COMPILED: usize = 1_000;
+/// Longest name of a definition.
+const MAX_NAME_BYTES: usize = 64;
 
 /// A definition could not be stored, found or compiled.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +107,11 @@ impl Definitions {
     /// # Errors
     /// `NotFound` if none is active; `Damaged`, `Database`.
     pub async fn highest_active(&self, name: &str) -> Result<Arc<Compiled>, Error> {
+        if !may_be_a_name(name) {
+            return Err(Error::NotFound(
+                "there is no definition of such a name".to_owned(),
+            ));
+        }
         if let Some(fresh) = self.fresh(name) {
             return Ok(fresh);
         }
@@ -127,6 +136,11 @@ impl Definitions {
     /// # Errors
     /// `NotFound`, `Database`.
     pub async fn activate(&self, name: &str, version: u32, active: bool) -> Result<Stored, Error> {
+        if !may_be_a_name(name) {
+            return Err(Error::NotFound(
+                "there is no definition of such a name".to_owned(),
+            ));
+        }
         let found = store::activate(&self.pool, name, version, active).await?;
         self.forget_active(name);
         found.ok_or_else(|| Error::NotFound(format!("{name} version {version} is not registered")))
@@ -137,6 +151,9 @@ impl Definitions {
     /// # Errors
     /// `Database`.
     pub async fn list(&self, name: &str, after: Option<&PageKey>, limit: u32) -> Result<Vec<Stored>, Error> {
+        if !name.is_empty() && !may_be_a_name(name) {
+            return Ok(Vec::new());
+        }
         Ok(store::list(&self.pool, name, after, limit).await?)
     }
 
@@ -182,4 +199,12 @@ impl Definitions {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
     }
+}
+
+/// Keeps text from the database that it could not even compare.
+fn may_be_a_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }

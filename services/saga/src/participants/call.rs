@@ -12,14 +12,12 @@ use saga_engine::{Answer, Call, CallResult, Participants};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use crate::definitions::{Compiled, Definitions, Operation};
+use crate::definitions::{Compiled, Definitions, MAX_STORED_BYTES, Operation};
 use crate::participants::answer;
 use crate::participants::codec::{DynamicCodec, MAX_REPLY_BYTES};
 
 /// How much longer than the attempt's own timeout we wait: the client library's timeout does not cover connecting.
 const SLACK: Duration = Duration::from_millis(250);
-/// Largest input or reply that is read back from the journal, in bytes of JSON. What was written was smaller.
-const MAX_STORED_BYTES: usize = 8 * 1024 * 1024;
 
 /// Calls participants over gRPC with messages whose types come from the saga's definition.
 #[derive(Debug, Clone)]

@@ -1,18 +1,39 @@
 //! From YAML nodes to a [`Source`]: the right keys with values of the right shape.
 
+mod expression;
+
+use self::expression::expression;
 use crate::problem::{Position, Problem, ProblemKind, Problems};
 use crate::scalar::{Literal, is_path, parse_duration};
-use crate::source::{CallSource, Expr, ExprNode, RetryPatch, Slot, Source, StepSource, Time};
+use crate::source::{CallSource, Expr, RetryPatch, Slot, Source, StepSource, Time};
 use crate::suggest::did_you_mean;
 use crate::yaml::{self, Node, NodeValue, Spanned, shorten};
 
 const SAGA_KEYS: &[&str] = &[
-    "saga", "version", "input", "business_id", "deadline", "retry", "timeout", "steps", "on_compensated",
+    "saga",
+    "version",
+    "input",
+    "business_id",
+    "deadline",
+    "retry",
+    "timeout",
+    "steps",
+    "on_compensated",
 ];
 const CALL_KEYS: &[&str] = &["call", "with", "retry", "timeout", "unsafe_ack"];
 const STEP_KEYS: &[&str] = &[
-    "name", "compensate", "no_compensation", "pivot", "retriable", "expires", "after", "call", "with", "retry",
-    "timeout", "unsafe_ack",
+    "name",
+    "compensate",
+    "no_compensation",
+    "pivot",
+    "retriable",
+    "expires",
+    "after",
+    "call",
+    "with",
+    "retry",
+    "timeout",
+    "unsafe_ack",
 ];
 const RETRY_KEYS: &[&str] = &["retries", "initial", "factor", "max"];
 /// Keys that a later version of the language gives a meaning.
@@ -24,6 +45,7 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Source> {
     let mut reader = Reader { problems, step: None };
     let mut keys = reader.mapping(root, "", SAGA_KEYS, &[])?;
     let source = Source {
+        at: keys.at,
         name: reader.required_text(keys.take("saga"), "saga"),
         version: reader.version(keys.take("version")),
         input: reader.required_text(keys.take("input"), "input"),
@@ -38,7 +60,9 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Source> {
             None => Slot::Absent,
             Some(node) => reader.steps(node),
         },
-        on_compensated: keys.take("on_compensated").and_then(|node| reader.nested_call(node, "on_compensated")),
+        on_compensated: keys
+            .take("on_compensated")
+            .and_then(|node| reader.nested_call(node, "on_compensated")),
     };
     Some(source)
 }
@@ -87,7 +111,11 @@ impl Reader<'_> {
                 known.push((key, value));
                 continue;
             }
-            let place = if field.is_empty() { shorten(&key.value) } else { format!("{field}.{}", shorten(&key.value)) };
+            let place = if field.is_empty() {
+                shorten(&key.value)
+            } else {
+                format!("{field}.{}", shorten(&key.value))
+            };
             let problem = if later.contains(&key.value.as_str()) {
                 let message = format!("`{}` is not supported by this version", key.value);
                 Problem::new(ProblemKind::NotSupportedYet, key.at, message)
@@ -98,12 +126,18 @@ impl Reader<'_> {
             };
             self.report(problem.on_field(place));
         }
-        Some(Keys { at: node.at, entries: known })
+        Some(Keys {
+            at: node.at,
+            entries: known,
+        })
     }
 
     fn text(&mut self, node: Node, field: &str) -> Option<Spanned<String>> {
         match node.value {
-            NodeValue::Scalar { text, .. } => Some(Spanned { at: node.at, value: text }),
+            NodeValue::Scalar { text, .. } => Some(Spanned {
+                at: node.at,
+                value: text,
+            }),
             NodeValue::Sequence(_) | NodeValue::Mapping(_) => {
                 self.wrong_shape(&node, field, "a scalar");
                 None
@@ -135,10 +169,14 @@ impl Reader<'_> {
 
     fn bad_number(&mut self, text: &Spanned<String>, field: &str, expected: &str) {
         self.report(
-            Problem::new(ProblemKind::BadNumber, text.at, "this is not a number of the right form")
-                .on_field(field)
-                .expected(expected)
-                .found(format!("`{}`", shorten(&text.value))),
+            Problem::new(
+                ProblemKind::BadNumber,
+                text.at,
+                "this is not a number of the right form",
+            )
+            .on_field(field)
+            .expected(expected)
+            .found(format!("`{}`", shorten(&text.value))),
         );
     }
 
@@ -147,7 +185,10 @@ impl Reader<'_> {
         if let Literal::Int(value) = number.value {
             return Some(Spanned { at: number.at, value });
         }
-        let text = Spanned { at: number.at, value: number.value.describe() };
+        let text = Spanned {
+            at: number.at,
+            value: number.value.describe(),
+        };
         self.bad_number(&text, field, "an integer");
         None
     }
@@ -208,9 +249,13 @@ impl Reader<'_> {
         let of = |key: &str| format!("{field}.{key}");
         RetryPatch {
             at: keys.at,
-            retries: keys.take("retries").and_then(|node| self.integer(node, &of("retries"))),
+            retries: keys
+                .take("retries")
+                .and_then(|node| self.integer(node, &of("retries"))),
             initial: self.optional_duration(keys.take("initial"), &of("initial")),
-            factor: keys.take("factor").and_then(|node| self.factor(node, &of("factor"))),
+            factor: keys
+                .take("factor")
+                .and_then(|node| self.factor(node, &of("factor"))),
             max: self.optional_duration(keys.take("max"), &of("max")),
         }
     }
@@ -245,7 +290,10 @@ impl Reader<'_> {
         if steps.is_empty() && !complete {
             return Slot::Invalid;
         }
-        Slot::Given(Spanned { at: node.at, value: steps })
+        Slot::Given(Spanned {
+            at: node.at,
+            value: steps,
+        })
     }
 
     fn step(&mut self, node: Node) -> Option<StepSource> {
@@ -283,7 +331,10 @@ impl Reader<'_> {
             self.wrong_shape(&node, "after", "a sequence");
             return None;
         };
-        let value = items.into_iter().filter_map(|item| self.text(item, "after")).collect();
+        let value = items
+            .into_iter()
+            .filter_map(|item| self.text(item, "after"))
+            .collect();
         Some(Spanned { at: node.at, value })
     }
 
@@ -297,7 +348,9 @@ impl Reader<'_> {
         CallSource {
             at: keys.at,
             method: self.required_text(keys.take("call"), &of("call")),
-            with: keys.take("with").map_or_else(Vec::new, |node| self.with(node, &of("with"))),
+            with: keys
+                .take("with")
+                .map_or_else(Vec::new, |node| self.with(node, &of("with"))),
             retry: self.retry(keys.take("retry"), &of("retry")),
             timeout: self.optional_duration(keys.take("timeout"), &of("timeout")),
             unsafe_ack: self.optional_text(keys.take("unsafe_ack"), &of("unsafe_ack")),
@@ -306,9 +359,10 @@ impl Reader<'_> {
 
     fn with(&mut self, node: Node, field: &str) -> Vec<(Spanned<String>, Expr)> {
         match node.value {
-            NodeValue::Mapping(entries) => {
-                entries.into_iter().map(|(key, value)| (key, expression(value))).collect()
-            }
+            NodeValue::Mapping(entries) => entries
+                .into_iter()
+                .map(|(key, value)| (key, expression(value)))
+                .collect(),
             NodeValue::Scalar { .. } | NodeValue::Sequence(_) => {
                 self.wrong_shape(&node, field, "a mapping");
                 Vec::new()
@@ -319,44 +373,12 @@ impl Reader<'_> {
 
 /// Looks up the name before the step is read, so that its problems can say where they are.
 fn name_of(node: &Node) -> Option<String> {
-    let NodeValue::Mapping(entries) = &node.value else { return None };
+    let NodeValue::Mapping(entries) = &node.value else {
+        return None;
+    };
     let (_, value) = entries.iter().find(|(key, _)| key.value == "name")?;
     match &value.value {
         NodeValue::Scalar { text, .. } => Some(shorten(text)),
         NodeValue::Sequence(_) | NodeValue::Mapping(_) => None,
     }
-}
-
-/// Reads a value of `with`. Recursion is bounded by [`MAX_DEPTH`](crate::MAX_DEPTH).
-fn expression(node: Node) -> Expr {
-    let at = node.at;
-    let node = match node.value {
-        NodeValue::Scalar { text, plain: true } if is_path(&text) => ExprNode::Path { text, allow_default: false },
-        NodeValue::Scalar { text, plain: true } => ExprNode::Literal(Literal::plain(&text)),
-        NodeValue::Scalar { text, plain: false } => ExprNode::Literal(Literal::Text(text)),
-        NodeValue::Sequence(items) => ExprNode::List(items.into_iter().map(expression).collect()),
-        NodeValue::Mapping(entries) => match long_form(&entries) {
-            Some(path) => path,
-            None => ExprNode::Fields(entries.into_iter().map(|(key, value)| (key, expression(value))).collect()),
-        },
-    };
-    Expr { at, node }
-}
-
-/// Recognises `{ from: PATH }` and `{ from: PATH, allow_default: BOOL }`.
-fn long_form(entries: &[(Spanned<String>, Node)]) -> Option<ExprNode> {
-    let mut path = None;
-    let mut allow_default = false;
-    for (key, value) in entries {
-        let NodeValue::Scalar { text, .. } = &value.value else { return None };
-        match key.value.as_str() {
-            "from" => path = Some(text.clone()),
-            "allow_default" => match Literal::plain(text) {
-                Literal::Bool(value) => allow_default = value,
-                Literal::Text(_) | Literal::Int(_) | Literal::Float(_) | Literal::Null => return None,
-            },
-            _ => return None,
-        }
-    }
-    path.map(|text| ExprNode::Path { text, allow_default })
 }
