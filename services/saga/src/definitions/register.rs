@@ -48,6 +48,8 @@ impl Definitions {
         actor: &str,
     ) -> Result<Registered, Error> {
         let hash = definition.hash();
+        // Text in Postgres cannot hold NUL; where a comment has one, the stored text has none.
+        let source = &source.replace('\0', "");
         for _ in 0..MAX_ROUNDS {
             let revisions = store::revisions(&self.pool, definition.name(), definition.version()).await?;
             if let Some(same) = revisions.iter().find(|stored| stored.hash == hash) {
