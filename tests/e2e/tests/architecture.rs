@@ -74,11 +74,21 @@ fn home(manifest_path: &str) -> Option<Home> {
 /// Reads every edge of the workspace.
 fn edges() -> Vec<Edge> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--manifest-path",
+        ])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()
         .expect("cargo runs this test, so it is there");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -89,7 +99,8 @@ fn edges() -> Vec<Edge> {
     let mut edges = Vec::new();
     for package in packages {
         let from = text(&package["name"]);
-        let from_home = home_of(&from).unwrap_or_else(|| panic!("{from} is not in crates, services or tests"));
+        let from_home =
+            home_of(&from).unwrap_or_else(|| panic!("{from} is not in crates, services or tests"));
         for dependency in package["dependencies"].as_array().expect("dependencies") {
             let to = text(&dependency["name"]);
             edges.push(Edge {
@@ -107,7 +118,10 @@ fn edges() -> Vec<Edge> {
 #[test]
 fn no_edge_between_our_crates_is_forbidden() {
     let edges = edges();
-    assert!(edges.iter().any(|edge| edge.to_home.is_some()), "the workspace was not read");
+    assert!(
+        edges.iter().any(|edge| edge.to_home.is_some()),
+        "the workspace was not read"
+    );
     let wrong: Vec<String> = edges
         .iter()
         .filter_map(|edge| verdict(edge).map(|why| format!("{} -> {}: {why}", edge.from, edge.to)))
