@@ -1,0 +1,60 @@
+//! Payloads: opaque to the state machine.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// A request or reply, as the JSON text that the journal keeps.
+///
+/// A decoded form may ride along so that nobody parses the text again within one process; it is never compared,
+/// never stored, and absent after a restart.
+#[derive(Clone)]
+pub struct Payload {
+    json: Arc<str>,
+    decoded: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Payload {
+    /// Wraps JSON text.
+    #[must_use]
+    pub fn new(json: impl Into<Arc<str>>) -> Self {
+        Self {
+            json: json.into(),
+            decoded: None,
+        }
+    }
+
+    /// Wraps JSON text together with what it was made from.
+    #[must_use]
+    pub fn with_decoded(json: impl Into<Arc<str>>, decoded: Arc<dyn Any + Send + Sync>) -> Self {
+        Self {
+            json: json.into(),
+            decoded: Some(decoded),
+        }
+    }
+
+    /// Returns the JSON text.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// Returns the decoded form, if it rides along and is a `T`.
+    #[must_use]
+    pub fn decoded<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.decoded.clone()?.downcast().ok()
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+impl Eq for Payload {}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.json)
+    }
+}

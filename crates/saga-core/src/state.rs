@@ -1,0 +1,574 @@
+//! The state of one saga, and what follows from it.
+
+use crate::event::{Actor, Cause, Event, Failure, FailureClass, Phase, Reason, Recorded, StepError};
+use crate::plan::{Plan, Zone};
+use crate::{Millis, Op, OpKey, Payload};
+
+/// What a saga starts with. All of it follows from the saga's row and input, so it is the same at every load.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// When the saga was started.
+    pub at: Millis,
+    /// Machine time the saga may take, in milliseconds.
+    pub deadline_ms: u64,
+    /// For each step that waits for a person: how long, in milliseconds. Empty if no step does.
+    pub expires_ms: Vec<Option<u64>>,
+}
+
+/// The deadline's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// Machine time ends at this instant.
+    Running {
+        /// The deadline.
+        until: Millis,
+    },
+    /// Only steps that wait for a person are open; so much machine time is left.
+    Stopped {
+        /// In milliseconds.
+        left_ms: u64,
+    },
+}
+
+/// An operation that may have been called and has no final answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Number of the attempt that is due or in flight, from 1.
+    pub attempt: u32,
+    /// Failures in a row that may have had an effect.
+    pub failures: u32,
+    /// Failures in a row that certainly had none.
+    pub unsent: u32,
+    /// An earlier attempt may still take effect, so an unmarked refusal proves nothing (rule 1).
+    pub unresolved: bool,
+    /// When the attempt may start; at once if absent.
+    pub next_at: Option<Millis>,
+    /// The participant works on it.
+    pub pending: bool,
+    /// When a step that waits for a person gives up.
+    pub expires_at: Option<Millis>,
+    /// While unwinding: an attempt was in flight, and is waited for until then.
+    pub drain_until: Option<Millis>,
+    /// Why a person should look, and since when.
+    pub attention: Option<(Cause, Millis)>,
+    /// The latest failure.
+    pub last_error: Option<StepError>,
+}
+
+/// Where one operation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpState {
+    /// Not started, and perhaps never will be.
+    NotStarted,
+    /// May have been called; no final answer.
+    Open(Box<Open>),
+    /// Done, for good.
+    Succeeded(Payload),
+    /// Definitely without effect.
+    Refused(StepError),
+    /// Given up without an answer; its compensation takes care of it.
+    Abandoned,
+}
+
+impl OpState {
+    /// Returns the open part, if it is open.
+    #[must_use]
+    pub fn open(&self) -> Option<&Open> {
+        match self {
+            Self::Open(open) => Some(open),
+            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned => None,
+        }
+    }
+
+    pub(crate) fn open_mut(&mut self) -> Option<&mut Open> {
+        match self {
+            Self::Open(open) => Some(open),
+            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned => None,
+        }
+    }
+
+    /// Tells whether it succeeded.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        matches!(self, Self::Succeeded(_))
+    }
+}
+
+/// State of one (step, index).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Position of the step.
+    pub step: u16,
+    /// Index of a fanned-out step; 0 otherwise.
+    pub index: u32,
+    /// Its action.
+    pub action: OpState,
+    /// Its compensation.
+    pub compensation: OpState,
+}
+
+/// Why a person should look at a saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attention {
+    /// Why.
+    pub cause: Cause,
+    /// Which step; none for the saga as a whole.
+    pub step: Option<u16>,
+    /// Since when.
+    pub since: Millis,
+}
+
+/// A call that the state asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Which operation.
+    pub key: OpKey,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// When it may start; at once if absent.
+    pub not_before: Option<Millis>,
+    /// Longest time the attempt may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether a definite "no" is an answer the saga can act on.
+    pub refusable: bool,
+    /// The participant was asked before and works on it.
+    pub pending: bool,
+}
+
+/// The state of one saga.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub(crate) phase: Phase,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) failed_step: Option<u16>,
+    pub(crate) error: Option<StepError>,
+    pub(crate) committed: bool,
+    pub(crate) clock: Clock,
+    pub(crate) deadline_missed: Option<Millis>,
+    pub(crate) runs: Vec<Run>,
+    expires_ms: Vec<Option<u64>>,
+}
+
+impl State {
+    /// Returns the state of a saga that has just been started: its first steps are due.
+    #[must_use]
+    pub fn start(plan: &Plan, start: &Start) -> Self {
+        let positions = plan.steps().len() + usize::from(plan.epilogue().is_some());
+        let runs = (0..positions)
+            .map(|i| Run {
+                step: u16::try_from(i).expect("bounded by the plan"),
+                index: 0,
+                action: OpState::NotStarted,
+                compensation: OpState::NotStarted,
+            })
+            .collect();
+        let mut state = Self {
+            phase: Phase::Running,
+            reason: None,
+            failed_step: None,
+            error: None,
+            committed: false,
+            clock: Clock::Running {
+                until: start.at.plus(start.deadline_ms),
+            },
+            deadline_missed: None,
+            runs,
+            expires_ms: start.expires_ms.clone(),
+        };
+        state.advance(plan, start.at);
+        state
+    }
+
+    /// Marks every open operation as possibly called by a process that is gone. To be called once after a load.
+    pub fn recovered(&mut self) {
+        for run in &mut self.runs {
+            for op in [&mut run.action, &mut run.compensation] {
+                if let Some(open) = op.open_mut() {
+                    open.unresolved = true;
+                }
+            }
+        }
+    }
+
+    /// Returns where the saga is in its life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Returns why it unwinds, if it does.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// Returns the step that made it unwind, if one did.
+    #[must_use]
+    pub fn failed_step(&self) -> Option<u16> {
+        self.failed_step
+    }
+
+    /// Returns the error that made it unwind, if there was one.
+    #[must_use]
+    pub fn error(&self) -> Option<&StepError> {
+        self.error.as_ref()
+    }
+
+    /// Tells whether the commit point is passed.
+    #[must_use]
+    pub fn committed(&self) -> bool {
+        self.committed
+    }
+
+    /// Returns the deadline's clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Returns the state of every (step, index), the epilogue last.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Returns the reply of a step's action, if it succeeded.
+    #[must_use]
+    pub fn reply(&self, step: u16) -> Option<&Payload> {
+        match &self.run(step, 0)?.action {
+            OpState::Succeeded(reply) => Some(reply),
+            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) | OpState::Abandoned => None,
+        }
+    }
+
+    /// Returns the state of one operation.
+    #[must_use]
+    pub fn op(&self, key: OpKey) -> Option<&OpState> {
+        let run = self.run(key.step, key.index)?;
+        Some(match key.op {
+            Op::Action => &run.action,
+            Op::Compensation => &run.compensation,
+        })
+    }
+
+    /// Tells whether a cancel or the deadline may still turn the saga round (rule 2).
+    #[must_use]
+    pub fn cancellable(&self, plan: &Plan) -> bool {
+        let pivot_untouched = plan
+            .pivot()
+            .and_then(|pivot| self.run(pivot, 0))
+            .is_none_or(|run| run.action == OpState::NotStarted);
+        self.phase == Phase::Running && !self.committed && pivot_untouched
+    }
+
+    /// Returns everything a person should look at.
+    pub fn attention(&self) -> impl Iterator<Item = Attention> + '_ {
+        let deadline = self
+            .deadline_missed
+            .filter(|_| !self.phase.is_ended())
+            .map(|since| Attention {
+                cause: Cause::DeadlinePassed,
+                step: None,
+                since,
+            });
+        let operations = self.runs.iter().flat_map(|run| {
+            [&run.action, &run.compensation].into_iter().filter_map(|op| {
+                let (cause, since) = op.open()?.attention?;
+                Some(Attention {
+                    cause,
+                    step: Some(run.step),
+                    since,
+                })
+            })
+        });
+        deadline.into_iter().chain(operations)
+    }
+
+    /// Returns the calls that the state asks for. Those in flight are among them; the caller knows which.
+    pub fn due<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = Due> + 'a {
+        let epilogue = plan.epilogue_step();
+        self.runs.iter().flat_map(move |run| {
+            // While unwinding, an open action is only waited for, never started again (rule 3).
+            let action_wanted = self.phase == Phase::Running || run.step == epilogue;
+            let action = run
+                .action
+                .open()
+                .filter(|_| action_wanted)
+                .map(|open| (Op::Action, open));
+            let compensation = run.compensation.open().map(|open| (Op::Compensation, open));
+            action.into_iter().chain(compensation).map(move |(op, open)| {
+                let step = plan.steps().get(usize::from(run.step));
+                let timeout_ms = match (step, op) {
+                    (Some(step), Op::Action) => step.timeout_ms,
+                    (Some(step), Op::Compensation) => step.compensation_timeout_ms,
+                    (None, _) => plan.epilogue().map_or(0, |e| e.timeout_ms),
+                };
+                Due {
+                    key: OpKey {
+                        step: run.step,
+                        index: run.index,
+                        op,
+                    },
+                    attempt: open.attempt,
+                    not_before: open.next_at,
+                    timeout_ms,
+                    refusable: op == Op::Action && step.is_some_and(|s| s.zone != Zone::Retriable),
+                    pending: open.pending,
+                }
+            })
+        })
+    }
+
+    /// Returns when the passing of time alone changes something: deadline, expiry, end of a drain.
+    #[must_use]
+    pub fn alarm_at(&self, plan: &Plan) -> Option<Millis> {
+        if self.phase.is_ended() {
+            return None;
+        }
+        let deadline = match self.clock {
+            Clock::Running { until } if self.phase == Phase::Running && self.deadline_missed.is_none() => {
+                Some(until)
+            }
+            Clock::Running { .. } | Clock::Stopped { .. } => None,
+        };
+        let cancellable = self.cancellable(plan);
+        let open = self.runs.iter().filter_map(|run| run.action.open());
+        open.flat_map(|o| [o.drain_until, o.expires_at.filter(|_| cancellable)])
+            .flatten()
+            .chain(deadline)
+            .min()
+    }
+
+    /// Replays one event.
+    pub fn apply(&mut self, plan: &Plan, recorded: &Recorded) {
+        let at = recorded.at;
+        match &recorded.event {
+            Event::Succeeded { key, reply, .. } => self.set(*key, OpState::Succeeded(reply.clone())),
+            Event::Refused { key, error, .. } => self.set(*key, OpState::Refused(error.clone())),
+            Event::Failed {
+                key,
+                attempt,
+                failure,
+            } => self.apply_failure(plan, at, *key, *attempt, failure),
+            Event::Pending { key, .. } => {
+                if let Some(open) = self.open_mut(*key) {
+                    open.pending = true;
+                    open.failures = 0;
+                    open.unsent = 0;
+                    open.next_at = None;
+                    open.attention = None;
+                }
+            }
+            Event::Abandoned { key } => self.set(*key, OpState::Abandoned),
+            Event::Unwinding {
+                reason,
+                failed_step,
+                error,
+                in_flight,
+            } => {
+                self.phase = Phase::Compensating;
+                self.reason = Some(*reason);
+                self.failed_step = *failed_step;
+                self.error.clone_from(error);
+                self.turn_round(plan, at, in_flight);
+            }
+            Event::Committed => self.committed = true,
+            Event::DeadlineMissed => self.deadline_missed = Some(at),
+            Event::Ended { phase } => self.phase = *phase,
+        }
+        self.advance(plan, at);
+    }
+
+    fn apply_failure(&mut self, plan: &Plan, at: Millis, key: OpKey, attempt: u32, failure: &Failure) {
+        let Some(open) = self.open_mut(key) else { return };
+        let cause = match failure.class {
+            FailureClass::Unknown => {
+                open.failures = open.failures.saturating_add(1);
+                open.unsent = 0;
+                open.unresolved = true;
+                (open.failures > ATTENTION_AFTER).then_some(Cause::KeepsFailing)
+            }
+            FailureClass::Unsent => {
+                open.unsent = open.unsent.saturating_add(1);
+                (open.unsent > ATTENTION_AFTER).then_some(Cause::Unreachable)
+            }
+            FailureClass::Misconfigured => Some(Cause::Misconfigured),
+            FailureClass::CannotBeRefused => Some(Cause::CannotBeRefused),
+        };
+        open.attention = match (cause, open.attention) {
+            (Some(cause), Some((before, since))) if cause == before => Some((cause, since)),
+            (Some(cause), _) => Some((cause, at)),
+            (None, before) => before,
+        };
+        open.attempt = attempt.saturating_add(1);
+        open.last_error = Some(failure.error.clone());
+        open.next_at = failure.next_at;
+        if failure.next_at.is_none() && plan.steps().len() > usize::from(key.step) {
+            self.set(key, OpState::Abandoned);
+        }
+    }
+
+    /// Gives up every open action, except that those in flight are waited for.
+    fn turn_round(&mut self, plan: &Plan, at: Millis, in_flight: &[OpKey]) {
+        for run in &mut self.runs {
+            let key = OpKey {
+                step: run.step,
+                index: run.index,
+                op: Op::Action,
+            };
+            if let Some(open) = run.action.open_mut() {
+                if in_flight.contains(&key) {
+                    let timeout = plan
+                        .steps()
+                        .get(usize::from(run.step))
+                        .map_or(0, |s| s.timeout_ms);
+                    open.drain_until = Some(at.plus(timeout));
+                    open.attention = None;
+                } else {
+                    run.action = OpState::Abandoned;
+                }
+            }
+        }
+    }
+
+    /// Opens what may start now, and starts or stops the deadline's clock.
+    fn advance(&mut self, plan: &Plan, at: Millis) {
+        match self.phase {
+            Phase::Running => self.open_actions(plan, at),
+            Phase::Compensating => self.open_compensations(plan),
+            Phase::Completed | Phase::Compensated | Phase::Resolved => {}
+        }
+        let waits_for_people = self.phase == Phase::Running && self.only_people_are_waited_for();
+        self.clock = match self.clock {
+            Clock::Running { until } if waits_for_people => Clock::Stopped {
+                left_ms: until.since(at),
+            },
+            Clock::Stopped { left_ms } if !waits_for_people => Clock::Running {
+                until: at.plus(left_ms),
+            },
+            unchanged @ (Clock::Running { .. } | Clock::Stopped { .. }) => unchanged,
+        };
+    }
+
+    fn only_people_are_waited_for(&self) -> bool {
+        let mut open = self.runs.iter().filter_map(|run| run.action.open()).peekable();
+        open.peek().is_some() && open.all(|o| o.expires_at.is_some())
+    }
+
+    fn open_actions(&mut self, plan: &Plan, at: Millis) {
+        for (i, step) in plan.steps().iter().enumerate() {
+            if self.runs[i].action != OpState::NotStarted
+                || !step
+                    .after
+                    .iter()
+                    .all(|&before| self.runs[usize::from(before)].action.succeeded())
+            {
+                continue;
+            }
+            let expires = self.expires_ms.get(i).copied().flatten().filter(|_| step.expires);
+            self.runs[i].action = OpState::Open(Box::new(Open {
+                expires_at: expires.map(|ms| at.plus(ms)),
+                ..Open::first()
+            }));
+        }
+    }
+
+    fn open_compensations(&mut self, plan: &Plan) {
+        for i in (0..plan.steps().len()).rev() {
+            let run = &self.runs[i];
+            if run.compensation == OpState::NotStarted && self.wants_compensation(plan, run) {
+                let settled = |&below: &u16| self.settled(plan, &self.runs[usize::from(below)]);
+                if plan.descendants(run.step).iter().all(settled) {
+                    self.runs[i].compensation = OpState::Open(Box::new(Open::first()));
+                }
+            }
+        }
+        let all_settled = self.runs[..plan.steps().len()]
+            .iter()
+            .all(|run| self.settled(plan, run));
+        if all_settled
+            && let Some(epilogue) = self.runs.get_mut(plan.steps().len())
+            && epilogue.action == OpState::NotStarted
+        {
+            epilogue.action = OpState::Open(Box::new(Open::first()));
+        }
+    }
+
+    /// Tells whether a run may have had an effect that its compensation must undo.
+    fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
+        let may_have_run = match run.action {
+            OpState::Succeeded(_) | OpState::Abandoned => true,
+            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) => false,
+        };
+        may_have_run
+            && plan
+                .steps()
+                .get(usize::from(run.step))
+                .is_some_and(|s| s.compensated)
+    }
+
+    /// Tells whether unwinding has nothing left to do for a run.
+    pub(crate) fn settled(&self, plan: &Plan, run: &Run) -> bool {
+        run.action.open().is_none() && (run.compensation.succeeded() || !self.wants_compensation(plan, run))
+    }
+
+    pub(crate) fn run(&self, step: u16, index: u32) -> Option<&Run> {
+        // Runs stand at their step's position as long as nothing is fanned out.
+        self.runs
+            .get(usize::from(step))
+            .filter(|run| run.step == step && run.index == index)
+    }
+
+    fn set(&mut self, key: OpKey, state: OpState) {
+        if let Some(run) = self
+            .runs
+            .get_mut(usize::from(key.step))
+            .filter(|r| r.index == key.index)
+        {
+            match key.op {
+                Op::Action => run.action = state,
+                Op::Compensation => run.compensation = state,
+            }
+        }
+    }
+
+    fn open_mut(&mut self, key: OpKey) -> Option<&mut Open> {
+        let run = self
+            .runs
+            .get_mut(usize::from(key.step))
+            .filter(|r| r.index == key.index)?;
+        match key.op {
+            Op::Action => run.action.open_mut(),
+            Op::Compensation => run.compensation.open_mut(),
+        }
+    }
+}
+
+/// Failures in a row after which a person should look, for operations that are repeated without end. With the default
+/// backoff that is about a minute of trying.
+pub(crate) const ATTENTION_AFTER: u32 = 10;
+
+impl Open {
+    fn first() -> Self {
+        Self {
+            attempt: 1,
+            failures: 0,
+            unsent: 0,
+            unresolved: false,
+            next_at: None,
+            pending: false,
+            expires_at: None,
+            drain_until: None,
+            attention: None,
+            last_error: None,
+        }
+    }
+}
+
+impl Recorded {
+    /// Pairs an event with its instant.
+    #[must_use]
+    pub fn new(at: Millis, actor: Option<Actor>, event: Event) -> Self {
+        Self { at, actor, event }
+    }
+}

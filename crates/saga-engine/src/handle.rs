@@ -1,0 +1,204 @@
+//! The engine's door: requests from the API to the engine's task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ids::SagaId;
+use saga_core::{State, StepError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::journal::{Identity, NewSaga};
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Nothing: answer when the saga is durable.
+    Durable,
+    /// Until this step has succeeded, or can no longer succeed.
+    Step(u16),
+    /// Until the saga has ended.
+    End,
+    /// Until it has more events than this.
+    NewerThan(u32),
+}
+
+/// A saga as the engine saw it when its latest change had become durable.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// What never changes about it.
+    pub identity: Arc<Identity>,
+    /// Its state.
+    pub state: State,
+    /// How many events it has.
+    pub events: u32,
+}
+
+/// What a request found.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The saga.
+    pub saga: SagaId,
+    /// Whether this request created it.
+    pub created: bool,
+    /// Whether what was waited for was reached.
+    pub reached: bool,
+    /// The saga; `None` if another instance drives it, it had ended before, or the bound passed: read the journal.
+    pub snapshot: Option<Box<Snapshot>>,
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The business key is taken by a saga with another input.
+    #[error("the business key is taken by {0}, which was started with another input")]
+    InputMismatch(SagaId),
+    /// Too many live sagas, or too many requests waiting. Nothing was done.
+    #[error("too many sagas are live; try again later")]
+    Overloaded,
+    /// The engine does not drive this saga: another instance does, or it has ended.
+    #[error("this instance does not drive the saga")]
+    NotHere,
+    /// The saga is past the point where it could be undone.
+    #[error("the saga is past the point where it could be undone")]
+    PastCommitPoint,
+    /// It is not known whether it was done: ask again.
+    #[error("it is unknown whether the journal took the write; ask again")]
+    Unknown,
+    /// The journal cannot hold what was asked.
+    #[error("the journal cannot hold it: {0}")]
+    Unwritable(String),
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// Where a request is answered.
+pub(crate) type Answer = oneshot::Sender<Result<Seen, RequestError>>;
+
+/// A request to the engine.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// `durable` is answered when the saga is durable, `wait` when its condition is met.
+    Start {
+        saga: Box<NewSaga>,
+        durable: Answer,
+        wait: Option<(Until, Answer)>,
+    },
+    Wait {
+        saga: SagaId,
+        until: Until,
+        answer: Answer,
+    },
+    Cancel {
+        saga: SagaId,
+        actor: Arc<str>,
+        note: StepError,
+        answer: Answer,
+    },
+    Status {
+        answer: oneshot::Sender<Status>,
+    },
+}
+
+/// Numbers about a running engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Sagas in memory.
+    pub live: usize,
+    /// Calls in flight.
+    pub calls: usize,
+    /// Whether the lease is held, so that calls may go out.
+    pub leased: bool,
+}
+
+/// A cheap handle to a running engine.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
+impl Handle {
+    /// Starts a saga, or finds the one with the same business key, and waits at most `bound` for `until`.
+    ///
+    /// # Errors
+    /// See [`RequestError`]. With `Unknown` the saga may exist: asking again with the same key is safe.
+    pub async fn start(&self, saga: NewSaga, until: Until, bound: Duration) -> Result<Seen, RequestError> {
+        let (durable, is_durable) = oneshot::channel();
+        let (wait, waited) = oneshot::channel();
+        let wait = (until != Until::Durable).then_some((until, wait));
+        let waits = wait.is_some();
+        self.send(Request::Start {
+            saga: Box::new(saga),
+            durable,
+            wait,
+        })?;
+        // Not bounded by `bound`: whoever started a saga is told whether it is durable. Only the wait after it is.
+        let seen = is_durable.await.map_err(|_| RequestError::Stopped)??;
+        if !waits {
+            return Ok(seen);
+        }
+        match tokio::time::timeout(bound, waited).await {
+            Ok(Ok(Ok(reached))) => Ok(Seen {
+                created: seen.created,
+                ..reached
+            }),
+            // It ended before, lives elsewhere, or the bound passed: the caller reads the journal.
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Ok(Seen {
+                reached: false,
+                snapshot: None,
+                ..seen
+            }),
+        }
+    }
+
+    /// Waits at most `bound` for `until`.
+    ///
+    /// # Errors
+    /// `NotHere` if this instance does not drive the saga; `Overloaded`, `Stopped`.
+    pub async fn wait(&self, saga: SagaId, until: Until, bound: Duration) -> Result<Seen, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Wait { saga, until, answer })?;
+        match tokio::time::timeout(bound, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(RequestError::Stopped),
+            Err(_) => Ok(Seen {
+                saga,
+                created: false,
+                reached: false,
+                snapshot: None,
+            }),
+        }
+    }
+
+    /// Asks a saga to unwind; answered when that is durable.
+    ///
+    /// # Errors
+    /// `NotHere`, `PastCommitPoint`, `Unknown`, `Overloaded`, `Stopped`.
+    pub async fn cancel(&self, saga: SagaId, actor: Arc<str>, note: StepError) -> Result<Seen, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Cancel {
+            saga,
+            actor,
+            note,
+            answer,
+        })?;
+        answered.await.map_err(|_| RequestError::Stopped)?
+    }
+
+    /// Returns numbers about the engine.
+    ///
+    /// # Errors
+    /// `Overloaded`, `Stopped`.
+    pub async fn status(&self) -> Result<Status, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Status { answer })?;
+        answered.await.map_err(|_| RequestError::Stopped)
+    }
+
+    fn send(&self, request: Request) -> Result<(), RequestError> {
+        self.requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RequestError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
+        })
+    }
+}

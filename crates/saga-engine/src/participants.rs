@@ -1,0 +1,75 @@
+//! Participants: what the engine asks of the services whose methods are steps.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use saga_core::{OpKey, Outcome, Payload, StepError};
+
+use crate::journal::Identity;
+
+/// One call of a step.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The saga.
+    pub saga: Arc<Identity>,
+    /// Which operation.
+    pub key: OpKey,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// Epoch of this instance.
+    pub epoch: u64,
+    /// Longest time the attempt may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether a definite "no" is an answer the saga can act on.
+    pub refusable: bool,
+    /// Replies of the steps' actions, by position; absent where a step has not succeeded.
+    pub replies: Arc<[Option<Payload>]>,
+    /// Why the saga unwinds; empty while it goes forward.
+    pub reason: &'static str,
+    /// Name of the step that made it unwind; empty if none did.
+    pub failed_step: String,
+    /// What made it unwind, if anything.
+    pub error: Option<StepError>,
+}
+
+/// What an attempt brought.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was sent, if a request could be made.
+    pub request: Option<Payload>,
+    /// What came of it.
+    pub result: CallResult,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub enum CallResult {
+    /// Something the state machine understands.
+    Outcome(Outcome),
+    /// Not final: ask again after this many milliseconds.
+    Pending {
+        /// How long to wait, in milliseconds.
+        ask_again_ms: u64,
+    },
+    /// The participant has seen a compensation of this operation: our state is stale and must be loaded again.
+    Superseded,
+}
+
+/// The services whose methods are steps.
+pub trait Participants: Send + Sync + 'static {
+    /// Makes one attempt. Ends within `call.timeout_ms` and some slack, whatever the participant does; never panics
+    /// on what it answers.
+    fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static;
+}
+
+/// Time and randomness.
+pub trait Clock: Send + Sync + 'static {
+    /// Returns the current instant.
+    fn now(&self) -> saga_core::Millis;
+
+    /// Returns a uniform random number, for jitter.
+    fn jitter(&self) -> u32;
+
+    /// Waits until an instant.
+    fn sleep_until(&self, at: saga_core::Millis) -> impl Future<Output = ()> + Send;
+}
