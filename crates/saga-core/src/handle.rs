@@ -2,7 +2,7 @@
 
 use crate::event::{Actor, Event, Failure, FailureClass, Phase, Reason, Recorded, StepError};
 use crate::plan::{Plan, Zone};
-use crate::state::{ATTENTION_AFTER, Clock, OpState, Open, State};
+use crate::state::{Clock, OpState, State};
 use crate::{Millis, Op, OpKey, Payload};
 
 /// What an attempt brought.
@@ -200,7 +200,7 @@ impl State {
             return;
         };
         let step = log.plan.steps().get(usize::from(key.step));
-        let limited = key.op == Op::Action && step.is_some_and(|s| s.zone == Zone::Compensatable);
+        let limited = log.plan.limits_retries(key);
         let backoff = match (step, key.op) {
             (Some(step), Op::Action) => step.backoff,
             (Some(step), Op::Compensation) => step.compensation_backoff,
@@ -224,9 +224,15 @@ impl State {
             self.unwind(log, context, Reason::Exhausted, Some(key.step), Some(error));
             return;
         }
-        let wait_ms = next_wait_ms(open, class, log.plan.attention_wait_ms(), |n| {
-            backoff.wait_ms(n, context.jitter)
-        });
+        let backoff_ms = match class {
+            FailureClass::Unknown => backoff.wait_ms(failures, context.jitter),
+            FailureClass::Unsent => backoff.wait_ms(open.unsent.saturating_add(1), context.jitter),
+            FailureClass::Misconfigured | FailureClass::CannotBeRefused => backoff.wait_ms(1, context.jitter),
+        };
+        // What needs attention goes on at the slow rate, whatever the latest failure was (rule 9).
+        let slow = open.attention.is_some() || open.concern(class, limited).is_some();
+        let floor_ms = if slow { log.plan.attention_wait_ms() } else { 0 };
+        let wait_ms = floor_ms.saturating_add(backoff_ms);
         let failure = Failure {
             class,
             error,
@@ -354,26 +360,6 @@ impl State {
         self.apply(log.plan, &recorded);
         debug_assert_eq!(crate::invariants::broken(log.plan, self), None);
         log.events.push(recorded);
-    }
-}
-
-/// Returns how long to wait before the next attempt.
-fn next_wait_ms(
-    open: &Open,
-    class: FailureClass,
-    attention_wait_ms: u64,
-    backoff: impl Fn(u32) -> u64,
-) -> u64 {
-    let (count, attention) = match class {
-        FailureClass::Unknown => (open.failures.saturating_add(1), open.failures >= ATTENTION_AFTER),
-        FailureClass::Unsent => (open.unsent.saturating_add(1), open.unsent >= ATTENTION_AFTER),
-        // No hot loop: what only a person can mend goes straight to the slow rate (rule 9).
-        FailureClass::Misconfigured | FailureClass::CannotBeRefused => (1, true),
-    };
-    if attention {
-        attention_wait_ms.saturating_add(backoff(count))
-    } else {
-        backoff(count)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The plan: what the state machine knows of a definition.
 
+use crate::{Op, OpKey};
+
 /// Where a step stands in relation to the commit point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Zone {
@@ -239,6 +241,12 @@ impl Plan {
 
     pub(crate) fn attention_wait_ms(&self) -> u64 {
         self.attention_wait_ms
+    }
+
+    /// Tells whether an operation is given up after its retries; the others are repeated without end (rule 9).
+    pub(crate) fn limits_retries(&self, key: OpKey) -> bool {
+        let zone = self.steps.get(usize::from(key.step)).map(|step| step.zone);
+        key.op == Op::Action && zone == Some(Zone::Compensatable)
     }
 
     pub(crate) fn descendants(&self, step: u16) -> &[u16] {

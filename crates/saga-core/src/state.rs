@@ -167,7 +167,8 @@ impl State {
             reason: None,
             failed_step: None,
             error: None,
-            committed: false,
+            // With nothing before it, the commit point is passed from the start.
+            committed: plan.steps().iter().all(|step| step.zone == Zone::Retriable),
             clock: Clock::Running {
                 until: start.at.plus(start.deadline_ms),
             },
@@ -265,13 +266,13 @@ impl State {
     pub fn attention(&self) -> impl Iterator<Item = Attention> + '_ {
         let deadline = self
             .deadline_missed
-            .filter(|_| !self.phase.is_ended())
+            .filter(|_| self.phase == Phase::Running)
             .map(|since| Attention {
                 cause: Cause::DeadlinePassed,
                 step: None,
                 since,
             });
-        let operations = self.runs.iter().flat_map(|run| {
+        let operations = self.live_runs().iter().flat_map(|run| {
             [&run.action, &run.compensation].into_iter().filter_map(|op| {
                 let (cause, since) = op.open()?.attention?;
                 Some(Attention {
@@ -287,7 +288,7 @@ impl State {
     /// Returns the calls that the state asks for. Those in flight are among them; the caller knows which.
     pub fn due<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = Due> + 'a {
         let epilogue = plan.epilogue_step();
-        self.runs.iter().flat_map(move |run| {
+        self.live_runs().iter().flat_map(move |run| {
             // While unwinding, an open action is only waited for, never started again (rule 3).
             let action_wanted = self.phase == Phase::Running || run.step == epilogue;
             let action = run
@@ -317,6 +318,11 @@ impl State {
                 }
             })
         })
+    }
+
+    /// Returns the runs that may still change: none once the saga has ended, whatever an operator left open.
+    fn live_runs(&self) -> &[Run] {
+        if self.phase.is_ended() { &[] } else { &self.runs }
     }
 
     /// Returns when the passing of time alone changes something: deadline, expiry, end of a drain.
@@ -380,26 +386,26 @@ impl State {
     }
 
     fn apply_failure(&mut self, plan: &Plan, at: Millis, key: OpKey, attempt: u32, failure: &Failure) {
+        let limited = plan.limits_retries(key);
         let Some(open) = self.open_mut(key) else { return };
-        let cause = match failure.class {
-            FailureClass::Unknown => {
-                open.failures = open.failures.saturating_add(1);
-                open.unsent = 0;
-                open.unresolved = true;
-                (open.failures > ATTENTION_AFTER).then_some(Cause::KeepsFailing)
-            }
-            FailureClass::Unsent => {
-                open.unsent = open.unsent.saturating_add(1);
-                (open.unsent > ATTENTION_AFTER).then_some(Cause::Unreachable)
-            }
-            FailureClass::Misconfigured => Some(Cause::Misconfigured),
-            FailureClass::CannotBeRefused => Some(Cause::CannotBeRefused),
-        };
-        open.attention = match (cause, open.attention) {
+        open.attention = match (open.concern(failure.class, limited), open.attention) {
             (Some(cause), Some((before, since))) if cause == before => Some((cause, since)),
             (Some(cause), _) => Some((cause, at)),
             (None, before) => before,
         };
+        match failure.class {
+            FailureClass::Unknown => {
+                open.failures = open.failures.saturating_add(1);
+                open.unsent = 0;
+                open.unresolved = true;
+            }
+            FailureClass::Unsent => open.unsent = open.unsent.saturating_add(1),
+            // Not a refusal, so it proves nothing about the effect (rule 1): a proxy may have said it.
+            FailureClass::Misconfigured | FailureClass::CannotBeRefused => {
+                open.unsent = 0;
+                open.unresolved = true;
+            }
+        }
         open.attempt = attempt.saturating_add(1);
         open.last_error = Some(failure.error.clone());
         open.next_at = failure.next_at;
@@ -546,7 +552,7 @@ impl State {
 
 /// Failures in a row after which a person should look, for operations that are repeated without end. With the default
 /// backoff that is about a minute of trying.
-pub(crate) const ATTENTION_AFTER: u32 = 10;
+const ATTENTION_AFTER: u32 = 10;
 
 impl Open {
     fn first() -> Self {
@@ -561,6 +567,21 @@ impl Open {
             drain_until: None,
             attention: None,
             last_error: None,
+        }
+    }
+
+    /// Returns why a person should look after one more failure of this class, if the failure is a reason.
+    ///
+    /// An operation with a limit of retries gets its definite end by itself, so failing is no reason there.
+    pub(crate) fn concern(&self, class: FailureClass, limited: bool) -> Option<Cause> {
+        match class {
+            FailureClass::Unknown => {
+                (!limited && self.failures >= ATTENTION_AFTER).then_some(Cause::KeepsFailing)
+            }
+            FailureClass::Unsent => (self.unsent >= ATTENTION_AFTER).then_some(Cause::Unreachable),
+            // No hot loop: what only a person can mend is raised at once (rule 9).
+            FailureClass::Misconfigured => Some(Cause::Misconfigured),
+            FailureClass::CannotBeRefused => Some(Cause::CannotBeRefused),
         }
     }
 }

@@ -15,10 +15,14 @@
 //! * At most one batch per lane is being written, and a saga stays on one lane.
 //! * A fenced engine stops at once: [`Engine::run`] returns [`Stopped::Fenced`], and no call goes out after it.
 
+mod clock;
+mod engine;
 mod handle;
 mod journal;
 mod participants;
 
+pub use clock::SystemClock;
+pub use engine::{Config, Engine, Stopped};
 pub use handle::{Handle, RequestError, Seen, Snapshot, Status, Until};
 pub use journal::{
     DefinitionId, Entry, Fate, Identity, Journal, JournalError, Loaded, NewSaga, Row, Transition,

@@ -1,0 +1,165 @@
+//! The load: workers that each run one saga after another, closed loop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use prost::{Message, Name};
+use proto::bench::v1::baseline_service_client::BaselineServiceClient;
+use proto::bench::v1::{BenchInput, RunSagaRequest};
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use proto::saga::v1::{SagaPhase, StartSagaRequest, WaitUntil, start_saga_request, wait_until};
+use tonic::transport::Channel;
+
+use super::measure::Latencies;
+use crate::exit::Failure;
+
+/// What is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Engine {
+    /// The orchestrator of this repository.
+    Evenkeel,
+    /// One transaction before and one after each call.
+    Baseline,
+}
+
+/// How a saga is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Variant {
+    /// Every step succeeds.
+    Completed,
+    /// The fourth step is refused; three compensations follow.
+    Compensated,
+}
+
+/// One measurement to take.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    pub(crate) engine: Engine,
+    pub(crate) variant: Variant,
+    pub(crate) url: String,
+    pub(crate) concurrency: usize,
+    pub(crate) payload_bytes: usize,
+}
+
+/// Workers share this many connections at most; one HTTP/2 connection carries many calls, but not without limit.
+const MAX_CONNECTIONS: usize = 8;
+const SAGA_BOUND: Duration = Duration::from_secs(30);
+
+impl Load {
+    /// Runs sagas for `warmup`, then for `measured`; returns the latencies of those that ended in the latter.
+    ///
+    /// `at_start` and `at_end` run at the edges of the measured time.
+    ///
+    /// # Errors
+    /// If any saga fails, or does not end as it should.
+    pub(crate) async fn run<T>(
+        &self,
+        warmup: Duration,
+        measured: Duration,
+        mut edge: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<(Latencies, T, T), Failure> {
+        let channels = self.concurrency.min(MAX_CONNECTIONS);
+        let channels: Vec<Channel> = (0..channels)
+            .map(|_| rpc::channel::lazy(&self.url))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Failure::config("bad address").because(&e))?;
+        let phase = Arc::new(AtomicU64::new(0));
+        let workers: Vec<_> = (0..self.concurrency)
+            .map(|i| {
+                let worker = Worker {
+                    load: self.clone(),
+                    channel: channels[i % channels.len()].clone(),
+                    phase: Arc::clone(&phase),
+                };
+                tokio::spawn(worker.run())
+            })
+            .collect();
+        tokio::time::sleep(warmup).await;
+        let before = edge().await?;
+        let began = Instant::now();
+        phase.store(1, Ordering::Relaxed);
+        tokio::time::sleep(measured).await;
+        phase.store(2, Ordering::Relaxed);
+        let took = began.elapsed();
+        let after = edge().await?;
+        let mut all = Latencies::new(took);
+        for worker in workers {
+            let latencies = worker
+                .await
+                .map_err(|e| Failure::unavailable("a load worker died").because(&e))?
+                .map_err(|e| Failure::unavailable("a saga of the load failed").because(&e))?;
+            all.extend(latencies);
+        }
+        Ok((all, before, after))
+    }
+}
+
+struct Worker {
+    load: Load,
+    channel: Channel,
+    phase: Arc<AtomicU64>,
+}
+
+impl Worker {
+    async fn run(self) -> Result<Vec<Duration>, tonic::Status> {
+        let payload = "x".repeat(self.load.payload_bytes);
+        let refuse_step = match self.load.variant {
+            Variant::Completed => 0,
+            Variant::Compensated => 4,
+        };
+        let mut latencies = Vec::new();
+        loop {
+            let phase = self.phase.load(Ordering::Relaxed);
+            if phase == 2 {
+                return Ok(latencies);
+            }
+            let began = Instant::now();
+            let completed = match self.load.engine {
+                Engine::Evenkeel => self.evenkeel(&payload, refuse_step).await?,
+                Engine::Baseline => {
+                    let request = RunSagaRequest { payload: payload.clone(), refuse_step };
+                    let mut client = BaselineServiceClient::new(self.channel.clone());
+                    client.run_saga(request).await?.into_inner().completed
+                }
+            };
+            if completed != (refuse_step == 0) {
+                return Err(tonic::Status::internal("a saga ended otherwise than the load asked for"));
+            }
+            if phase == 1 {
+                latencies.push(began.elapsed());
+            }
+        }
+    }
+
+    async fn evenkeel(&self, payload: &str, refuse_step: u32) -> Result<bool, tonic::Status> {
+        let input = BenchInput { payload: payload.to_owned(), refuse_step };
+        let message = prost_types::Any {
+            type_url: format!("type.googleapis.com/{}", full_name(&input)),
+            value: input.encode_to_vec(),
+        };
+        let request = StartSagaRequest {
+            r#type: "BENCH_FOUR".to_owned(),
+            business_id: uuid::Uuid::now_v7().simple().to_string(),
+            input: Some(start_saga_request::Input::Message(message)),
+            wait: Some(WaitUntil {
+                until: Some(wait_until::Until::End(true)),
+                timeout: Some(prost_types::Duration::try_from(SAGA_BOUND).unwrap_or_default()),
+            }),
+        };
+        let mut client = SagaServiceClient::new(self.channel.clone());
+        let saga = client.start_saga(request).await?.into_inner().saga.unwrap_or_default();
+        match saga.phase() {
+            SagaPhase::Completed => Ok(true),
+            SagaPhase::Compensated => Ok(false),
+            SagaPhase::Unspecified
+            | SagaPhase::Running
+            | SagaPhase::Compensating
+            | SagaPhase::Resolved => Err(tonic::Status::deadline_exceeded("a saga did not end in time")),
+        }
+    }
+}
+
+fn full_name<M: Name>(_: &M) -> String {
+    M::full_name()
+}

@@ -1,0 +1,295 @@
+//! The run: starts the processes, takes the measurements one after another, prints them.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use private_postgres::PrivatePostgres;
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use proto::saga::v1::{ActivateDefinitionRequest, RegisterDefinitionRequest};
+use serde_json::json;
+use sqlx::PgConnection;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::SagasArgs;
+use super::load::{Engine, Load, Variant};
+use super::measure::{Counters, Latencies};
+use crate::exit::Failure;
+use crate::output::{self, Cell, Table};
+use crate::wiring::database;
+use crate::wiring::settings::Name;
+
+const DEFINITION: &str = include_str!("BENCH_FOUR.yaml");
+
+/// A process of the benchmark. It ends when its standard input does, or when this is dropped.
+struct Process {
+    child: Child,
+    _stdin: Option<ChildStdin>,
+    url: String,
+}
+
+impl Process {
+    /// Starts this binary with other arguments, and reads its address from the first line that has one.
+    async fn start(args: &[&str], envs: &[(&str, &str)], on_stderr: bool) -> Result<Self, Failure> {
+        let what = args.join(" ");
+        let failed =
+            |e: &dyn std::error::Error| Failure::unavailable(format!("cannot start {what}")).because(e);
+        let program = std::env::current_exe().map_err(|e| failed(&e))?;
+        let (stdout, stderr) = if on_stderr {
+            (Stdio::null(), Stdio::piped())
+        } else {
+            (Stdio::piped(), Stdio::inherit())
+        };
+        let mut child = Command::new(program)
+            .args(args)
+            .envs(envs.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| failed(&e))?;
+        let address = match (child.stdout.take(), child.stderr.take()) {
+            (Some(stdout), _) => address(stdout).await,
+            (None, Some(stderr)) => address(stderr).await,
+            (None, None) => None,
+        };
+        let address = address.ok_or_else(|| Failure::unavailable(format!("{what} ended before it listened")))?;
+        Ok(Self { _stdin: child.stdin.take(), child, url: format!("http://{address}") })
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id().unwrap_or(0)
+    }
+}
+
+/// Reads lines until one ends in an address; goes on reading, so that the process never blocks on a full pipe.
+async fn address(pipe: impl AsyncRead + Unpin + Send + 'static) -> Option<String> {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(address) = line.rsplit(' ').next().filter(|a| a.parse::<std::net::SocketAddr>().is_ok()) {
+            let address = address.to_owned();
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Some(address);
+        }
+        output::remark(&line);
+    }
+    None
+}
+
+/// A directory of the benchmark's own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let name = format!("evenkeel-bench-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path)
+            .map_err(|e| Failure::unavailable("cannot make a directory for the data").because(&e))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed stays in the system's own directory for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the benchmark and prints its rows.
+///
+/// # Errors
+/// If a process cannot be started, or any saga fails.
+pub(crate) async fn sagas(args: &SagasArgs) -> Result<(), Failure> {
+    if args.concurrency.iter().any(|n| !(1..=4_096).contains(n)) {
+        return Err(Failure::new(crate::exit::Code::Usage, "--concurrency takes numbers from 1 to 4096"));
+    }
+    let scratch = Scratch::new()?;
+    let mut config = private_postgres::Config::new(scratch.0.join("postgres"));
+    // What is measured is what production pays: every commit reaches the disk.
+    config.fsync = true;
+    config.settings.extend(server_settings());
+    let server = PrivatePostgres::start(config)
+        .await
+        .map_err(|e| Failure::unavailable("cannot start a private Postgres").because(&e))?;
+    let result = measure_all(args, &server).await;
+    server.stop().await;
+    result
+}
+
+/// Settings of a small production server, so that checkpoints are not forced by the default of 1 GB.
+fn server_settings() -> Vec<(String, String)> {
+    [("shared_buffers", "512MB"), ("max_wal_size", "4GB"), ("synchronous_commit", "on")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .to_vec()
+}
+
+async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), Failure> {
+    let url = server.url("postgres");
+    database::migrate(&url, &[Name::Saga]).await?;
+    let participant = Process::start(&["bench", "participant", "--listen", "127.0.0.1:0"], &[], false).await?;
+    let engine = Process::start(
+        &[
+            "serve",
+            "saga",
+            "--listen",
+            "127.0.0.1:0",
+            "--instance",
+            "bench",
+            "--until-stdin-closes",
+            "--participant",
+            &format!("evenkeel.bench.v1={}", participant.url),
+        ],
+        &[("DATABASE_URL", &url), ("EVENKEEL_TELEMETRY__LEVEL", "warn")],
+        true,
+    )
+    .await?;
+    let baseline = Process::start(
+        &[
+            "bench",
+            "baseline",
+            "--listen",
+            "127.0.0.1:0",
+            "--database-url",
+            &url,
+            "--participant",
+            &participant.url,
+        ],
+        &[],
+        false,
+    )
+    .await?;
+    register(&engine.url).await?;
+    let mut connection = database::connect(&url).await?;
+    let mut report = Report::new(args.json);
+    for variant in [Variant::Completed, Variant::Compensated] {
+        for &concurrency in &args.concurrency {
+            for (kind, process) in [(Engine::Evenkeel, &engine), (Engine::Baseline, &baseline)] {
+                let wanted =
+                    args.engine.is_none_or(|e| e == kind) && args.variant.is_none_or(|v| v == variant);
+                if wanted {
+                    let load = Load {
+                        engine: kind,
+                        variant,
+                        url: process.url.clone(),
+                        concurrency,
+                        payload_bytes: usize::try_from(args.payload_bytes).unwrap_or(0),
+                    };
+                    measure(args, &load, process.pid(), &mut connection, &mut report).await?;
+                }
+            }
+        }
+    }
+    report.finish()
+}
+
+async fn register(url: &str) -> Result<(), Failure> {
+    let failed = |e: tonic::Status| Failure::unavailable("cannot register the definition").because(&e);
+    let channel =
+        rpc::channel::lazy(url).map_err(|e| Failure::config("bad address of the engine").because(&e))?;
+    let mut client = SagaServiceClient::new(channel);
+    let request = RegisterDefinitionRequest {
+        source: DEFINITION.to_owned(),
+        source_name: "BENCH_FOUR.yaml".to_owned(),
+        check_only: false,
+    };
+    let answer = client.register_definition(request).await.map_err(failed)?.into_inner();
+    if let Some(problem) = answer.problems.first() {
+        return Err(Failure::config(format!("BENCH_FOUR.yaml:{}: {}", problem.line, problem.message)));
+    }
+    let request =
+        ActivateDefinitionRequest { name: "BENCH_FOUR".to_owned(), version: 1, deactivate: false };
+    client.activate_definition(request).await.map_err(failed)?;
+    Ok(())
+}
+
+async fn measure(
+    args: &SagasArgs,
+    load: &Load,
+    pid: u32,
+    connection: &mut PgConnection,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let schema = match load.engine {
+        Engine::Evenkeel => "saga",
+        Engine::Baseline => "baseline",
+    };
+    let (latencies, before, after) = load
+        .run(args.warmup(), args.measured(), async || Counters::read(&mut *connection, schema, pid).await)
+        .await?;
+    report.row(load, &latencies, before, after)
+}
+
+/// Rows as they come, or a table at the end.
+struct Report {
+    json: bool,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Report {
+    const fn new(json: bool) -> Self {
+        Self { json, rows: Vec::new() }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counters are far below 2^52")]
+    fn row(&mut self, load: &Load, all: &Latencies, before: Counters, after: Counters) -> Result<(), Failure> {
+        let sagas = all.count().max(1) as f64;
+        let engine = match load.engine {
+            Engine::Evenkeel => "evenkeel",
+            Engine::Baseline => "baseline",
+        };
+        let variant = match load.variant {
+            Variant::Completed => "completed",
+            Variant::Compensated => "compensated",
+        };
+        let cpu = (after.cpu_ms - before.cpu_ms) as f64 / sagas;
+        let commits = (after.commits - before.commits) as f64 / sagas;
+        let wal = (after.wal_bytes - before.wal_bytes) as f64 / sagas;
+        let stored = (after.stored_bytes - before.stored_bytes) as f64 / sagas;
+        let (rate, p50, p99) = (all.per_second(), all.quantile_ms(500), all.quantile_ms(990));
+        if self.json {
+            let round = |value: f64, digits: i32| {
+                let scale = 10_f64.powi(digits);
+                (value * scale).round() / scale
+            };
+            return output::emit(&format!(
+                "{}\n",
+                json!({
+                    "engine": engine, "participants": "stateless", "variant": variant,
+                    "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
+                    "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
+                    "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
+                    "stored_bytes_per_saga": round(stored, 0),
+                })
+            ));
+        }
+        output::remark(&format!("{engine} {variant} {}: {rate:.0} sagas/s", load.concurrency));
+        self.rows.push(vec![
+            engine.into(),
+            variant.into(),
+            format!("{:>4}", load.concurrency).into(),
+            format!("{rate:>8.0}").into(),
+            format!("{p50:>7.1}").into(),
+            format!("{p99:>7.1}").into(),
+            format!("{cpu:>6.3}").into(),
+            format!("{commits:>7.2}").into(),
+            format!("{wal:>7.0}").into(),
+            format!("{stored:>7.0}").into(),
+        ]);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        let mut table = Table::new(&[
+            "ENGINE", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS", "WAL B", "STORED B",
+        ]);
+        for row in self.rows {
+            table.row(row);
+        }
+        output::emit(&table.render(output::colour()))
+    }
+}

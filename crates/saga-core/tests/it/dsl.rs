@@ -1,0 +1,394 @@
+//! A saga told as a story: `Saga::of(&[work("A"), pivot("P")]).succeed("A").cancel()`.
+//!
+//! `"A"` names the action of step A, `"~A"` its compensation. Every accepted input is checked against the
+//! invariants, and against a replay of what was recorded.
+
+use saga_core::{
+    Attention, Backoff, Cause, Context, Epilogue, Event, FailureClass, Input, Millis, Op, OpKey, Open,
+    Outcome, Payload, Phase, Plan, PlanError, Reason, Recorded, Rejected, Start, State, StepError, StepPlan,
+    Zone, invariants,
+};
+
+pub(crate) const T0: Millis = Millis(1_000_000);
+pub(crate) const TIMEOUT_MS: u64 = 5_000;
+pub(crate) const DEADLINE_MS: u64 = 300_000;
+pub(crate) const EXPIRES_MS: u64 = 1_800_000;
+pub(crate) const ATTENTION_WAIT_MS: u64 = 60_000;
+pub(crate) const BACKOFF: Backoff = Backoff {
+    retries: 3,
+    initial_ms: 100,
+    factor: 2.0,
+    max_ms: 1_000,
+};
+
+/// One step of a test plan; waits for the step before it unless `after` says otherwise.
+#[derive(Clone)]
+pub(crate) struct Step {
+    plan: StepPlan,
+    after: Option<&'static [&'static str]>,
+}
+
+fn step(name: &str, zone: Zone) -> Step {
+    Step {
+        plan: StepPlan {
+            name: name.into(),
+            after: Vec::new(),
+            zone,
+            compensated: zone == Zone::Compensatable,
+            backoff: BACKOFF,
+            compensation_backoff: BACKOFF,
+            timeout_ms: TIMEOUT_MS,
+            compensation_timeout_ms: 2 * TIMEOUT_MS,
+            expires: false,
+        },
+        after: None,
+    }
+}
+
+/// A compensatable step.
+pub(crate) fn work(name: &str) -> Step {
+    step(name, Zone::Compensatable)
+}
+
+/// A compensatable step that waits for a person.
+pub(crate) fn person(name: &str) -> Step {
+    let mut step = work(name);
+    step.plan.expires = true;
+    step
+}
+
+/// The pivot.
+pub(crate) fn pivot(name: &str) -> Step {
+    step(name, Zone::Pivot)
+}
+
+/// A retriable step.
+pub(crate) fn onward(name: &str) -> Step {
+    step(name, Zone::Retriable)
+}
+
+impl Step {
+    pub(crate) fn after(mut self, names: &'static [&'static str]) -> Self {
+        self.after = Some(names);
+        self
+    }
+
+    pub(crate) fn compensated(mut self, yes: bool) -> Self {
+        self.plan.compensated = yes;
+        self
+    }
+
+    pub(crate) fn retries(mut self, retries: u32) -> Self {
+        self.plan.backoff.retries = retries;
+        self
+    }
+
+    pub(crate) fn expires(mut self) -> Self {
+        self.plan.expires = true;
+        self
+    }
+}
+
+pub(crate) fn plan_of(steps: &[Step], epilogue: Option<&str>) -> Result<Plan, PlanError> {
+    let position = |name: &str| {
+        let found = steps.iter().position(|s| &*s.plan.name == name).unwrap();
+        u16::try_from(found).unwrap()
+    };
+    let planned = steps.iter().enumerate().map(|(i, step)| StepPlan {
+        after: match step.after {
+            Some(names) => names.iter().map(|name| position(name)).collect(),
+            None => i
+                .checked_sub(1)
+                .map(|p| u16::try_from(p).unwrap())
+                .into_iter()
+                .collect(),
+        },
+        ..step.plan.clone()
+    });
+    let epilogue = epilogue.map(|name| Epilogue {
+        name: name.into(),
+        backoff: BACKOFF,
+        timeout_ms: TIMEOUT_MS,
+    });
+    Plan::new(planned.collect(), epilogue, ATTENTION_WAIT_MS)
+}
+
+pub(crate) fn error(message: &str) -> StepError {
+    StepError {
+        code: "FAILED_PRECONDITION".into(),
+        reason: "NO".into(),
+        domain: "test".into(),
+        message: message.into(),
+    }
+}
+
+/// A saga under test.
+#[derive(Clone)]
+pub(crate) struct Saga {
+    pub(crate) plan: Plan,
+    start: Start,
+    pub(crate) state: State,
+    pub(crate) now: Millis,
+    /// What was recorded, one entry a transition.
+    pub(crate) transitions: Vec<Vec<Recorded>>,
+    in_flight: Vec<OpKey>,
+    jitter: u32,
+}
+
+impl Saga {
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        Self::with(plan_of(steps, None).unwrap())
+    }
+
+    pub(crate) fn with_epilogue(steps: &[Step], epilogue: &str) -> Self {
+        Self::with(plan_of(steps, Some(epilogue)).unwrap())
+    }
+
+    pub(crate) fn with(plan: Plan) -> Self {
+        let expires_ms = plan
+            .steps()
+            .iter()
+            .map(|s| s.expires.then_some(EXPIRES_MS))
+            .collect();
+        let start = Start {
+            at: T0,
+            deadline_ms: DEADLINE_MS,
+            expires_ms,
+        };
+        let saga = Self {
+            state: State::start(&plan, &start),
+            plan,
+            start,
+            now: T0,
+            transitions: Vec::new(),
+            in_flight: Vec::new(),
+            jitter: 0,
+        };
+        saga.check();
+        saga
+    }
+
+    fn check(&self) {
+        assert_eq!(invariants::broken(&self.plan, &self.state), None);
+        let mut live = self.state.clone();
+        let mut replayed = self.replay(self.transitions.len());
+        live.recovered();
+        replayed.recovered();
+        assert_eq!(live, replayed, "a replay gives another state");
+    }
+
+    pub(crate) fn replay(&self, transitions: usize) -> State {
+        let mut state = State::start(&self.plan, &self.start);
+        for recorded in self.transitions[..transitions].iter().flatten() {
+            state.apply(&self.plan, recorded);
+        }
+        state
+    }
+
+    /// The process dies; another one loads what was recorded.
+    pub(crate) fn crash(mut self) -> Self {
+        self.state = self.replay(self.transitions.len());
+        self.state.recovered();
+        self.in_flight.clear();
+        self
+    }
+
+    pub(crate) fn key(&self, name: &str) -> OpKey {
+        let (op, step) = match name.strip_prefix('~') {
+            Some(step) => (Op::Compensation, step),
+            None => (Op::Action, name),
+        };
+        let epilogue = self.plan.epilogue().filter(|e| &*e.name == step);
+        OpKey {
+            step: epilogue.map_or_else(
+                || self.plan.position(step).unwrap(),
+                |_| self.plan.epilogue_step(),
+            ),
+            index: 0,
+            op,
+        }
+    }
+
+    pub(crate) fn name(&self, key: OpKey) -> String {
+        match key.op {
+            Op::Action => self.plan.name(key.step).to_owned(),
+            Op::Compensation => format!("~{}", self.plan.name(key.step)),
+        }
+    }
+
+    pub(crate) fn try_handle(&mut self, input: Input) -> Result<(), Rejected> {
+        let in_flight = self.in_flight.clone();
+        let context = Context {
+            at: self.now,
+            jitter: self.jitter,
+            in_flight: &in_flight,
+        };
+        let events = self.state.handle(&self.plan, context, input)?;
+        if !events.is_empty() {
+            self.transitions.push(events);
+        }
+        self.check();
+        Ok(())
+    }
+
+    fn handle(mut self, input: Input) -> Self {
+        self.try_handle(input).unwrap();
+        self
+    }
+
+    pub(crate) fn try_answer(&mut self, name: &str, attempt: u32, outcome: Outcome) -> Result<(), Rejected> {
+        let key = self.key(name);
+        self.in_flight.retain(|k| *k != key);
+        self.try_handle(Input::Replied {
+            key,
+            attempt,
+            outcome,
+        })
+    }
+
+    pub(crate) fn answer(mut self, name: &str, outcome: Outcome) -> Self {
+        let attempt = self.open(name).attempt;
+        self.try_answer(name, attempt, outcome).unwrap();
+        self
+    }
+
+    pub(crate) fn succeed(self, name: &str) -> Self {
+        let reply = Payload::new(format!("\"{name}\""));
+        self.answer(name, Outcome::Succeeded(reply))
+    }
+
+    /// A "no" without the barrier's mark.
+    pub(crate) fn refuse(self, name: &str) -> Self {
+        let error = error("no");
+        self.answer(name, Outcome::Refused { error, stored: false })
+    }
+
+    pub(crate) fn refuse_stored(self, name: &str) -> Self {
+        let error = error("no, stored");
+        self.answer(name, Outcome::Refused { error, stored: true })
+    }
+
+    pub(crate) fn pending(self, name: &str) -> Self {
+        self.answer(name, Outcome::Pending)
+    }
+
+    pub(crate) fn fail(self, name: &str) -> Self {
+        self.fail_as(name, FailureClass::Unknown)
+    }
+
+    pub(crate) fn fail_as(self, name: &str, class: FailureClass) -> Self {
+        let error = error(class.name());
+        self.answer(name, Outcome::Failed { class, error })
+    }
+
+    pub(crate) fn fail_times(self, name: &str, class: FailureClass, times: u32) -> Self {
+        (0..times).fold(self, |saga, _| saga.fail_as(name, class))
+    }
+
+    pub(crate) fn try_cancel(&mut self) -> Result<(), Rejected> {
+        self.try_handle(Input::Cancel {
+            actor: "ann".into(),
+            note: error("changed my mind"),
+        })
+    }
+
+    pub(crate) fn cancel(mut self) -> Self {
+        self.try_cancel().unwrap();
+        self
+    }
+
+    /// These calls are out; an answer takes them off.
+    pub(crate) fn in_flight(mut self, names: &[&str]) -> Self {
+        self.in_flight = names.iter().map(|n| self.key(n)).collect();
+        self
+    }
+
+    /// Time passes, and nobody looks.
+    pub(crate) fn wait(mut self, ms: u64) -> Self {
+        self.now = self.now.plus(ms);
+        self
+    }
+
+    /// Time passes, and the engine looks.
+    pub(crate) fn pass(self, ms: u64) -> Self {
+        self.wait(ms).handle(Input::Tick)
+    }
+
+    pub(crate) fn jitter(mut self, jitter: u32) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    pub(crate) fn open(&self, name: &str) -> &Open {
+        let op = self.state.op(self.key(name)).unwrap();
+        op.open().unwrap_or_else(|| panic!("{name} is not open: {op:?}"))
+    }
+
+    /// How long the next attempt waits, in milliseconds from now.
+    pub(crate) fn waits_ms(&self, name: &str) -> u64 {
+        self.open(name).next_at.map_or(0, |at| at.since(self.now))
+    }
+
+    pub(crate) fn due(&self) -> Vec<String> {
+        self.state.due(&self.plan).map(|due| self.name(due.key)).collect()
+    }
+
+    pub(crate) fn alarm_in(&self) -> Option<u64> {
+        self.state.alarm_at(&self.plan).map(|at| at.since(self.now))
+    }
+
+    pub(crate) fn attention(&self) -> Vec<(Cause, u64)> {
+        let since = |a: Attention| (a.cause, self.now.since(a.since));
+        self.state.attention().map(since).collect()
+    }
+
+    pub(crate) fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.transitions.iter().flatten().map(|recorded| &recorded.event)
+    }
+
+    pub(crate) fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.events().filter(|event| wanted(event)).count()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_due(self, names: &[&str]) -> Self {
+        assert_eq!(self.due(), names);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_running(self) -> Self {
+        assert_eq!(self.state.phase(), Phase::Running);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_completed(self) -> Self {
+        assert_eq!(self.state.phase(), Phase::Completed);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_unwinding(self, reason: Reason) -> Self {
+        assert_eq!(
+            (self.state.phase(), self.state.reason()),
+            (Phase::Compensating, Some(reason))
+        );
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_compensated(self, reason: Reason) -> Self {
+        assert_eq!(
+            (self.state.phase(), self.state.reason()),
+            (Phase::Compensated, Some(reason))
+        );
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_attention(self, expected: &[(Cause, u64)]) -> Self {
+        assert_eq!(self.attention(), expected);
+        self
+    }
+}

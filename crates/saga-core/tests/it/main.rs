@@ -1,0 +1,6 @@
+//! The rules of a saga, as scenarios.
+
+mod attention;
+mod commit_point;
+mod dsl;
+mod outcomes;

@@ -1,0 +1,146 @@
+//! Calls to participants.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use ids::SagaId;
+use saga_core::{Due, FailureClass, Input, Millis, OpKey, Outcome, Payload, StepError};
+
+use super::live::{Live, Told};
+use super::{Done, Engine, Work, panic_text};
+use crate::journal::Journal;
+use crate::participants::{Answer, Call, CallResult, Clock, Participants};
+
+/// Longest time until a pending participant is asked again, whatever it says.
+const MAX_ASK_AGAIN_MS: u64 = 60_000;
+/// Shortest: a participant that says "at once" does not get a hot loop.
+const MIN_ASK_AGAIN_MS: u64 = 10;
+
+/// A call that has ended.
+#[derive(Debug)]
+pub(super) struct CallDone {
+    saga: SagaId,
+    generation: u64,
+    key: OpKey,
+    attempt: u32,
+    began: Millis,
+    answer: Result<Answer, String>,
+}
+
+/// Describes the call that the state asks for.
+pub(super) fn call(live: &Live, due: Due, epoch: u64) -> Call {
+    Call {
+        saga: Arc::clone(&live.identity),
+        key: due.key,
+        attempt: due.attempt,
+        epoch,
+        timeout_ms: due.timeout_ms,
+        refusable: due.refusable,
+        replies: live.replies(),
+        reason: live.state.reason().map_or("", saga_core::Reason::name),
+        failed_step: live.failed_step(),
+        error: live.error(),
+    }
+}
+
+/// Makes the call. A panic in it is an answer too: it concerns this saga only.
+pub(super) fn make<P: Participants, C: Clock>(
+    participants: &Arc<P>,
+    clock: &Arc<C>,
+    generation: u64,
+    call: Call,
+) -> Work {
+    let (saga, key, attempt, began) = (call.saga.id, call.key, call.attempt, clock.now());
+    let future = participants.call(call);
+    Box::pin(async move {
+        let answer = AssertUnwindSafe(future)
+            .catch_unwind()
+            .await
+            .map_err(|panic| panic_text(&*panic));
+        Done::Call(Box::new(CallDone {
+            saga,
+            generation,
+            key,
+            attempt,
+            began,
+            answer,
+        }))
+    })
+}
+
+impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
+    pub(super) fn call_done(&mut self, done: CallDone) {
+        let CallDone {
+            saga,
+            generation,
+            key,
+            attempt,
+            began,
+            answer,
+        } = done;
+        self.calls_in_flight = self.calls_in_flight.saturating_sub(1);
+        let now = self.clock.now();
+        // A saga that was loaded again meanwhile has sent the call anew; this answer is of the life before.
+        if let Some(live) = self
+            .live
+            .get_mut(&saga)
+            .filter(|live| live.generation == generation)
+        {
+            live.in_flight
+                .retain(|flight| flight.key != key || flight.attempt != attempt);
+            match answer {
+                Err(panic) => self.park(saga, panic),
+                Ok(Answer {
+                    result: CallResult::Superseded,
+                    ..
+                }) if live.superseded != Some(key) => {
+                    tracing::warn!(saga_id = %saga, "a participant has seen a later state of the saga; loading it again");
+                    self.reload_one(saga, key);
+                }
+                Ok(Answer { request, result }) => {
+                    let outcome = match result {
+                        CallResult::Outcome(outcome) => outcome,
+                        CallResult::Pending { ask_again_ms } => {
+                            let wait = ask_again_ms.clamp(MIN_ASK_AGAIN_MS, MAX_ASK_AGAIN_MS);
+                            live.ask_again(key, now.plus(wait));
+                            Outcome::Pending
+                        }
+                        // Loaded again, and still so: somebody else undid it. Not a reason to ask in a hot loop.
+                        CallResult::Superseded => Outcome::Failed {
+                            class: FailureClass::Unknown,
+                            error: superseded(),
+                        },
+                    };
+                    let input = Input::Replied {
+                        key,
+                        attempt,
+                        outcome,
+                    };
+                    live.inbox.push_back(told(input, request, now.since(began)));
+                    self.pump(saga);
+                }
+            }
+        }
+        self.release_held();
+    }
+}
+
+fn superseded() -> StepError {
+    StepError {
+        code: "ABORTED".into(),
+        reason: "SUPERSEDED".into(),
+        domain: "saga.evenkeel".into(),
+        message: "the participant has compensated this operation, but the journal knows of no compensation"
+            .into(),
+    }
+}
+
+fn told(input: Input, request: Option<Payload>, duration_ms: u64) -> Told {
+    Told {
+        input,
+        request,
+        duration_ms: u32::try_from(duration_ms).ok(),
+        answer: None,
+    }
+}
