@@ -1,1 +1,73 @@
-//! Quota service: grants, reservations, ledger.
+//! Quota service: what users may consume.
+//!
+//! Users get quota by grants. A task sets an amount aside (reserves), then turns it into consumption (confirms) or gives
+//! it back (cancels). [`build`] wires the public service `evenkeel.quota.v1.QuotaService` and, for the orchestrator only,
+//! `evenkeel.quota.v1.QuotaSteps`; the same function of `app/` serves both.
+//!
+//! # Invariants
+//! * granted = available + reserved + consumed, none of them negative, for every account; a CHECK refuses anything else.
+//! * Every movement is one row of an append-only ledger, written in the transaction that moves. The account is a cache
+//!   of the ledger; [`drift`] compares the two, and both with reservations and grants.
+//! * Locks are taken in this order: barrier rows, the account row, everything else. Nothing moves without the lock on
+//!   the account row, so accounts are never oversold, whatever number of processes serve them.
+//! * A task id is used once. What was cancelled or confirmed stays so.
+//!
+//! # What it is not
+//! A price list, or a record of payments. It does not know what a unit of quota is worth.
+
+mod app;
+mod config;
+mod domain;
+mod drift;
+mod error;
+mod events;
+mod grpc;
+mod steps;
+mod store;
+
+use proto::quota::v1::quota_service_server::QuotaServiceServer;
+use proto::quota::v1::quota_steps_server::QuotaStepsServer;
+use sqlx::PgPool;
+use tonic::service::Routes;
+
+pub use config::Config;
+pub use domain::MAX_AMOUNT;
+pub use drift::{Drift, drift};
+
+/// Name of the service's schema, which the pools' `search_path` must name.
+pub const SCHEMA: &str = "quota";
+
+/// The service's migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/quota");
+
+/// `ErrorInfo.domain` of the service's errors.
+pub const DOMAIN: &str = "quota.evenkeel";
+
+/// What the service needs.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// Connections for the public service.
+    pub pool: PgPool,
+    /// Connections for the steps, so that neither side can starve the other.
+    pub steps_pool: PgPool,
+}
+
+/// The service, ready to be served. It has no background jobs.
+#[derive(Debug)]
+pub struct Service {
+    /// For the public listener.
+    pub public: Routes,
+    /// For the steps listener.
+    pub steps: Routes,
+}
+
+/// Wires the service. Connects to nothing.
+#[must_use]
+pub fn build(_config: &Config, deps: Deps) -> Service {
+    Service {
+        public: Routes::new(QuotaServiceServer::new(grpc::Public { pool: deps.pool })),
+        steps: Routes::new(QuotaStepsServer::new(steps::Steps {
+            pool: deps.steps_pool,
+        })),
+    }
+}
