@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench;
 use crate::cmd;
 use crate::exit::{self, Code, Failure};
 use crate::output;
@@ -25,9 +26,15 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(cmd::dev::Args),
+    Serve(cmd::serve::Args),
+    Migrate(cmd::migrate::Args),
     Saga(cmd::saga::Args),
     Quota(cmd::quota::Args),
     Task(cmd::task::Args),
+    Doubles(cmd::doubles::Args),
+    Doctor(cmd::doctor::Args),
+    Bench(bench::Args),
 }
 
 /// Parses the arguments of this process, runs the command, and reports a failure on standard error.
@@ -48,9 +55,15 @@ pub(crate) fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<Code, Failure> {
     match command {
+        Command::Dev(args) => cmd::dev::run(args).await,
+        Command::Serve(args) => cmd::serve::run(args).await,
+        Command::Migrate(args) => cmd::migrate::run(args).await,
         Command::Saga(args) => cmd::saga::run(args).await,
         Command::Quota(args) => cmd::quota::run(args).await,
         Command::Task(args) => cmd::task::run(args).await,
+        Command::Doubles(args) => cmd::doubles::run(args).await,
+        Command::Doctor(args) => cmd::doctor::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
     }
 }
 

@@ -17,7 +17,8 @@ pub(crate) enum Code {
     Config = 64,
     /// Something needed is not there: a server, a database, the Postgres binaries (EX_UNAVAILABLE).
     Unavailable = 69,
-    /// Another process runs under the same instance name; this one has stopped (EX_SOFTWARE).
+    /// A part the process cannot do without has ended; above all, another process has taken the instance over
+    /// (EX_SOFTWARE).
     Fenced = 70,
 }
 
@@ -35,7 +36,7 @@ Exit codes:
   2   the command line is wrong
   64  the configuration is wrong
   69  something needed is not there: a server, a database, the Postgres binaries
-  70  another process has taken this instance over (only `serve saga`)";
+  70  a server has stopped by itself: another process has taken its instance over, or a part of it failed";
 
 /// Why a command failed, for people: what, and what to do next.
 #[derive(Debug)]
@@ -75,8 +76,9 @@ impl Failure {
     }
 
     /// Adds the chain of causes of an error, outermost first.
-    pub(crate) fn because(mut self, error: &(dyn Error + 'static)) -> Self {
-        let mut cause = Some(error);
+    pub(crate) fn because(mut self, error: &dyn Error) -> Self {
+        self.causes.push(error.to_string());
+        let mut cause = error.source();
         while let Some(error) = cause {
             let text = error.to_string();
             // Wrappers like to repeat the text of what they wrap.

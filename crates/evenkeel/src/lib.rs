@@ -1,4 +1,4 @@
-//! The one binary of Evenkeel: `evenkeel dev | serve | migrate | saga | quota | task | doubles | doctor`.
+//! The one binary of Evenkeel: `evenkeel dev | serve | migrate | saga | quota | task | doubles | doctor | bench`.
 //!
 //! It parses the command line, wires services to their databases and listeners, and shows what the services answer.
 //! It is not a place for business rules: every command that changes something does so through a service's gRPC API,
@@ -12,13 +12,17 @@
 
 use std::process::ExitCode;
 
+mod bench;
 mod cli;
 mod client;
 mod cmd;
+mod demo;
+mod doctor;
 mod exit;
 mod output;
 mod proto_json;
 mod render;
+mod wiring;
 
 /// Runs the command line of this process and returns its exit code.
 #[must_use]

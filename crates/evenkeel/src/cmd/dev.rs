@@ -61,7 +61,9 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         .map_err(|error| Failure::config("the telemetry settings are wrong").because(&error))?;
     let shutdown = Shutdown::on_signals(settings.drain)
         .map_err(|error| Failure::unavailable("cannot wait for signals").because(&error))?;
-    let base = args.port_base.unwrap_or(if args.exit { 0 } else { DEFAULT_PORT_BASE });
+    let base = args
+        .port_base
+        .unwrap_or(if args.exit { 0 } else { DEFAULT_PORT_BASE });
     let scratch = match (&args.data_dir, args.demo) {
         (None, true) => Some(Scratch::new()?),
         (Some(_) | None, _) => None,
@@ -99,12 +101,20 @@ async fn run_on(
     let provider = start_provider(base).await?;
     use_provider(&mut settings, &provider);
     let supervisor = Supervisor::new(shutdown);
-    let participants = [Bound::bind(Name::Quota, &settings)?, Bound::bind(Name::Task, &settings)?];
-    let steps: Vec<_> = participants.iter().filter_map(|bound| Some((bound.name(), bound.steps()?))).collect();
+    let participants = [
+        Bound::bind(Name::Quota, &settings)?,
+        Bound::bind(Name::Task, &settings)?,
+    ];
+    let steps: Vec<_> = participants
+        .iter()
+        .filter_map(|bound| Some((bound.name(), bound.steps()?)))
+        .collect();
     if settings.saga.participants.is_empty() {
         settings.saga.participants = settings::own_participants(&steps);
     }
-    let urls = participants.each_ref().map(|bound| format!("http://{}", bound.public()));
+    let urls = participants
+        .each_ref()
+        .map(|bound| format!("http://{}", bound.public()));
     let [quota, task] = urls;
     let orchestrator = if args.demo {
         Orchestrator::Child(demo::Child::start(&settings, &steps, data_dir)?)
@@ -126,12 +136,21 @@ async fn run_on(
             None
         }
     };
-    let places = Places { saga, quota, task, provider: provider.url(), database: database.url.clone() };
+    let places = Places {
+        saga,
+        quota,
+        task,
+        provider: provider.url(),
+        database: database.url.clone(),
+    };
     let ended = async {
         ready::wait(&places.saga).await?;
         match child {
             Some(child) => demo::play(&places, &provider, child, args.exit).await,
-            None => Ok(Outcome { kept: true, child: None }),
+            None => Ok(Outcome {
+                kept: true,
+                child: None,
+            }),
         }
     };
     let stop = supervisor.shutdown().token();
@@ -141,7 +160,10 @@ async fn run_on(
             supervisor.shutdown().trigger();
             return Err(failure);
         }
-        None => Outcome { kept: false, child: None },
+        None => Outcome {
+            kept: false,
+            child: None,
+        },
     };
     if args.exit {
         supervisor.shutdown().trigger();
@@ -200,7 +222,11 @@ impl Places {
             ("database", &self.database, "select * from saga_instances"),
         ];
         for (name, place, example) in rows {
-            table.row(vec![name.into(), Cell::new(place, Tone::Bold), Cell::new(example, Tone::Dim)]);
+            table.row(vec![
+                name.into(),
+                Cell::new(place, Tone::Bold),
+                Cell::new(example, Tone::Dim),
+            ]);
         }
         let mut text = format!("Evenkeel runs until Ctrl-C.\n\n{}", table.render(colour));
         if self.saga != default_url(Name::Saga) {
@@ -214,7 +240,10 @@ impl Places {
                 text.push_str(&format!("  export {name}={value}\n"));
             }
         }
-        text.push_str(&format!("\nWhat is wrong, if anything: evenkeel doctor --database-url '{}'\n", self.database));
+        text.push_str(&format!(
+            "\nWhat is wrong, if anything: evenkeel doctor --database-url '{}'\n",
+            self.database
+        ));
         text
     }
 }
@@ -236,7 +265,9 @@ impl Scratch {
         std::fs::DirBuilder::new()
             .mode(0o755)
             .create(&path)
-            .map_err(|error| Failure::unavailable(format!("cannot create {}", path.display())).because(&error))?;
+            .map_err(|error| {
+                Failure::unavailable(format!("cannot create {}", path.display())).because(&error)
+            })?;
         Ok(Self { path })
     }
 }
@@ -270,7 +301,10 @@ mod tests {
     #[test]
     fn other_ports_come_with_the_variables_that_name_them() {
         let text = places("http://127.0.0.1:9001").welcome(false);
-        assert!(text.contains("export EVENKEEL_SAGA_URL=http://127.0.0.1:9001"), "{text}");
+        assert!(
+            text.contains("export EVENKEEL_SAGA_URL=http://127.0.0.1:9001"),
+            "{text}"
+        );
         assert!(!places("http://127.0.0.1:7101").welcome(false).contains("export"));
     }
 }

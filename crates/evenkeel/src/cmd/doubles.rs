@@ -44,8 +44,9 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     let Double::Ai { listen, program } = args.double;
     let rules = match program {
         None => Vec::new(),
-        Some(path) => serde_json::from_str(&input::file_text(&path)?)
-            .map_err(|error| Failure::new(Code::Usage, format!("{} is not a programme", path.display())).because(&error))?,
+        Some(path) => serde_json::from_str(&input::file_text(&path)?).map_err(|error| {
+            Failure::new(Code::Usage, format!("{} is not a programme", path.display())).because(&error)
+        })?,
     };
     let provider = ai::start(listen)
         .await

@@ -23,11 +23,18 @@ pub(crate) struct Args {
 
 /// Runs `evenkeel migrate`.
 pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
-    let names = if args.services.is_empty() { Name::ALL.to_vec() } else { args.services };
+    let names = if args.services.is_empty() {
+        Name::ALL.to_vec()
+    } else {
+        args.services
+    };
     database::migrate(&args.database_url, &names).await?;
     for name in names {
         let (schema, migrator) = database::migrator(name);
-        output::emit(&format!("{schema}: {} migrations applied\n", migrator.iter().count()))?;
+        output::emit(&format!(
+            "{schema}: {} migrations applied\n",
+            migrator.iter().count()
+        ))?;
     }
     Ok(Code::Ok)
 }

@@ -66,7 +66,9 @@ impl FromStr for Place {
             Some((service, address)) => (Some(Name::from_str(service, false)?), address),
             None => (None, text),
         };
-        let address = address.parse().map_err(|_| format!("{address:?} is not of the form 127.0.0.1:7101"))?;
+        let address = address
+            .parse()
+            .map_err(|_| format!("{address:?} is not of the form 127.0.0.1:7101"))?;
         Ok(Self { service, address })
     }
 }
@@ -86,12 +88,20 @@ impl FromStr for Participant {
         let (package, rest) = text.split_once('=').ok_or("expected PACKAGE=URL")?;
         let (url, domain) = match rest.split_once(',') {
             Some((url, domain)) => (url, domain.to_owned()),
-            None => (rest, own_domain(package).ok_or("expected PACKAGE=URL,ERROR_DOMAIN for a package that is not ours")?),
+            None => (
+                rest,
+                own_domain(package)
+                    .ok_or("expected PACKAGE=URL,ERROR_DOMAIN for a package that is not ours")?,
+            ),
         };
         if package.is_empty() || url.is_empty() || domain.is_empty() {
             return Err("expected PACKAGE=URL[,ERROR_DOMAIN], none of them empty".to_owned());
         }
-        Ok(Self { package: package.to_owned(), url: url.to_owned(), error_domain: domain })
+        Ok(Self {
+            package: package.to_owned(),
+            url: url.to_owned(),
+            error_domain: domain,
+        })
     }
 }
 
@@ -113,7 +123,10 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         return Err(Failure::config("no database is configured")
             .next("set DATABASE_URL, or run `evenkeel dev`, which brings its own"));
     }
-    let bound = names.iter().map(|name| Bound::bind(*name, &settings)).collect::<Result<Vec<_>, _>>()?;
+    let bound = names
+        .iter()
+        .map(|name| Bound::bind(*name, &settings))
+        .collect::<Result<Vec<_>, _>>()?;
     let shutdown = Shutdown::on_signals(settings.drain)
         .map_err(|error| Failure::unavailable("cannot wait for signals").because(&error))?;
     if args.until_stdin_closes {
@@ -137,9 +150,18 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
     let usage = |text: String| Failure::new(Code::Usage, text);
     let target = |place: &Place| match place.service {
         Some(name) if names.contains(&name) => Ok(name),
-        Some(name) => Err(usage(format!("{} has an address but is not run here", name.text()))),
-        None if names.len() == 1 => names.first().copied().ok_or_else(|| usage("no service".to_owned())),
-        None => Err(usage(format!("say which service listens on {0}: quota={0}", place.address))),
+        Some(name) => Err(usage(format!(
+            "{} has an address but is not run here",
+            name.text()
+        ))),
+        None if names.len() == 1 => names
+            .first()
+            .copied()
+            .ok_or_else(|| usage("no service".to_owned())),
+        None => Err(usage(format!(
+            "say which service listens on {0}: quota={0}",
+            place.address
+        ))),
     };
     for place in &args.listen {
         settings.listen.set_public(target(place)?, place.address);
@@ -159,11 +181,17 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
             error_domain: participant.error_domain.clone(),
             descriptors: None,
         };
-        settings.saga.participants.insert(participant.package.clone(), config);
+        settings
+            .saga
+            .participants
+            .insert(participant.package.clone(), config);
     }
     if settings.saga.participants.is_empty() {
         let steps = [Name::Quota, Name::Task].map(|name| (name, settings.listen.steps(name)));
-        let steps: Vec<_> = steps.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
+        let steps: Vec<_> = steps
+            .into_iter()
+            .filter_map(|(name, at)| Some((name, at?)))
+            .collect();
         settings.saga.participants = settings::own_participants(&steps);
     }
     Ok(())
@@ -198,7 +226,10 @@ mod tests {
         let ours: Participant = "evenkeel.quota.v1=http://q:1".parse().unwrap();
         assert_eq!(ours.error_domain, "quota.evenkeel");
         let foreign: Participant = "acme.pay.v1=http://p:1,pay.acme.com".parse().unwrap();
-        assert_eq!((foreign.url.as_str(), foreign.error_domain.as_str()), ("http://p:1", "pay.acme.com"));
+        assert_eq!(
+            (foreign.url.as_str(), foreign.error_domain.as_str()),
+            ("http://p:1", "pay.acme.com")
+        );
         assert!("acme.pay.v1=http://p:1".parse::<Participant>().is_err());
         assert!("http://p:1".parse::<Participant>().is_err());
     }

@@ -72,8 +72,13 @@ impl Child {
     /// # Errors
     /// The process cannot be started.
     pub(crate) fn spawn(&mut self) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::unavailable("cannot start the orchestrator").because(&error);
-        let log = File::options().create(true).append(true).open(&self.log).map_err(failed)?;
+        let failed =
+            |error: std::io::Error| Failure::unavailable("cannot start the orchestrator").because(&error);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(failed)?;
         let process = Command::new(std::env::current_exe().map_err(failed)?)
             .args(&self.arguments)
             .env("DATABASE_URL", &self.database_url)
@@ -95,7 +100,8 @@ impl Child {
     /// # Errors
     /// It cannot be killed.
     pub(crate) async fn kill(&mut self) -> Result<u32, Failure> {
-        let failed = |error: std::io::Error| Failure::unavailable("cannot kill the orchestrator").because(&error);
+        let failed =
+            |error: std::io::Error| Failure::unavailable("cannot kill the orchestrator").because(&error);
         let Some(mut process) = self.process.take() else {
             return Err(Failure::unavailable("the orchestrator is not running"));
         };

@@ -43,17 +43,25 @@ pub(crate) async fn play(
     for (number, (title, story)) in (1..).zip(stories::all()) {
         stage.narrator.heading(number, title)?;
         if let Err(failure) = story(&mut stage).await {
-            stage.narrator.promise(false, &format!("the story could be played: {failure}"))?;
+            stage
+                .narrator
+                .promise(false, &format!("the story could be played: {failure}"))?;
         }
     }
     stories::epilogue(&mut stage).await?;
     let broken = stage.narrator.broken();
     if broken > 0 {
-        output::remark(&format!("last lines of the orchestrator's log:\n{}", stage.child.log_tail()));
+        output::remark(&format!(
+            "last lines of the orchestrator's log:\n{}",
+            stage.child.log_tail()
+        ));
     }
     stage.narrator.close(begun.elapsed())?;
     if !exit {
         stage.narrator.say("The servers stay up: look around.")?;
     }
-    Ok(Outcome { kept: broken == 0, child: Some(stage.child) })
+    Ok(Outcome {
+        kept: broken == 0,
+        child: Some(stage.child),
+    })
 }

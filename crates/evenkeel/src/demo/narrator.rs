@@ -19,7 +19,12 @@ pub(super) struct Narrator {
 impl Narrator {
     /// Begins with nothing promised.
     pub(super) const fn new(colour: bool) -> Self {
-        Self { colour, stories: 0, kept: 0, broken: 0 }
+        Self {
+            colour,
+            stories: 0,
+            kept: 0,
+            broken: 0,
+        }
     }
 
     /// Begins a story.
@@ -63,16 +68,28 @@ impl Narrator {
 
     /// Ends the story.
     pub(super) fn close(&self, took: Duration) -> Result<(), Failure> {
-        let text = format!("{} stories: {} promises kept, {} broken.", self.stories, self.kept, self.broken);
+        let text = format!(
+            "{} stories: {} promises kept, {} broken.",
+            self.stories, self.kept, self.broken
+        );
         let tone = if self.broken == 0 { Tone::Good } else { Tone::Bad };
-        output::emit(&format!("\n{} It took {:.1} s.\n", tone.paint(&text, self.colour), took.as_secs_f64()))
+        output::emit(&format!(
+            "\n{} It took {:.1} s.\n",
+            tone.paint(&text, self.colour),
+            took.as_secs_f64()
+        ))
     }
 }
 
 fn quota_table(before: &Balance, after: &Balance) -> Table {
     let mut table = Table::new(&["quota", "granted", "available", "reserved", "consumed"]);
     for (name, balance) in [("before", before), ("after", after)] {
-        let numbers = [balance.granted, balance.available, balance.reserved, balance.consumed];
+        let numbers = [
+            balance.granted,
+            balance.available,
+            balance.reserved,
+            balance.consumed,
+        ];
         let mut row = vec![name.into()];
         row.extend(numbers.map(|n| n.to_string().into()));
         table.row(row);
@@ -86,8 +103,17 @@ mod tests {
 
     #[test]
     fn the_quota_is_shown_before_and_after() {
-        let before = Balance { granted: 10, available: 10, ..Balance::default() };
-        let after = Balance { granted: 10, available: 8, consumed: 2, ..Balance::default() };
+        let before = Balance {
+            granted: 10,
+            available: 10,
+            ..Balance::default()
+        };
+        let after = Balance {
+            granted: 10,
+            available: 8,
+            consumed: 2,
+            ..Balance::default()
+        };
         insta::assert_snapshot!(quota_table(&before, &after).render(false), @r"
         quota   granted  available  reserved  consumed
         before  10       10         0         0

@@ -65,19 +65,32 @@ impl<'a> Stage<'a> {
             priority: 0,
             source: "the demo".to_owned(),
         };
-        let answer = self.quota.create_grant(client::request(request, CALL_TIMEOUT)).await;
+        let answer = self
+            .quota
+            .create_grant(client::request(request, CALL_TIMEOUT))
+            .await;
         let balance = self.answered(answer)?.balance.unwrap_or_default();
         Ok((user_id, balance))
     }
 
     pub(super) async fn balance(&mut self, user_id: &str) -> Result<Balance, Failure> {
-        let request = GetBalanceRequest { user_id: user_id.to_owned() };
-        let answer = self.quota.get_balance(client::request(request, CALL_TIMEOUT)).await;
+        let request = GetBalanceRequest {
+            user_id: user_id.to_owned(),
+        };
+        let answer = self
+            .quota
+            .get_balance(client::request(request, CALL_TIMEOUT))
+            .await;
         Ok(self.answered(answer)?.balance.unwrap_or_default())
     }
 
     /// Creates a task; the inner result is the service's own answer.
-    pub(super) async fn create_task(&mut self, user_id: &str, feature: &str, text: &str) -> Result<Task, Status> {
+    pub(super) async fn create_task(
+        &mut self,
+        user_id: &str,
+        feature: &str,
+        text: &str,
+    ) -> Result<Task, Status> {
         let input = json!({ "text": text, "language": "English" }).to_string();
         let request = CreateTaskRequest {
             user_id: user_id.to_owned(),
@@ -90,33 +103,58 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) async fn task(&mut self, task_id: &str) -> Result<Task, Failure> {
-        let request = GetTaskRequest { task_id: task_id.to_owned() };
+        let request = GetTaskRequest {
+            task_id: task_id.to_owned(),
+        };
         let answer = self.tasks.get_task(client::request(request, CALL_TIMEOUT)).await;
         Ok(self.answered(answer)?.task.unwrap_or_default())
     }
 
     pub(super) async fn tasks_of(&mut self, user_id: &str) -> Result<Vec<Task>, Failure> {
-        let request = ListTasksRequest { user_id: user_id.to_owned(), ..ListTasksRequest::default() };
-        let answer = self.tasks.list_tasks(client::request(request, CALL_TIMEOUT)).await;
+        let request = ListTasksRequest {
+            user_id: user_id.to_owned(),
+            ..ListTasksRequest::default()
+        };
+        let answer = self
+            .tasks
+            .list_tasks(client::request(request, CALL_TIMEOUT))
+            .await;
         Ok(self.answered(answer)?.tasks)
     }
 
     pub(super) async fn cancel_task(&mut self, task_id: &str) -> Result<Task, Failure> {
-        let request = CancelTaskRequest { task_id: task_id.to_owned(), reason: "changed my mind".to_owned() };
+        let request = CancelTaskRequest {
+            task_id: task_id.to_owned(),
+            reason: "changed my mind".to_owned(),
+        };
         let answer = self.tasks.cancel_task(client::request(request, PATIENCE)).await;
         Ok(self.answered(answer)?.task.unwrap_or_default())
     }
 
     /// The newest saga of any kind: the one a refused request has left.
     pub(super) async fn newest_saga(&mut self) -> Result<Option<Saga>, Failure> {
-        let request = ListSagasRequest { page_size: 1, ..ListSagasRequest::default() };
-        let answer = self.sagas.list_sagas(client::request(request, CALL_TIMEOUT)).await;
+        let request = ListSagasRequest {
+            page_size: 1,
+            ..ListSagasRequest::default()
+        };
+        let answer = self
+            .sagas
+            .list_sagas(client::request(request, CALL_TIMEOUT))
+            .await;
         Ok(self.answered(answer)?.sagas.into_iter().next())
     }
 
     pub(super) async fn saga(&mut self, saga_id: &str) -> Result<GetSagaResponse, Status> {
-        let request = GetSagaRequest { saga_id: saga_id.to_owned(), with_history: true, ..GetSagaRequest::default() };
-        Ok(self.sagas.get_saga(client::request(request, CALL_TIMEOUT)).await?.into_inner())
+        let request = GetSagaRequest {
+            saga_id: saga_id.to_owned(),
+            with_history: true,
+            ..GetSagaRequest::default()
+        };
+        Ok(self
+            .sagas
+            .get_saga(client::request(request, CALL_TIMEOUT))
+            .await?
+            .into_inner())
     }
 
     /// Waits until a saga is as wanted; `what` names that for people. A server that is away is asked again.
@@ -147,15 +185,24 @@ impl<'a> Stage<'a> {
 
     /// Waits until a saga has ended.
     pub(super) async fn end(&mut self, saga_id: &str) -> Result<GetSagaResponse, Failure> {
-        self.until(saga_id, "its end", |saga| has_ended(saga.phase())).await
+        self.until(saga_id, "its end", |saga| has_ended(saga.phase()))
+            .await
     }
 
     /// Waits until the provider has received a prompt that contains `text`.
     pub(super) async fn until_asked(&self, text: &str) -> Result<(), Failure> {
         let begun = Instant::now();
-        while !self.provider.requests().iter().any(|request| request.prompt.contains(text)) {
+        while !self
+            .provider
+            .requests()
+            .iter()
+            .any(|request| request.prompt.contains(text))
+        {
             if begun.elapsed() > PATIENCE {
-                return Err(Failure::new(Code::Failed, format!("the provider was not asked about {text:?}")));
+                return Err(Failure::new(
+                    Code::Failed,
+                    format!("the provider was not asked about {text:?}"),
+                ));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -171,7 +218,10 @@ impl<'a> Stage<'a> {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
-                return Err(Failure::new(Code::Failed, format!("the pipeline of {task_id} did not end")));
+                return Err(Failure::new(
+                    Code::Failed,
+                    format!("the pipeline of {task_id} did not end"),
+                ));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -180,7 +230,11 @@ impl<'a> Stage<'a> {
     /// Effects the provider had for prompts that contain `text`: how many, and whether one key had two.
     pub(super) fn effects(&self, text: &str) -> (usize, bool) {
         let books = self.provider.books();
-        let effects: Vec<_> = books.effects.iter().filter(|effect| effect.prompt.contains(text)).collect();
+        let effects: Vec<_> = books
+            .effects
+            .iter()
+            .filter(|effect| effect.prompt.contains(text))
+            .collect();
         let doubled = effects.iter().any(|effect| books.effects_of(&effect.key) > 1);
         (effects.len(), doubled)
     }

@@ -29,10 +29,18 @@ type Story = for<'s> fn(&'s mut Stage<'_>) -> Played<'s>;
 pub(super) fn all() -> [(&'static str, Story); 5] {
     [
         ("A task that completes", |stage| Box::pin(completes(stage))),
-        ("A task whose provider fails: the quota comes back", |stage| Box::pin(provider_fails(stage))),
-        ("A task refused for lack of quota: there is no task", |stage| Box::pin(refused(stage))),
-        ("A task cancelled half-way: the quota comes back", |stage| Box::pin(cancelled(stage))),
-        ("A task that survives kill -9 of the orchestrator", |stage| Box::pin(killed(stage))),
+        ("A task whose provider fails: the quota comes back", |stage| {
+            Box::pin(provider_fails(stage))
+        }),
+        ("A task refused for lack of quota: there is no task", |stage| {
+            Box::pin(refused(stage))
+        }),
+        ("A task cancelled half-way: the quota comes back", |stage| {
+            Box::pin(cancelled(stage))
+        }),
+        ("A task that survives kill -9 of the orchestrator", |stage| {
+            Box::pin(killed(stage))
+        }),
     ]
 }
 
@@ -46,16 +54,27 @@ async fn completes(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.narrator.quota(&before, &after)?;
     let task = stage.task(&task.task_id).await?;
     let phase = phase_of(&ended);
-    stage.narrator.promise(phase == (SagaPhase::Completed, SagaReason::Unspecified), "the saga is COMPLETED")?;
+    stage.narrator.promise(
+        phase == (SagaPhase::Completed, SagaReason::Unspecified),
+        "the saga is COMPLETED",
+    )?;
     let done = task.state() == TaskState::Completed && task.result.is_some();
-    stage.narrator.promise(done, "the task is completed and has its result")?;
+    stage
+        .narrator
+        .promise(done, "the task is completed and has its result")?;
     conserved(stage, &after, &before, TRANSLATE.1)?;
     once(stage, text, 2)
 }
 
 async fn provider_fails(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let text = "A text the provider cannot bear.";
-    stage.provider.program(vec![Rule::always(Behaviour::Status { code: 422, retry_after: None }).prompt(text)]);
+    stage.provider.program(vec![
+        Rule::always(Behaviour::Status {
+            code: 422,
+            retry_after: None,
+        })
+        .prompt(text),
+    ]);
     let (user, before) = stage.user_with(10).await?;
     let task = created(stage, &user, SUMMARIZE.0, text).await?;
     let ended = stage.end(&task.saga_id).await?;
@@ -64,9 +83,14 @@ async fn provider_fails(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.narrator.quota(&before, &after)?;
     let task = stage.task(&task.task_id).await?;
     let phase = phase_of(&ended);
-    stage.narrator.promise(phase == (SagaPhase::Compensated, SagaReason::Refused), "the saga is COMPENSATED (REFUSED)")?;
+    stage.narrator.promise(
+        phase == (SagaPhase::Compensated, SagaReason::Refused),
+        "the saga is COMPENSATED (REFUSED)",
+    )?;
     let failed = task.state() == TaskState::Failed && !task.error_reason.is_empty();
-    stage.narrator.promise(failed, "the task is failed and says why")?;
+    stage
+        .narrator
+        .promise(failed, "the task is failed and says why")?;
     conserved(stage, &after, &before, 0)?;
     once(stage, text, 0)
 }
@@ -89,7 +113,9 @@ async fn refused(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let after = stage.balance(&user).await?;
     stage.narrator.quota(&before, &after)?;
     let told = reason.as_deref() == Some("QUOTA_INSUFFICIENT");
-    stage.narrator.promise(told, "the caller was told QUOTA_INSUFFICIENT at once")?;
+    stage
+        .narrator
+        .promise(told, "the caller was told QUOTA_INSUFFICIENT at once")?;
     let tasks = stage.tasks_of(&user).await?;
     stage.narrator.promise(tasks.is_empty(), "there is no task")?;
     conserved(stage, &after, &before, 0)?;
@@ -98,7 +124,9 @@ async fn refused(stage: &mut Stage<'_>) -> Result<(), Failure> {
 
 async fn cancelled(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let text = "A very long text.";
-    stage.provider.program(vec![Rule::always(Behaviour::Hang).prompt(text)]);
+    stage
+        .provider
+        .program(vec![Rule::always(Behaviour::Hang).prompt(text)]);
     let (user, before) = stage.user_with(10).await?;
     let task = created(stage, &user, SUMMARIZE.0, text).await?;
     stage.until_asked(text).await?;
@@ -109,30 +137,49 @@ async fn cancelled(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.timeline(&ended)?;
     let after = stage.balance(&user).await?;
     stage.narrator.quota(&before, &after)?;
-    stage.narrator.promise(half_way.reserved == SUMMARIZE.1, "the quota was reserved while the provider was at work")?;
+    stage.narrator.promise(
+        half_way.reserved == SUMMARIZE.1,
+        "the quota was reserved while the provider was at work",
+    )?;
     let phase = phase_of(&ended);
-    stage.narrator.promise(phase == (SagaPhase::Compensated, SagaReason::Cancelled), "the saga is COMPENSATED (CANCELLED)")?;
+    stage.narrator.promise(
+        phase == (SagaPhase::Compensated, SagaReason::Cancelled),
+        "the saga is COMPENSATED (CANCELLED)",
+    )?;
     let task = stage.task(&answer.task_id).await?;
-    stage.narrator.promise(task.state() == TaskState::Cancelled, "the task is cancelled")?;
+    stage
+        .narrator
+        .promise(task.state() == TaskState::Cancelled, "the task is cancelled")?;
     conserved(stage, &after, &before, 0)
 }
 
 async fn killed(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let text = "The ship that would not sink.";
-    stage.provider.program(vec![Rule::times(1, Behaviour::Answer).prompt(text).delay_ms(1_500)]);
+    stage.provider.program(vec![
+        Rule::times(1, Behaviour::Answer).prompt(text).delay_ms(1_500),
+    ]);
     let (user, before) = stage.user_with(10).await?;
     let task = created(stage, &user, TRANSLATE.0, text).await?;
     stage.until_asked(text).await?;
     stage.until(&task.saga_id, "RUN_PIPELINE", in_the_middle).await?;
     let pid = stage.child.kill().await?;
-    stage.narrator.say(&format!("kill -9 {pid}, the orchestrator, in the middle of RUN_PIPELINE."))?;
-    let away = stage.saga(&task.saga_id).await.is_err_and(|status| client::is_unreachable(&status));
+    stage.narrator.say(&format!(
+        "kill -9 {pid}, the orchestrator, in the middle of RUN_PIPELINE."
+    ))?;
+    let away = stage
+        .saga(&task.saga_id)
+        .await
+        .is_err_and(|status| client::is_unreachable(&status));
     stage.narrator.promise(away, "the orchestrator is gone")?;
     stage.until_pipeline_done(&task.task_id).await?;
-    stage.narrator.say("Meanwhile the task service has finished the pipeline. The orchestrator is started again.")?;
+    stage
+        .narrator
+        .say("Meanwhile the task service has finished the pipeline. The orchestrator is started again.")?;
     let restarted = Instant::now();
     stage.child.spawn()?;
-    stage.until(&task.saga_id, "a resumed step", pipeline_answered).await?;
+    stage
+        .until(&task.saga_id, "a resumed step", pipeline_answered)
+        .await?;
     let resumed = restarted.elapsed();
     let ended = stage.end(&task.saga_id).await?;
     stage.timeline(&ended)?;
@@ -141,9 +188,14 @@ async fn killed(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let text_bound = format!("it went on within {} s of the restart", RESUME_BOUND.as_secs());
     stage.narrator.promise(resumed <= RESUME_BOUND, &text_bound)?;
     let phase = phase_of(&ended);
-    stage.narrator.promise(phase == (SagaPhase::Completed, SagaReason::Unspecified), "the saga is COMPLETED")?;
+    stage.narrator.promise(
+        phase == (SagaPhase::Completed, SagaReason::Unspecified),
+        "the saga is COMPLETED",
+    )?;
     let task = stage.task(&task.task_id).await?;
-    stage.narrator.promise(task.state() == TaskState::Completed, "the task is completed")?;
+    stage
+        .narrator
+        .promise(task.state() == TaskState::Completed, "the task is completed")?;
     conserved(stage, &after, &before, TRANSLATE.1)?;
     once(stage, text, 2)
 }
@@ -151,17 +203,28 @@ async fn killed(stage: &mut Stage<'_>) -> Result<(), Failure> {
 /// What is true of all stories together.
 pub(super) async fn epilogue(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage.narrator.say("")?;
-    stage.narrator.say("In SQL: select status, reason, count(*) from saga_instances group by 1, 2")?;
+    stage
+        .narrator
+        .say("In SQL: select status, reason, count(*) from saga_instances group by 1, 2")?;
     let counts = database::saga_counts(&stage.places.database).await?;
     let mut table = Table::plain();
     for (status, reason, count) in &counts {
-        table.row(vec![Cell::new(status, Tone::Bold), reason.as_str().into(), count.to_string().into()]);
+        table.row(vec![
+            Cell::new(status, Tone::Bold),
+            reason.as_str().into(),
+            count.to_string().into(),
+        ]);
     }
     stage.narrator.show(table)?;
-    let open = counts.iter().any(|(status, _, _)| status == "RUNNING" || status == "COMPENSATING");
+    let open = counts
+        .iter()
+        .any(|(status, _, _)| status == "RUNNING" || status == "COMPENSATING");
     stage.narrator.promise(!open, "no saga is left half-way")?;
     let drift = database::quota_drift(&stage.places.database).await?;
-    stage.narrator.promise(drift.is_empty(), "every quota account equals its ledger, reservations and grants")
+    stage.narrator.promise(
+        drift.is_empty(),
+        "every quota account equals its ledger, reservations and grants",
+    )
 }
 
 /// Creates a task that must not be refused, and says so.
@@ -176,17 +239,28 @@ async fn created(
         Err(status) => return Err(client::failure(&status, &stage.places.task)),
     };
     let state = render::task::state_name(task.state());
-    stage.narrator.say(&format!("CreateTask({feature}) answered {}, {state}.", task.task_id))?;
+    stage.narrator.say(&format!(
+        "CreateTask({feature}) answered {}, {state}.",
+        task.task_id
+    ))?;
     Ok(task)
 }
 
 fn phase_of(answer: &GetSagaResponse) -> (SagaPhase, SagaReason) {
-    answer.saga.as_ref().map_or((SagaPhase::Unspecified, SagaReason::Unspecified), |saga| (saga.phase(), saga.reason()))
+    answer
+        .saga
+        .as_ref()
+        .map_or((SagaPhase::Unspecified, SagaReason::Unspecified), |saga| {
+            (saga.phase(), saga.reason())
+        })
 }
 
 /// True while the pipeline runs and its outcome is not known.
 fn in_the_middle(saga: &Saga) -> bool {
-    matches!(pipeline(saga), Some(OperationState::Running | OperationState::Pending))
+    matches!(
+        pipeline(saga),
+        Some(OperationState::Running | OperationState::Pending)
+    )
 }
 
 /// True once the orchestrator has recorded the pipeline's result.
@@ -202,7 +276,9 @@ fn pipeline(saga: &Saga) -> Option<OperationState> {
 /// Promises that nothing was lost and exactly `cost` was consumed.
 fn conserved(stage: &mut Stage<'_>, after: &Balance, before: &Balance, cost: i64) -> Result<(), Failure> {
     let sum = after.available + after.reserved + after.consumed;
-    stage.narrator.promise(after.granted == sum, "granted = available + reserved + consumed")?;
+    stage
+        .narrator
+        .promise(after.granted == sum, "granted = available + reserved + consumed")?;
     let exact = after.reserved == 0
         && after.consumed == before.consumed + cost
         && after.available == before.available - cost;

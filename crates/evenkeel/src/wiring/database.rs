@@ -36,7 +36,10 @@ impl Database {
     /// No Postgres binaries, an unusable directory, a server that does not answer.
     pub(crate) async fn open(url: &str, data_dir: &Path, port: Option<u16>) -> Result<Self, Failure> {
         if !url.is_empty() {
-            return Ok(Self { url: url.to_owned(), private: None });
+            return Ok(Self {
+                url: url.to_owned(),
+                private: None,
+            });
         }
         let wanted = data_dir.join("postgres");
         let server = match start(wanted.clone(), port).await {
@@ -51,9 +54,13 @@ impl Database {
             }
             started => started,
         };
-        let server = server.map_err(|error| Failure::unavailable("cannot start a private Postgres").because(&error))?;
+        let server = server
+            .map_err(|error| Failure::unavailable("cannot start a private Postgres").because(&error))?;
         create_database(&server.admin_url()).await?;
-        Ok(Self { url: server.url(DATABASE), private: Some(server) })
+        Ok(Self {
+            url: server.url(DATABASE),
+            private: Some(server),
+        })
     }
 
     /// Stops the server, if it is ours.
@@ -103,7 +110,12 @@ pub(crate) async fn connect(url: &str) -> Result<PgConnection, Failure> {
         Failure::unavailable(format!("cannot connect to Postgres at {place}"))
             .next("set DATABASE_URL to a server that runs, or run `evenkeel dev`, which brings its own")
     };
-    match tokio::time::timeout(CONNECT_TIMEOUT, options.application_name("evenkeel/cli").connect()).await {
+    match tokio::time::timeout(
+        CONNECT_TIMEOUT,
+        options.application_name("evenkeel/cli").connect(),
+    )
+    .await
+    {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(absent().because(&error)),
         Err(_) => Err(absent()),
@@ -144,11 +156,15 @@ pub(crate) async fn migrate(url: &str, names: &[Name]) -> Result<(), Failure> {
 /// Lets people write `select * from saga_instances`. Services set their own search_path and are not affected.
 async fn set_search_path(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let schemas: Vec<&str> = Name::ALL.iter().rev().map(|name| migrator(*name).0).collect();
-    let quoted: String = sqlx::query_scalar("select quote_ident(current_database())").fetch_one(&mut *connection).await?;
-    let path = schemas.join(", ");
-    sqlx::query(AssertSqlSafe(format!("alter database {quoted} set search_path = \"$user\", public, {path}")))
-        .execute(connection)
+    let quoted: String = sqlx::query_scalar("select quote_ident(current_database())")
+        .fetch_one(&mut *connection)
         .await?;
+    let path = schemas.join(", ");
+    sqlx::query(AssertSqlSafe(format!(
+        "alter database {quoted} set search_path = \"$user\", public, {path}"
+    )))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -158,16 +174,24 @@ async fn set_search_path(connection: &mut PgConnection) -> Result<(), sqlx::Erro
 /// Contradicting limits, or a database that does not answer.
 pub(crate) async fn pools(name: Name, config: &PoolConfig) -> Result<(PgPool, PgPool), Failure> {
     let (schema, _) = migrator(name);
-    let half = PoolConfig { min: config.min / 2, max: (config.max / 2).max(1), ..config.clone() };
-    let open = async |pool_name: &str| {
-        pool::connect(pool_name, schema, &half).await.map_err(|error| match error {
-            pool::Error::Limits { .. } | pool::Error::Schema(_) | pool::Error::Url { .. } => {
-                Failure::config("the database settings are wrong").because(&error)
-            }
-            pool::Error::Connect { .. } => Failure::unavailable("the database does not answer").because(&error),
-        })
+    let half = PoolConfig {
+        min: config.min / 2,
+        max: (config.max / 2).max(1),
+        ..config.clone()
     };
-    Ok((open(name.text()).await?, open(&format!("{}-steps", name.text())).await?))
+    let open = async |pool_name: &str| {
+        pool::connect(pool_name, schema, &half)
+            .await
+            .map_err(|error| match error {
+                pool::Error::Limits { .. } | pool::Error::Schema(_) | pool::Error::Url { .. } => {
+                    Failure::config("the database settings are wrong").because(&error)
+                }
+                pool::Error::Connect { .. } => {
+                    Failure::unavailable("the database does not answer").because(&error)
+                }
+            })
+    };
+    Ok((open(name.text()).await?, open(name.steps_text()).await?))
 }
 
 /// Sagas by status and reason, as the view `saga_instances` shows them.
@@ -189,11 +213,18 @@ pub(crate) async fn saga_counts(url: &str) -> Result<Vec<(String, String, i64)>,
 /// # Errors
 /// If the database does not answer.
 pub(crate) async fn quota_drift(url: &str) -> Result<Vec<quota::Drift>, Failure> {
-    let one = PoolConfig { url: url.to_owned(), min: 0, max: 1, ..PoolConfig::default() };
+    let one = PoolConfig {
+        url: url.to_owned(),
+        min: 0,
+        max: 1,
+        ..PoolConfig::default()
+    };
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Failure::unavailable("cannot compare the quota accounts with their ledger").because(error)
     };
-    let pool = pool::connect("doctor", quota::SCHEMA, &one).await.map_err(|error| failed(&error))?;
+    let pool = pool::connect("doctor", quota::SCHEMA, &one)
+        .await
+        .map_err(|error| failed(&error))?;
     let drift = quota::drift(&pool).await.map_err(|error| failed(&error));
     pool.close().await;
     drift

@@ -3,17 +3,23 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use process::grpc::{self, Listener};
+use process::Supervisor;
+use process::grpc::{self, Limits, Listener};
 use process::health::Health;
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
-use process::{Job, Supervisor};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use sqlx::PgPool;
 use tonic::service::Routes;
 
 use super::database;
 use super::settings::{Name, Settings};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
+
+/// Definitions that ship with this binary; the orchestrator registers and activates them when it starts.
+pub(crate) const SHIPPED: [(&str, &str); 1] = [(
+    "TASK_RUN",
+    include_str!("../../../../services/task/sagas/TASK_RUN.yaml"),
+)];
 
 /// A service whose ports are taken. Ports are bound before anything is claimed or started.
 #[derive(Debug)]
@@ -32,7 +38,11 @@ impl Bound {
         Ok(Self {
             name,
             public: bind(name.text(), settings.listen.public(name))?,
-            steps: settings.listen.steps(name).map(|address| bind(name.text(), address)).transpose()?,
+            steps: settings
+                .listen
+                .steps(name)
+                .map(|address| bind(name.text(), address))
+                .transpose()?,
         })
     }
 
@@ -68,9 +78,17 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
     match bound.name {
         Name::Quota => {
             let (pool, steps_pool) = database::pools(Name::Quota, &settings.database).await?;
-            let deps = quota::Deps { pool: pool.clone(), steps_pool: steps_pool.clone() };
+            let deps = quota::Deps {
+                pool: pool.clone(),
+                steps_pool: steps_pool.clone(),
+            };
             let service = quota::build(&settings.quota, deps);
-            let parts = Parts { public: service.public, steps: service.steps, pool, steps_pool };
+            let parts = Parts {
+                public: service.public,
+                steps: service.steps,
+                pool,
+                steps_pool,
+            };
             run(bound, parts, settings, supervisor).await;
         }
         Name::Task => {
@@ -78,13 +96,29 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
             let channel = rpc::channel::lazy(&settings.peers.saga)
                 .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
             let sagas = SagaServiceClient::new(channel);
-            let deps = task::Deps { pool: pool.clone(), steps_pool: steps_pool.clone(), sagas };
+            let deps = task::Deps {
+                pool: pool.clone(),
+                steps_pool: steps_pool.clone(),
+                sagas,
+            };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
-            let parts = Parts { public: service.public, steps: service.steps, jobs: service.jobs, pool, steps_pool };
+            let parts = Parts {
+                public: service.public,
+                steps: service.steps,
+                pool,
+                steps_pool,
+            };
             run(bound, parts, settings, supervisor).await;
+            for job in service.jobs {
+                let stop = supervisor.shutdown().token();
+                supervisor.spawn(job.name, async move {
+                    (job.run)(stop).await;
+                    Ok::<_, Infallible>(())
+                });
+            }
         }
-        Name::Saga => start_saga(bound, settings, supervisor).await?,
+        Name::Saga => start_saga(bound, settings, supervisor)?,
     }
     Ok(())
 }
@@ -92,8 +126,7 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
 /// What a built service consists of.
 struct Parts {
     public: Routes,
-    steps: Option<Routes>,
-    jobs: Vec<Job>,
+    steps: Routes,
     pool: PgPool,
     steps_pool: PgPool,
 }
@@ -101,30 +134,44 @@ struct Parts {
 async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) {
     let health = Health::new().await;
     health.follow_database(parts.pool.clone(), supervisor);
-    let (name, steps_name) = match bound.name {
-        Name::Quota => ("quota", "quota-steps"),
-        Name::Task => ("task", "task-steps"),
-        Name::Saga => ("saga", "saga-steps"),
-    };
+    let name = bound.name.text();
+    let steps_name = bound.name.steps_text();
     pool::spawn_report(PoolGauge::new(name, parts.pool), REPORT_INTERVAL, supervisor);
-    pool::spawn_report(PoolGauge::new(steps_name, parts.steps_pool), REPORT_INTERVAL, supervisor);
-    let sides = [
-        (name, Some(bound.public), Some(parts.public), settings.limits.public.clone()),
-        (steps_name, bound.steps, parts.steps, settings.limits.steps.clone()),
-    ];
-    for (name, listener, routes, limits) in sides {
-        if let (Some(listener), Some(routes)) = (listener, routes) {
-            let (health, shutdown) = (health.clone(), supervisor.shutdown().clone());
-            supervisor.spawn(name, async move {
-                grpc::serve(name, listener, routes, &health, &shutdown, &limits).await
-            });
-        }
-    }
-    for job in parts.jobs {
-        let stop = supervisor.shutdown().token();
-        supervisor.spawn(job.name, async move {
-            (job.run)(stop).await;
-            Ok::<_, Infallible>(())
+    pool::spawn_report(
+        PoolGauge::new(steps_name, parts.steps_pool),
+        REPORT_INTERVAL,
+        supervisor,
+    );
+    let serve = |name, listener, routes, limits: &Limits| {
+        let (health, shutdown, limits) = (health.clone(), supervisor.shutdown().clone(), limits.clone());
+        supervisor.spawn(name, async move {
+            grpc::serve(name, listener, routes, &health, &shutdown, &limits).await
         });
+    };
+    serve(name, bound.public, parts.public, &settings.limits.public);
+    if let Some(listener) = bound.steps {
+        serve(steps_name, listener, parts.steps, &settings.limits.steps);
     }
+}
+
+/// Runs the orchestrator. It has a thread and a runtime of its own; only its end is watched here.
+fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
+    let deps = saga::Deps {
+        database: settings.database.clone(),
+        listener: bound.public,
+        shutdown: supervisor.shutdown().token(),
+        definitions: SHIPPED
+            .map(|(name, source)| (name.to_owned(), source.to_owned()))
+            .to_vec(),
+    };
+    let handle = saga::spawn(settings.saga.clone(), deps)
+        .map_err(|error| Failure::config("the orchestrator cannot be started").because(&error))?;
+    supervisor.spawn("saga", handle.wait());
+    Ok(())
+}
+
+/// Turns the end of a supervised process into a failure.
+pub(crate) fn ended(failure: process::Failure) -> Failure {
+    Failure::new(Code::Fenced, format!("this process has stopped: {failure}"))
+        .next("start it again: nothing is lost; the log above has the cause")
 }

@@ -16,11 +16,10 @@ use crate::exit::Failure;
 pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 4] = [
+const WELL_KNOWN: [(&str, &str); 3] = [
     ("DATABASE_URL", "database.url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     ("EVENKEEL_SAGA_URL", "peers.saga"),
-    ("MAX_PIPELINE_CONCURRENCY", "task.max_concurrency"),
 ];
 
 /// A service that this binary can run.
@@ -44,6 +43,15 @@ impl Name {
             Self::Quota => "quota",
             Self::Task => "task",
             Self::Saga => "saga",
+        }
+    }
+
+    /// Name of its steps listener and pool.
+    pub(crate) const fn steps_text(self) -> &'static str {
+        match self {
+            Self::Quota => "quota-steps",
+            Self::Task => "task-steps",
+            Self::Saga => "saga-steps",
         }
     }
 
@@ -207,7 +215,10 @@ pub(crate) struct Peers {
 impl Default for Peers {
     fn default() -> Self {
         Self {
-            saga: format!("http://127.0.0.1:{}", port(DEFAULT_PORT_BASE, Name::Saga.port_offset())),
+            saga: format!(
+                "http://127.0.0.1:{}",
+                port(DEFAULT_PORT_BASE, Name::Saga.port_offset())
+            ),
         }
     }
 }
@@ -231,7 +242,8 @@ pub(crate) fn own_participants(steps: &[(Name, SocketAddr)]) -> BTreeMap<String,
 /// # Errors
 /// Unknown keys, wrong values, an unreadable file; the message names each key and where its value came from.
 pub(crate) fn load(file: Option<&Path>) -> Result<Settings, Failure> {
-    let vars = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     config::load_from(file, vars, &WELL_KNOWN)
         .map_err(|error| Failure::config(error.to_string()).next("docs/operations.md lists every key"))
 }
@@ -251,7 +263,10 @@ mod tests {
 
     #[test]
     fn names_people_know_set_their_keys() {
-        let vars = [("DATABASE_URL", "postgres://x/y"), ("EVENKEEL_SAGA_URL", "http://sagas:1")];
+        let vars = [
+            ("DATABASE_URL", "postgres://x/y"),
+            ("EVENKEEL_SAGA_URL", "http://sagas:1"),
+        ];
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let settings: Settings = config::load_from(None, vars, &WELL_KNOWN).unwrap();
         assert_eq!(settings.database.url, "postgres://x/y");
