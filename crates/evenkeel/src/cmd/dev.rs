@@ -295,7 +295,17 @@ mod tests {
 
     #[test]
     fn the_welcome_says_where_everything_is() {
-        insta::assert_snapshot!(places("http://127.0.0.1:7101").welcome(false), @"");
+        insta::assert_snapshot!(places("http://127.0.0.1:7101").welcome(false), @r"
+        Evenkeel runs until Ctrl-C.
+
+          saga         http://127.0.0.1:7101                        evenkeel saga list
+          quota        http://127.0.0.1:7102                        evenkeel quota grant new 10
+          task         http://127.0.0.1:7103                        evenkeel task features
+          AI provider  http://127.0.0.1:7590                        a double: curl http://…/_books
+          database     postgres://evenkeel@127.0.0.1:7100/evenkeel  select * from saga_instances
+
+        What is wrong, if anything: evenkeel doctor --database-url 'postgres://evenkeel@127.0.0.1:7100/evenkeel'
+        ");
     }
 
     #[test]
