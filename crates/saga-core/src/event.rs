@@ -243,3 +243,61 @@ pub struct Recorded {
     /// What.
     pub event: Event,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_failure_class_can_be_read_back() {
+        for class in [
+            FailureClass::Unknown,
+            FailureClass::Unsent,
+            FailureClass::Misconfigured,
+            FailureClass::CannotBeRefused,
+        ] {
+            assert_eq!(FailureClass::from_name(class.name()), Some(class));
+        }
+        assert_eq!(FailureClass::from_name("UNKNOWN"), None);
+    }
+
+    /// The journal's views promise these to operators.
+    #[test]
+    fn the_names_that_operators_read_do_not_change() {
+        let phases = [
+            Phase::Running,
+            Phase::Compensating,
+            Phase::Completed,
+            Phase::Compensated,
+            Phase::Resolved,
+        ];
+        let expected = ["RUNNING", "COMPENSATING", "COMPLETED", "COMPENSATED", "RESOLVED"];
+        assert_eq!(phases.map(Phase::name), expected);
+        let reasons = [
+            Reason::Refused,
+            Reason::Timeout,
+            Reason::Cancelled,
+            Reason::Operator,
+            Reason::Exhausted,
+        ];
+        let expected = ["REFUSED", "TIMEOUT", "CANCELLED", "OPERATOR", "EXHAUSTED"];
+        assert_eq!(reasons.map(Reason::name), expected);
+        let causes = [
+            Cause::CannotBeRefused,
+            Cause::Unreachable,
+            Cause::KeepsFailing,
+            Cause::Misconfigured,
+            Cause::DeadlinePassed,
+            Cause::Quarantined,
+        ];
+        let expected = [
+            "CANNOT_BE_REFUSED",
+            "UNREACHABLE",
+            "KEEPS_FAILING",
+            "MISCONFIGURED",
+            "DEADLINE_PASSED",
+            "QUARANTINED",
+        ];
+        assert_eq!(causes.map(Cause::name), expected);
+    }
+}

@@ -124,6 +124,7 @@ impl State {
             Input::Tick => self.tick(&mut log, context),
         }
         self.conclude(&mut log);
+        debug_assert_eq!(crate::invariants::broken_at_rest(plan, self), None);
         Ok(log.events)
     }
 

@@ -1,8 +1,9 @@
-//! What holds after every event. Used literally by the tests, by models, and by the running system in debug builds.
+//! What holds after every event, and what holds besides between transitions. Used literally by the tests, by models,
+//! and by the running system in debug builds.
 
 use crate::event::Phase;
 use crate::plan::{Plan, Zone};
-use crate::state::{OpState, Run, State};
+use crate::state::{Clock, OpState, Run, State};
 
 /// A named predicate over a saga's state.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +14,7 @@ pub struct Invariant {
     pub holds: fn(&Plan, &State) -> bool,
 }
 
-/// Every invariant.
+/// What holds after every event.
 pub const ALL: &[Invariant] = &[
     Invariant {
         name: "an_ended_saga_has_nothing_open",
@@ -24,12 +25,20 @@ pub const ALL: &[Invariant] = &[
         holds: running_compensates_nothing,
     },
     Invariant {
+        name: "committed_means_everything_before_succeeded",
+        holds: committed_means_succeeded,
+    },
+    Invariant {
         name: "a_committed_saga_never_unwinds",
         holds: committed_never_unwinds,
     },
     Invariant {
         name: "an_unwinding_saga_has_no_live_pivot",
         holds: unwinding_has_no_live_pivot,
+    },
+    Invariant {
+        name: "an_unwinding_saga_waits_only_for_what_was_in_flight",
+        holds: unwinding_drains,
     },
     Invariant {
         name: "an_action_starts_after_what_it_waits_for",
@@ -40,6 +49,22 @@ pub const ALL: &[Invariant] = &[
         holds: compensations_in_order,
     },
     Invariant {
+        name: "a_compensation_undoes_what_may_have_run",
+        holds: compensations_undo_something,
+    },
+    Invariant {
+        name: "nothing_that_may_start_is_held_back",
+        holds: nothing_is_held_back,
+    },
+    Invariant {
+        name: "the_epilogue_comes_last",
+        holds: epilogue_comes_last,
+    },
+    Invariant {
+        name: "the_clock_stands_still_exactly_for_people",
+        holds: clock_stands_still_for_people,
+    },
+    Invariant {
         name: "completed_means_every_step_succeeded",
         holds: completed_means_all_succeeded,
     },
@@ -47,16 +72,44 @@ pub const ALL: &[Invariant] = &[
         name: "compensated_means_everything_is_settled",
         holds: compensated_means_settled,
     },
+];
+
+/// What holds besides after every transition, and after a load. Within a transition one event may be still to come:
+/// a refusal is recorded before the turn that follows from it, the last success before the end.
+pub const AT_REST: &[Invariant] = &[
     Invariant {
         name: "a_live_saga_has_something_to_wait_for",
         holds: live_saga_waits_for_something,
     },
+    Invariant {
+        name: "a_running_saga_has_given_up_nothing",
+        holds: running_has_given_up_nothing,
+    },
+    Invariant {
+        name: "the_commit_point_is_not_overlooked",
+        holds: commit_point_is_not_overlooked,
+    },
+    Invariant {
+        name: "the_deadline_is_not_overlooked",
+        holds: deadline_is_not_overlooked,
+    },
 ];
 
-/// Returns the name of the first invariant that is broken, if any.
+/// Returns the name of the first of [`ALL`] that is broken, if any.
 #[must_use]
 pub fn broken(plan: &Plan, state: &State) -> Option<&'static str> {
-    ALL.iter()
+    first_broken(ALL, plan, state)
+}
+
+/// Returns the name of the first of [`ALL`] and [`AT_REST`] that is broken, if any.
+#[must_use]
+pub fn broken_at_rest(plan: &Plan, state: &State) -> Option<&'static str> {
+    broken(plan, state).or_else(|| first_broken(AT_REST, plan, state))
+}
+
+fn first_broken(invariants: &[Invariant], plan: &Plan, state: &State) -> Option<&'static str> {
+    invariants
+        .iter()
         .find(|invariant| !(invariant.holds)(plan, state))
         .map(|invariant| invariant.name)
 }
@@ -79,6 +132,17 @@ fn running_compensates_nothing(_: &Plan, state: &State) -> bool {
         || state.runs.iter().all(|r| r.compensation == OpState::NotStarted)
 }
 
+fn committed_means_succeeded(plan: &Plan, state: &State) -> bool {
+    !state.committed || reached_commit_point(plan, state)
+}
+
+fn reached_commit_point(plan: &Plan, state: &State) -> bool {
+    forward(plan, state)
+        .iter()
+        .zip(plan.steps())
+        .all(|(run, step)| step.zone == Zone::Retriable || run.action.succeeded())
+}
+
 fn committed_never_unwinds(_: &Plan, state: &State) -> bool {
     !state.committed || !matches!(state.phase, Phase::Compensating | Phase::Compensated)
 }
@@ -91,24 +155,74 @@ fn unwinding_has_no_live_pivot(plan: &Plan, state: &State) -> bool {
         || matches!(pivot.action, OpState::NotStarted | OpState::Refused(_))
 }
 
+/// An open action is given up at once or drained (rule 3); without an end of the drain it would be waited for for ever.
+fn unwinding_drains(plan: &Plan, state: &State) -> bool {
+    forward(plan, state)
+        .iter()
+        .filter_map(|run| run.action.open())
+        .all(|open| match state.phase {
+            Phase::Running => open.drain_until.is_none(),
+            Phase::Compensating => open.drain_until.is_some(),
+            Phase::Completed | Phase::Compensated | Phase::Resolved => true,
+        })
+}
+
 fn actions_start_in_order(plan: &Plan, state: &State) -> bool {
-    forward(plan, state).iter().zip(plan.steps()).all(|(run, step)| {
-        run.action == OpState::NotStarted
-            || step
-                .after
-                .iter()
-                .all(|&before| state.runs[usize::from(before)].action.succeeded())
-    })
+    forward(plan, state)
+        .iter()
+        .all(|run| run.action == OpState::NotStarted || may_start(plan, state, run))
+}
+
+fn may_start(plan: &Plan, state: &State, run: &Run) -> bool {
+    plan.steps()[usize::from(run.step)]
+        .after
+        .iter()
+        .all(|&before| state.runs[usize::from(before)].action.succeeded())
 }
 
 fn compensations_in_order(plan: &Plan, state: &State) -> bool {
-    forward(plan, state).iter().all(|run| {
-        run.compensation == OpState::NotStarted
-            || plan
-                .descendants(run.step)
-                .iter()
-                .all(|&below| state.settled(plan, &state.runs[usize::from(below)]))
+    forward(plan, state)
+        .iter()
+        .all(|run| run.compensation == OpState::NotStarted || all_below_settled(plan, state, run))
+}
+
+fn all_below_settled(plan: &Plan, state: &State, run: &Run) -> bool {
+    plan.descendants(run.step)
+        .iter()
+        .all(|&below| state.settled(plan, &state.runs[usize::from(below)]))
+}
+
+fn compensations_undo_something(plan: &Plan, state: &State) -> bool {
+    state
+        .runs
+        .iter()
+        .all(|run| run.compensation == OpState::NotStarted || state.wants_compensation(plan, run))
+}
+
+fn nothing_is_held_back(plan: &Plan, state: &State) -> bool {
+    forward(plan, state).iter().all(|run| match state.phase {
+        Phase::Running => run.action != OpState::NotStarted || !may_start(plan, state, run),
+        Phase::Compensating => {
+            run.compensation != OpState::NotStarted
+                || !state.wants_compensation(plan, run)
+                || !all_below_settled(plan, state, run)
+        }
+        Phase::Completed | Phase::Compensated | Phase::Resolved => true,
     })
+}
+
+fn epilogue_comes_last(plan: &Plan, state: &State) -> bool {
+    let epilogue = &state.runs[plan.steps().len()..];
+    let started = epilogue.iter().any(|run| run.action != OpState::NotStarted);
+    let unwinds = !matches!(state.phase, Phase::Running | Phase::Completed);
+    !started || (unwinds && forward(plan, state).iter().all(|run| state.settled(plan, run)))
+}
+
+fn clock_stands_still_for_people(_: &Plan, state: &State) -> bool {
+    let mut open = state.runs.iter().filter_map(|run| run.action.open()).peekable();
+    let only_people = open.peek().is_some() && open.all(|o| o.expires_at.is_some());
+    let stopped = matches!(state.clock, Clock::Stopped { .. });
+    stopped == (state.phase == Phase::Running && only_people)
 }
 
 fn completed_means_all_succeeded(plan: &Plan, state: &State) -> bool {
@@ -116,31 +230,44 @@ fn completed_means_all_succeeded(plan: &Plan, state: &State) -> bool {
 }
 
 fn compensated_means_settled(plan: &Plan, state: &State) -> bool {
+    let epilogue = &state.runs[plan.steps().len()..];
     state.phase != Phase::Compensated
         || (forward(plan, state).iter().all(|run| state.settled(plan, run))
-            && plan
-                .steps()
-                .iter()
-                .zip(forward(plan, state))
-                .all(|(step, run)| step.zone != Zone::Retriable || run.action == OpState::NotStarted))
+            && epilogue.iter().all(|run| run.action.succeeded()))
 }
 
-/// A saga that has nothing to call, nothing in flight and no alarm would be stuck for ever. What follows by itself
-/// (commit, end) is recorded in the same transition, so it may be missing for one event.
+/// A saga that has nothing to call and no drain to wait for would be stuck for ever.
 fn live_saga_waits_for_something(plan: &Plan, state: &State) -> bool {
-    let all_forward_done = forward(plan, state).iter().all(|run| run.action.succeeded());
-    let all_settled = forward(plan, state).iter().all(|run| state.settled(plan, run));
+    let drains = || {
+        state
+            .runs
+            .iter()
+            .filter_map(|run| run.action.open())
+            .any(|o| o.drain_until.is_some())
+    };
     match state.phase {
-        Phase::Running => {
-            all_forward_done
-                || state.due(plan).next().is_some()
-                || forward(plan, state)
-                    .iter()
-                    .any(|r| matches!(r.action, OpState::Refused(_) | OpState::Abandoned))
-        }
-        Phase::Compensating => {
-            all_settled || state.due(plan).next().is_some() || state.alarm_at(plan).is_some()
-        }
+        Phase::Running => state.due(plan).next().is_some(),
+        Phase::Compensating => state.due(plan).next().is_some() || drains(),
         Phase::Completed | Phase::Compensated | Phase::Resolved => true,
     }
 }
+
+fn running_has_given_up_nothing(_: &Plan, state: &State) -> bool {
+    state.phase != Phase::Running
+        || state
+            .runs
+            .iter()
+            .all(|run| !matches!(run.action, OpState::Refused(_) | OpState::Abandoned))
+}
+
+fn commit_point_is_not_overlooked(plan: &Plan, state: &State) -> bool {
+    state.phase != Phase::Running || state.committed || !reached_commit_point(plan, state)
+}
+
+/// While it goes forward a saga is looked at again by itself, until it is known to be late.
+fn deadline_is_not_overlooked(plan: &Plan, state: &State) -> bool {
+    state.phase != Phase::Running || state.deadline_missed.is_some() || state.alarm_at(plan).is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@
 //! # Invariants
 //! * Time and randomness come in as data: the same events give the same state, always.
 //! * `handle` applies exactly the events it returns. A caller that fails to make them durable drops the state.
-//! * [`invariants::ALL`] holds after every event; the predicates are public so that models, tests and the running
-//!   system share them.
+//! * [`invariants::ALL`] holds after every event, [`invariants::AT_REST`] besides after every transition; the
+//!   predicates are public so that models, tests and the running system share them.
 //!
 //! The rules are numbered after section 4 of the design ("Correctness rules"), in comments as `rule N`.
 

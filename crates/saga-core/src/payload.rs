@@ -58,3 +58,20 @@ impl fmt::Debug for Payload {
         f.write_str(&self.json)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decoded_form_rides_along_and_is_not_compared() {
+        let bare = Payload::new("7");
+        let decoded = Payload::with_decoded("7", Arc::new(7_u32));
+        assert_eq!(bare, decoded);
+        assert_eq!(decoded.decoded::<u32>().as_deref(), Some(&7));
+        assert_eq!(decoded.decoded::<u64>(), None);
+        assert_eq!(bare.decoded::<u32>(), None);
+        assert_ne!(bare, Payload::new("8"));
+        assert_eq!(format!("{bare:?}"), "7");
+    }
+}

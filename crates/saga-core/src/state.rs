@@ -359,6 +359,8 @@ impl State {
             Event::Pending { key, .. } => {
                 if let Some(open) = self.open_mut(*key) {
                     open.pending = true;
+                    // What it has begun may still take effect, so only a stored refusal ends it (rule 1).
+                    open.unresolved = true;
                     open.failures = 0;
                     open.unsent = 0;
                     open.next_at = None;
@@ -501,7 +503,7 @@ impl State {
     }
 
     /// Tells whether a run may have had an effect that its compensation must undo.
-    fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
+    pub(crate) fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
         let may_have_run = match run.action {
             OpState::Succeeded(_) | OpState::Abandoned => true,
             OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) => false,

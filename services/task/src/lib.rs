@@ -1,1 +1,94 @@
-//! Task service: tasks that run AI pipelines against quota.
+//! Task service: users' tasks, each one run of a feature's pipeline, paid for with quota.
+//!
+//! The public service ([`grpc`](self)) creates tasks through the saga `TASK_RUN` and shows them; the steps service is
+//! called by the orchestrator only; a background job carries out [pipelines](pipeline).
+//!
+//! What it is not: the keeper of quota, or of the order of steps. It never calls the quota service: the saga does.
+//!
+//! Invariants:
+//! * A task row exists only if its saga has reserved quota for it.
+//! * `failed` and `cancelled` are set by the saga's last call only, after the quota is back. Until then a task that will
+//!   not complete is `failing`.
+//! * A state changes along [`domain`]'s table, under the row's lock; constraints of the table refuse impossible rows.
+//! * Every change of a task writes its fact to `outbox` in the same transaction.
+//! * Nothing is held while waiting for the orchestrator: no connection, no transaction.
+
+mod app;
+pub mod config;
+pub mod domain;
+mod events;
+mod grpc;
+mod jobs;
+mod json;
+pub mod pipeline;
+mod steps;
+mod store;
+
+use std::sync::Arc;
+
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use proto::task::v1::task_service_server::TaskServiceServer;
+use proto::task::v1::task_steps_server::TaskStepsServer;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tonic::service::Routes;
+use tonic::transport::Channel;
+
+pub use config::{Config, Error};
+pub use jobs::Job;
+
+/// Schema of the service.
+pub const SCHEMA: &str = "task";
+/// Migrations of the schema.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/task");
+/// Domain of the service's reasons in `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "task.evenkeel";
+/// Saga definitions that belong to the service: file name and YAML.
+pub const SAGAS: &[(&str, &str)] = &[("TASK_RUN.yaml", include_str!("../sagas/TASK_RUN.yaml"))];
+
+/// Largest request message, in bytes: an input or a result of 64 KiB with room to spare.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// What the service needs.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// Pool of the public service, on the schema [`SCHEMA`].
+    pub pool: PgPool,
+    /// Pool of the steps and of the pipeline worker, on the same schema.
+    pub steps_pool: PgPool,
+    /// The orchestrator.
+    pub sagas: SagaServiceClient<Channel>,
+}
+
+/// The service, ready to be served.
+#[derive(Debug)]
+pub struct Service {
+    /// TaskService, for everybody.
+    pub public: Routes,
+    /// TaskSteps, for the orchestrator only.
+    pub steps: Option<Routes>,
+    /// Background work.
+    pub jobs: Vec<Job>,
+}
+
+/// Wires the service. Keys of providers are read from the environment here.
+///
+/// # Errors
+/// The configuration cannot be used; every mistake is named.
+pub fn build(config: Config, deps: Deps) -> Result<Service, Error> {
+    let providers = config.check(|variable| std::env::var(variable).ok())?;
+    let app = app::App {
+        pool: deps.pool,
+        steps_pool: deps.steps_pool,
+        sagas: deps.sagas,
+        config: Arc::new(config),
+        due: Arc::new(Notify::new()),
+    };
+    let public = TaskServiceServer::new(grpc::Public { app: app.clone() });
+    let steps = TaskStepsServer::new(steps::Steps { app: app.clone() });
+    Ok(Service {
+        public: Routes::new(public.max_decoding_message_size(MAX_MESSAGE_BYTES)),
+        steps: Some(Routes::new(steps.max_decoding_message_size(MAX_MESSAGE_BYTES))),
+        jobs: vec![jobs::pipelines(&app, providers)],
+    })
+}

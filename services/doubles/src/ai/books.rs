@@ -61,10 +61,22 @@ impl Books {
 /// What the HTTP side is to do with a request.
 #[derive(Debug)]
 pub(super) enum Act {
-    Answer { body: Value, at: Instant },
-    Cut { body: Value, at: Instant },
-    Status { code: u16, retry_after: Option<u64>, at: Instant },
-    Garbage { at: Instant },
+    Answer {
+        body: Value,
+        at: Instant,
+    },
+    Cut {
+        body: Value,
+        at: Instant,
+    },
+    Status {
+        code: u16,
+        retry_after: Option<u64>,
+        at: Instant,
+    },
+    Garbage {
+        at: Instant,
+    },
     Hang,
     KeyReused,
 }
@@ -131,7 +143,10 @@ impl State {
         let body = match stored {
             Some(stored) if works => {
                 return match rule.behaviour {
-                    Behaviour::Cut => Act::Cut { body: stored.body, at },
+                    Behaviour::Cut => Act::Cut {
+                        body: stored.body,
+                        at,
+                    },
                     Behaviour::Answer
                     | Behaviour::Output(_)
                     | Behaviour::Status { .. }

@@ -69,7 +69,14 @@ async fn errors_come_as_programmed_and_have_no_effect() {
     assert_eq!(busy.status(), 429);
     assert_eq!(busy.headers()["retry-after"], "7");
     assert!(ask(&provider, "a", "x").await.unwrap_err().is_timeout());
-    assert!(ask(&provider, "a", "x").await.unwrap().json::<Value>().await.is_err());
+    assert!(
+        ask(&provider, "a", "x")
+            .await
+            .unwrap()
+            .json::<Value>()
+            .await
+            .is_err()
+    );
     assert_eq!(provider.books().effects, []);
     assert!(ask(&provider, "a", "x").await.unwrap().status().is_success());
     assert_eq!(provider.requests().len(), 4);
@@ -82,7 +89,14 @@ async fn a_cut_answer_had_its_effect() {
     let cut = ask(&provider, "k", "x").await.unwrap();
     assert!(cut.bytes().await.is_err());
     assert_eq!(provider.books().effects_of("k"), 1);
-    assert!(ask(&provider, "k", "x").await.unwrap().json::<Value>().await.is_ok());
+    assert!(
+        ask(&provider, "k", "x")
+            .await
+            .unwrap()
+            .json::<Value>()
+            .await
+            .is_ok()
+    );
     assert_eq!(provider.books().effects_of("k"), 1);
 }
 
@@ -112,7 +126,11 @@ async fn programme_and_books_are_reachable_over_http() {
 async fn a_wrong_programme_or_request_is_refused_with_a_message() {
     let provider = provider().await;
     let client = reqwest::Client::new();
-    for rules in [json!([{ "do": "dance" }]), json!([{ "do": { "status": { "code": 200 } } }]), json!({})] {
+    for rules in [
+        json!([{ "do": "dance" }]),
+        json!([{ "do": { "status": { "code": 200 } } }]),
+        json!({}),
+    ] {
         let answer = client
             .put(format!("{}/_program", provider.url()))
             .json(&rules)

@@ -4,6 +4,7 @@ use sqlx::{PgConnection, PgExecutor, Row as _};
 use uuid::Uuid;
 
 use crate::domain::{Phase, Reservation, Reserve, Slot};
+use crate::error::Error;
 use crate::events::Event;
 
 /// Reads what is known of a task.
@@ -27,12 +28,12 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, task_id: TaskId) -> Result<Slo
 /// Reserves, unless the task id is taken: burns grants in their order, moves, writes ledger entry and event.
 ///
 /// # Errors
-/// `RowNotFound` if the grants do not add up to the account, whose row must be locked and have enough.
+/// `Broken` if the grants do not add up to the account, whose row must be locked and have enough.
 pub(crate) async fn reserve(
     conn: &mut PgConnection,
     wanted: &Reserve,
     event: &Event,
-) -> Result<Option<Reservation>, sqlx::Error> {
+) -> Result<Option<Reservation>, Error> {
     let row = sqlx::query(
         "with task as ( \
              insert into quota_transactions (id, task_id, user_id, amount, phase) \
@@ -78,9 +79,9 @@ pub(crate) async fn reserve(
     .await?;
     let Some(row) = row else { return Ok(None) };
     if row.try_get::<i64, _>("taken")? != wanted.amount.get() {
-        return Err(sqlx::Error::RowNotFound);
+        return Err(Error::Broken("the grants do not add up to the account"));
     }
-    reservation(&row).map(Some)
+    Ok(Some(reservation(&row)?))
 }
 
 /// Confirms a reservation that is in phase `reserved`: moves, writes ledger entry and event.

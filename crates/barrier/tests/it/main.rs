@@ -1,0 +1,12 @@
+//! The barrier against a real Postgres.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+mod actions;
+mod compensations;
+mod concurrency;
+mod pending;
+mod support;

@@ -1,0 +1,422 @@
+//! A saga, the network, and the participants.
+
+use proptest::prelude::*;
+use saga_core::{
+    Context, Due, FailureClass, Input, Millis, OpKey, Outcome, Payload, Plan, Recorded, Rejected, Start,
+    State, invariants,
+};
+
+use super::participants::{Mood, Participants, Said, failed};
+use crate::dsl::error;
+
+/// Something that happens. Numbers choose among what is there at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Move {
+    /// A call goes out.
+    Send(u8),
+    /// A call is answered.
+    Answer(u8, Mood),
+    /// A call arrives, and its answer is lost.
+    LoseAnswer(u8, Mood),
+    /// A call seems lost, and may still arrive.
+    Lose(u8, FailureClass),
+    /// A call never left.
+    Bounce(u8),
+    /// A call that nobody waits for any more arrives.
+    Arrive(u8, Mood),
+    /// Work that was begun goes on.
+    Work(u8),
+    /// Somebody wants the saga undone.
+    Cancel,
+    /// Time passes.
+    Wait(u32),
+    /// Time passes until there is something to do.
+    Ring,
+    /// The process dies; the clock of the next one differs by so much.
+    Crash(i16),
+    /// An answer comes again, or comes for another operation.
+    Stray(u8, u8, bool),
+}
+
+fn any_mood() -> impl Strategy<Value = Mood> {
+    prop_oneof![
+        8 => Just(Mood::Yes),
+        1 => Just(Mood::No),
+        1 => Just(Mood::EarlyNo),
+        2 => Just(Mood::Pending),
+        1 => Just(Mood::Error),
+        1 => Just(Mood::NotLetIn),
+    ]
+}
+
+pub(super) fn any_move() -> impl Strategy<Value = Move> {
+    let class = prop_oneof![Just(FailureClass::Unknown), Just(FailureClass::Misconfigured)];
+    prop_oneof![
+        12 => any::<u8>().prop_map(Move::Send),
+        12 => (any::<u8>(), any_mood()).prop_map(|(i, mood)| Move::Answer(i, mood)),
+        3 => (any::<u8>(), any_mood()).prop_map(|(i, mood)| Move::LoseAnswer(i, mood)),
+        3 => (any::<u8>(), class).prop_map(|(i, class)| Move::Lose(i, class)),
+        2 => any::<u8>().prop_map(Move::Bounce),
+        3 => (any::<u8>(), any_mood()).prop_map(|(i, mood)| Move::Arrive(i, mood)),
+        2 => any::<u8>().prop_map(Move::Work),
+        1 => Just(Move::Cancel),
+        2 => (0_u32..20_000).prop_map(Move::Wait),
+        6 => Just(Move::Ring),
+        1 => (-500_i16..500).prop_map(Move::Crash),
+        2 => (any::<u8>(), any::<u8>(), any::<bool>()).prop_map(|(i, n, op)| Move::Stray(i, n, op)),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    key: OpKey,
+    attempt: u32,
+    times_out_at: Millis,
+}
+
+pub(super) struct World {
+    plan: Plan,
+    start: Start,
+    pub(super) state: State,
+    now: Millis,
+    transitions: Vec<Vec<Recorded>>,
+    out: Vec<Call>,
+    /// Calls on their way that nobody waits for any more.
+    stragglers: Vec<OpKey>,
+    pub(super) participants: Participants,
+}
+
+impl World {
+    pub(super) fn new(plan: Plan, start: Start) -> Self {
+        let world = Self {
+            state: State::start(&plan, &start),
+            now: start.at,
+            transitions: Vec::new(),
+            out: Vec::new(),
+            stragglers: Vec::new(),
+            participants: Participants::new(&plan),
+            plan,
+            start,
+        };
+        assert_eq!(invariants::broken_at_rest(&world.plan, &world.state), None);
+        world
+    }
+
+    pub(super) fn make(&mut self, one: Move) {
+        match one {
+            Move::Send(i) => {
+                if let Some(due) = pick(&self.sendable(), i) {
+                    self.send(due);
+                }
+            }
+            Move::Answer(i, mood) => {
+                if let Some(call) = self.take_call(i) {
+                    let outcome = self.arrive(call, mood);
+                    self.reply(call, outcome);
+                }
+            }
+            Move::LoseAnswer(i, mood) => {
+                if let Some(call) = self.take_call(i) {
+                    self.arrive(call, mood);
+                    self.reply(call, failed(FailureClass::Unknown));
+                }
+            }
+            Move::Lose(i, class) => {
+                if let Some(call) = self.take_call(i) {
+                    self.stragglers.push(call.key);
+                    self.reply(call, failed(class));
+                }
+            }
+            Move::Bounce(i) => {
+                if let Some(call) = self.take_call(i) {
+                    self.reply(call, failed(FailureClass::Unsent));
+                }
+            }
+            Move::Arrive(i, mood) => {
+                if !self.stragglers.is_empty() {
+                    let key = self
+                        .stragglers
+                        .swap_remove(usize::from(i) % self.stragglers.len());
+                    self.participants.call(key, mood);
+                }
+            }
+            Move::Work(i) => {
+                let steps = self.plan.epilogue_step() + u16::from(self.plan.epilogue().is_some());
+                self.participants.work_goes_on(u16::from(i) % steps);
+            }
+            Move::Cancel => self.cancel(),
+            Move::Wait(ms) => self.pass_to(self.now.plus(u64::from(ms))),
+            Move::Ring => {
+                if let Some(at) = self.next_instant() {
+                    self.pass_to(at);
+                }
+            }
+            Move::Crash(skew_ms) => self.crash(skew_ms),
+            Move::Stray(i, attempt, op) => self.stray(i, attempt, op),
+        }
+    }
+
+    fn sendable(&self) -> Vec<Due> {
+        self.state
+            .due(&self.plan)
+            .filter(|due| due.not_before.is_none_or(|at| at <= self.now))
+            .filter(|due| self.out.iter().all(|call| call.key != due.key))
+            .collect()
+    }
+
+    fn send(&mut self, due: Due) {
+        self.out.push(Call {
+            key: due.key,
+            attempt: due.attempt,
+            times_out_at: self.now.plus(due.timeout_ms),
+        });
+    }
+
+    fn take_call(&mut self, i: u8) -> Option<Call> {
+        (!self.out.is_empty()).then(|| self.out.swap_remove(usize::from(i) % self.out.len()))
+    }
+
+    /// A call that somebody waits for arrives. It is never late: that would mean that its compensation has run.
+    fn arrive(&mut self, call: Call, mood: Mood) -> Outcome {
+        match self.participants.call(call.key, mood) {
+            Said::Outcome(outcome) => outcome,
+            Said::Superseded => {
+                assert_eq!(self.state.op(call.key).and_then(saga_core::OpState::open), None);
+                failed(FailureClass::Unknown)
+            }
+        }
+    }
+
+    fn reply(&mut self, call: Call, outcome: Outcome) {
+        let input = Input::Replied {
+            key: call.key,
+            attempt: call.attempt,
+            outcome,
+        };
+        let waited_for = self
+            .state
+            .op(call.key)
+            .and_then(saga_core::OpState::open)
+            .is_some_and(|open| open.attempt == call.attempt);
+        let handled = self.handle(input);
+        assert_eq!(
+            handled.is_ok(),
+            waited_for && handled != Err(Rejected::Ended),
+            "{handled:?}"
+        );
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), Rejected> {
+        let before = self.state.clone();
+        let in_flight: Vec<OpKey> = self.out.iter().map(|call| call.key).collect();
+        let context = Context {
+            at: self.now,
+            jitter: 7,
+            in_flight: &in_flight,
+        };
+        match self.state.handle(&self.plan, context, input) {
+            Ok(events) => {
+                assert_eq!(
+                    events.is_empty(),
+                    before == self.state,
+                    "what is recorded is what changed"
+                );
+                self.transitions.extend((!events.is_empty()).then_some(events));
+                self.check_every_event(before);
+                Ok(())
+            }
+            Err(rejected) => {
+                assert_eq!(before, self.state, "a rejected input changes nothing");
+                Err(rejected)
+            }
+        }
+    }
+
+    /// Replays the last transition over the state before it.
+    fn check_every_event(&self, mut before: State) {
+        if before != self.state {
+            for recorded in self.transitions.last().into_iter().flatten() {
+                before.apply(&self.plan, recorded);
+                assert_eq!(invariants::broken(&self.plan, &before), None, "{before:#?}");
+            }
+        }
+        assert_eq!(before, self.state, "a replay gives another state");
+        assert_eq!(
+            invariants::broken_at_rest(&self.plan, &before),
+            None,
+            "{before:#?}"
+        );
+    }
+
+    fn cancel(&mut self) {
+        let cancellable = self.state.cancellable(&self.plan);
+        let input = Input::Cancel {
+            actor: "ann".into(),
+            note: error("undo"),
+        };
+        assert_eq!(self.handle(input).is_ok(), cancellable);
+    }
+
+    fn next_instant(&self) -> Option<Millis> {
+        let calls = self.out.iter().map(|call| call.times_out_at);
+        let waits = self
+            .state
+            .due(&self.plan)
+            .filter_map(|due| due.not_before)
+            .filter(|at| *at > self.now);
+        calls.chain(waits).chain(self.state.alarm_at(&self.plan)).min()
+    }
+
+    fn pass_to(&mut self, at: Millis) {
+        self.now = self.now.max(at);
+        while let Some(i) = self.out.iter().position(|call| call.times_out_at <= self.now) {
+            let call = self.out.swap_remove(i);
+            self.stragglers.push(call.key);
+            self.reply(call, failed(FailureClass::Unknown));
+        }
+        if self.state.phase().is_ended() {
+            return;
+        }
+        self.handle(Input::Tick).unwrap();
+        let again = self.state.alarm_at(&self.plan);
+        assert!(
+            again.is_none_or(|at| at > self.now),
+            "the alarm rings again: {:#?}",
+            self.state
+        );
+    }
+
+    fn replay(&self, transitions: usize) -> State {
+        let mut state = State::start(&self.plan, &self.start);
+        for recorded in self.transitions[..transitions].iter().flatten() {
+            state.apply(&self.plan, recorded);
+        }
+        state.recovered();
+        state
+    }
+
+    fn crash(&mut self, skew_ms: i16) {
+        let replayed = self.replay(self.transitions.len());
+        self.state.recovered();
+        assert_eq!(self.state, replayed, "a replay gives another state");
+        self.state = replayed;
+        self.stragglers.extend(self.out.drain(..).map(|call| call.key));
+        self.now = Millis(self.now.0 + i64::from(skew_ms));
+    }
+
+    fn stray(&mut self, i: u8, attempt: u8, action: bool) {
+        let op = if action {
+            saga_core::Op::Action
+        } else {
+            saga_core::Op::Compensation
+        };
+        let key = OpKey {
+            step: u16::from(i) % (self.plan.epilogue_step() + 2),
+            index: 0,
+            op,
+        };
+        let attempt = u32::from(attempt);
+        let open = self.state.op(key).and_then(saga_core::OpState::open);
+        if open.is_none_or(|open| open.attempt != attempt) {
+            let outcome = Outcome::Succeeded(Payload::new("\"stray\""));
+            assert!(
+                self.handle(Input::Replied {
+                    key,
+                    attempt,
+                    outcome
+                })
+                .is_err()
+            );
+        }
+    }
+
+    /// The weather clears up: every call is answered with success, or with the refusal that was stored. Then what was
+    /// still on its way arrives, and changes nothing any more.
+    pub(super) fn finish(&mut self) {
+        // Calls out, an action, a compensation, and an alarm a step, and the epilogue; twice, for waits in between.
+        let bound = 2 * (3 * self.plan.steps().len() + self.out.len() + 4);
+        for _ in 0..bound {
+            if self.state.phase().is_ended() {
+                break;
+            }
+            for due in self.sendable() {
+                self.send(due);
+            }
+            match self.take_call(0) {
+                Some(call) => {
+                    let outcome = self.arrive(call, Mood::Yes);
+                    self.reply(call, outcome);
+                }
+                None => {
+                    let at = self
+                        .next_instant()
+                        .unwrap_or_else(|| panic!("stuck: {:#?}", self.state));
+                    self.pass_to(at);
+                }
+            }
+        }
+        assert!(
+            self.state.phase().is_ended(),
+            "not after {bound} steps: {:#?}",
+            self.state
+        );
+        for key in std::mem::take(&mut self.stragglers) {
+            self.participants.call(key, Mood::Yes);
+        }
+        for step in 0..self.plan.epilogue_step() {
+            self.participants.work_goes_on(step);
+        }
+    }
+
+    pub(super) fn recover_from_every_prefix(mut self) {
+        let all = std::mem::take(&mut self.transitions);
+        for transitions in 0..=all.len() {
+            self.transitions = all[..transitions].to_vec();
+            self.state = self.replay(transitions);
+            assert_eq!(
+                invariants::broken_at_rest(&self.plan, &self.state),
+                None,
+                "{:#?}",
+                self.state
+            );
+            // Other participants: those of the first run have seen what comes after the prefix.
+            self.participants = Participants::new(&self.plan);
+            self.out.clear();
+            self.stragglers.clear();
+            self.answer_everything_with_success();
+        }
+    }
+
+    fn answer_everything_with_success(&mut self) {
+        let bound = 3 * self.plan.steps().len() + 4;
+        for _ in 0..bound {
+            if self.state.phase().is_ended() {
+                return;
+            }
+            let due = self.state.due(&self.plan).next();
+            match (due, self.state.alarm_at(&self.plan)) {
+                (Some(due), _) => {
+                    let (key, attempt) = (due.key, due.attempt);
+                    let outcome = Outcome::Succeeded(Payload::new("{}"));
+                    self.handle(Input::Replied {
+                        key,
+                        attempt,
+                        outcome,
+                    })
+                    .unwrap();
+                }
+                (None, Some(at)) => self.pass_to(at),
+                (None, None) => panic!("stuck: {:#?}", self.state),
+            }
+        }
+        assert!(
+            self.state.phase().is_ended(),
+            "not after {bound} steps: {:#?}",
+            self.state
+        );
+    }
+}
+
+fn pick<T: Copy>(from: &[T], i: u8) -> Option<T> {
+    (!from.is_empty()).then(|| from[usize::from(i) % from.len()])
+}

@@ -1,0 +1,332 @@
+//! Definitions written in Rust instead of YAML. The result goes through the same [`check`](crate::check).
+//!
+//! ```
+//! use saga_definition::builder::{Builder, Call, Step};
+//! use saga_definition::Expr;
+//!
+//! let source = Builder::new("GREET", 1, "evenkeel.bench.v1.BenchInput")
+//!     .deadline_ms(60_000)
+//!     .step(
+//!         Step::new("WORK", Call::new("evenkeel.bench.v1.BenchSteps/Work").with("payload", Expr::path("input.payload")))
+//!             .no_compensation("has no effect"),
+//!     )
+//!     .build();
+//! # let pool = proto::descriptor_pool();
+//! # let participants = saga_definition::Participants::new(["evenkeel"]);
+//! assert!(saga_definition::check(&source, &pool, &participants).is_ok());
+//! ```
+
+use crate::problem::Position;
+use crate::scalar::Literal;
+use crate::source::{CallSource, Expr, ExprNode, RetryPatch, Slot, Source, StepSource, Time};
+use crate::yaml::Spanned;
+
+const NOWHERE: Position = Position { line: 0, column: 0 };
+
+fn spanned<T>(value: T) -> Spanned<T> {
+    Spanned { at: NOWHERE, value }
+}
+
+/// Builds a [`Source`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    source: Source,
+    steps: Vec<StepSource>,
+}
+
+impl Builder {
+    /// Starts a definition of this name, version and input type (a full message name).
+    #[must_use]
+    pub fn new(name: &str, version: u32, input: &str) -> Self {
+        let source = Source {
+            at: NOWHERE,
+            name: Slot::Given(spanned(name.to_owned())),
+            version: Slot::Given(spanned(i128::from(version))),
+            input: Slot::Given(spanned(input.to_owned())),
+            business_id: None,
+            deadline: Slot::Absent,
+            retry: RetryPatch::default(),
+            timeout: None,
+            steps: Slot::Absent,
+            on_compensated: None,
+        };
+        Self {
+            source,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Sets the string path into the input that is the business id.
+    #[must_use]
+    pub fn business_id(mut self, path: &str) -> Self {
+        self.source.business_id = Some(spanned(path.to_owned()));
+        self
+    }
+
+    /// Sets the deadline, in milliseconds.
+    #[must_use]
+    pub fn deadline_ms(mut self, ms: u64) -> Self {
+        self.source.deadline = Slot::Given(spanned(Time::Ms(ms)));
+        self
+    }
+
+    /// Sets the path into the input that holds the deadline, a `google.protobuf.Duration`.
+    #[must_use]
+    pub fn deadline_path(mut self, path: &str) -> Self {
+        self.source.deadline = Slot::Given(spanned(Time::Path(path.to_owned())));
+        self
+    }
+
+    /// Sets the retry settings of every call that has none of its own.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.source.retry = retry.0;
+        self
+    }
+
+    /// Sets the bound of one attempt of every call that has none of its own, in milliseconds.
+    #[must_use]
+    pub fn timeout_ms(mut self, ms: u64) -> Self {
+        self.source.timeout = Some(spanned(ms));
+        self
+    }
+
+    /// Adds a step after those added before.
+    #[must_use]
+    pub fn step(mut self, step: Step) -> Self {
+        self.steps.push(step.0);
+        self
+    }
+
+    /// Sets the call made after the last compensation.
+    #[must_use]
+    pub fn on_compensated(mut self, call: Call) -> Self {
+        self.source.on_compensated = Some(call.0);
+        self
+    }
+
+    /// Returns the finished definition, unchecked.
+    #[must_use]
+    pub fn build(mut self) -> Source {
+        self.source.steps = Slot::Given(spanned(self.steps));
+        self.source
+    }
+}
+
+/// Builds one step.
+#[derive(Clone, Debug)]
+pub struct Step(StepSource);
+
+impl Step {
+    /// Starts a step that makes this call.
+    #[must_use]
+    pub fn new(name: &str, call: Call) -> Self {
+        Self(StepSource {
+            at: NOWHERE,
+            name: Slot::Given(spanned(name.to_owned())),
+            call: call.0,
+            compensate: None,
+            no_compensation: None,
+            pivot: None,
+            retriable: None,
+            expires: None,
+            after: None,
+            undo_invalid: false,
+        })
+    }
+
+    /// Sets the call that undoes the step.
+    #[must_use]
+    pub fn compensate(mut self, call: Call) -> Self {
+        self.0.compensate = Some(call.0);
+        self
+    }
+
+    /// Says why the step needs no compensation.
+    #[must_use]
+    pub fn no_compensation(mut self, why: &str) -> Self {
+        self.0.no_compensation = Some(spanned(why.to_owned()));
+        self
+    }
+
+    /// Makes the step the pivot: its success commits the saga.
+    #[must_use]
+    pub fn pivot(mut self) -> Self {
+        self.0.pivot = Some(spanned(true));
+        self
+    }
+
+    /// Makes the step retriable: it is repeated until it succeeds.
+    #[must_use]
+    pub fn retriable(mut self) -> Self {
+        self.0.retriable = Some(spanned(true));
+        self
+    }
+
+    /// Bounds the wait for a person, in milliseconds.
+    #[must_use]
+    pub fn expires_ms(mut self, ms: u64) -> Self {
+        self.0.expires = Some(spanned(Time::Ms(ms)));
+        self
+    }
+
+    /// Bounds the wait for a person by a `google.protobuf.Duration` found at this path.
+    #[must_use]
+    pub fn expires_path(mut self, path: &str) -> Self {
+        self.0.expires = Some(spanned(Time::Path(path.to_owned())));
+        self
+    }
+
+    /// Names the steps that must have succeeded before this one starts.
+    #[must_use]
+    pub fn after<'a>(mut self, steps: impl IntoIterator<Item = &'a str>) -> Self {
+        let names = steps.into_iter().map(|name| spanned(name.to_owned())).collect();
+        self.0.after = Some(spanned(names));
+        self
+    }
+}
+
+/// Builds one call.
+#[derive(Clone, Debug)]
+pub struct Call(CallSource);
+
+impl Call {
+    /// Starts a call of `package.Service/Method` with an empty request.
+    #[must_use]
+    pub fn new(method: &str) -> Self {
+        Self(CallSource {
+            at: NOWHERE,
+            method: Slot::Given(spanned(method.to_owned())),
+            with: Vec::new(),
+            retry: RetryPatch::default(),
+            timeout: None,
+            unsafe_ack: None,
+        })
+    }
+
+    /// Sets one field of the request.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: Expr) -> Self {
+        self.0.with.push((spanned(field.to_owned()), value));
+        self
+    }
+
+    /// Sets the retry settings of this call.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.0.retry = retry.0;
+        self
+    }
+
+    /// Sets the bound of one attempt, in milliseconds.
+    #[must_use]
+    pub fn timeout_ms(mut self, ms: u64) -> Self {
+        self.0.timeout = Some(spanned(ms));
+        self
+    }
+
+    /// Says why a method without the step option may be called all the same.
+    #[must_use]
+    pub fn unsafe_ack(mut self, why: &str) -> Self {
+        self.0.unsafe_ack = Some(spanned(why.to_owned()));
+        self
+    }
+}
+
+/// Builds retry settings; what is not set is taken from the settings around them.
+#[derive(Clone, Debug, Default)]
+pub struct Retry(RetryPatch);
+
+impl Retry {
+    /// Sets how often a compensatable action is repeated after its first call.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.0.retries = Some(spanned(i128::from(retries)));
+        self
+    }
+
+    /// Sets the first pause, in milliseconds.
+    #[must_use]
+    pub fn initial_ms(mut self, ms: u64) -> Self {
+        self.0.initial = Some(spanned(ms));
+        self
+    }
+
+    /// Sets what each pause is multiplied with to get the next.
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> Self {
+        self.0.factor = Some(spanned(factor));
+        self
+    }
+
+    /// Sets the longest pause, in milliseconds.
+    #[must_use]
+    pub fn max_ms(mut self, ms: u64) -> Self {
+        self.0.max = Some(spanned(ms));
+        self
+    }
+}
+
+impl Expr {
+    fn at_nowhere(node: ExprNode) -> Self {
+        Self { at: NOWHERE, node }
+    }
+
+    /// Reads a field, for example `input.task_id` or `steps.PAY.receipt`.
+    #[must_use]
+    pub fn path(path: &str) -> Self {
+        Self::at_nowhere(ExprNode::Path {
+            text: path.to_owned(),
+            allow_default: false,
+        })
+    }
+
+    /// Reads a field that may be absent; the target then keeps its default.
+    #[must_use]
+    pub fn path_or_default(path: &str) -> Self {
+        Self::at_nowhere(ExprNode::Path {
+            text: path.to_owned(),
+            allow_default: true,
+        })
+    }
+
+    /// A string, an enum value by name, or a Duration or Timestamp in its text form.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::at_nowhere(ExprNode::Literal(Literal::Text(text.to_owned())))
+    }
+
+    /// An integer.
+    #[must_use]
+    pub fn int(value: i128) -> Self {
+        Self::at_nowhere(ExprNode::Literal(Literal::Int(value)))
+    }
+
+    /// A number with a fraction.
+    #[must_use]
+    pub fn float(value: f64) -> Self {
+        Self::at_nowhere(ExprNode::Literal(Literal::Float(value)))
+    }
+
+    /// A truth value.
+    #[must_use]
+    pub fn boolean(value: bool) -> Self {
+        Self::at_nowhere(ExprNode::Literal(Literal::Bool(value)))
+    }
+
+    /// A nested message by its fields, or a map by its entries.
+    #[must_use]
+    pub fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, Expr)>) -> Self {
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (spanned(name.to_owned()), value))
+            .collect();
+        Self::at_nowhere(ExprNode::Fields(fields))
+    }
+
+    /// The elements of a repeated field.
+    #[must_use]
+    pub fn list(elements: impl IntoIterator<Item = Expr>) -> Self {
+        Self::at_nowhere(ExprNode::List(elements.into_iter().collect()))
+    }
+}

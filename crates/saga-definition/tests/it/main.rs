@@ -1,0 +1,10 @@
+//! The crate through its public interface.
+
+mod identity;
+mod json;
+mod lab;
+mod language;
+mod mapping;
+mod mistakes;
+mod never_panics;
+mod task_run;

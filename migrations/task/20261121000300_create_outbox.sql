@@ -1,0 +1,13 @@
+-- Facts to be published, written in the transaction that makes them true.
+create table outbox (
+    id uuid not null,
+    topic text not null,
+    key text not null,
+    data jsonb not null,
+    traceparent text,
+    created_at timestamptz not null default now(),
+    published_at timestamptz,
+    constraint outbox_pkey primary key (id)
+);
+
+create index outbox_unpublished on outbox (id) where published_at is null;

@@ -1,0 +1,51 @@
+//! The operations of the service, one file each.
+
+pub(crate) mod cancel_task;
+pub(crate) mod complete_task;
+pub(crate) mod create_task;
+pub(crate) mod create_task_record;
+mod error;
+pub(crate) mod finish_failed_task;
+pub(crate) mod get_task;
+pub(crate) mod list_tasks;
+pub(crate) mod mark_task_failing;
+pub(crate) mod page_token;
+pub(crate) mod run_pipeline;
+pub(crate) mod stop_pipeline;
+
+use std::sync::Arc;
+
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use rpc::step::ACTOR_HEADER;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+
+pub(crate) use self::error::Error;
+use crate::config::Config;
+
+/// Handles that the operations need. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Pool of the public service.
+    pub(crate) pool: PgPool,
+    /// Pool of the steps and the worker.
+    pub(crate) steps_pool: PgPool,
+    pub(crate) sagas: SagaServiceClient<Channel>,
+    pub(crate) config: Arc<Config>,
+    /// Tells the worker of this process that a run is due.
+    pub(crate) due: Arc<Notify>,
+}
+
+/// Makes a call to the orchestrator on behalf of a user.
+pub(crate) fn on_behalf_of<T>(user_id: ids::UserId, message: T, timeout: std::time::Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    telemetry::trace::inject(request.metadata_mut());
+    if let Ok(actor) = MetadataValue::try_from(format!("{}/{user_id}", crate::DOMAIN)) {
+        request.metadata_mut().insert(ACTOR_HEADER, actor);
+    }
+    request
+}

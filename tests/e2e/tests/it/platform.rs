@@ -1,0 +1,333 @@
+//! A platform of our own for each test: database, provider, services as processes.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use doubles::ai::{self, AiProvider};
+use ids::UserId;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
+use proto::quota::v1::quota_service_client::QuotaServiceClient;
+use proto::quota::v1::{Balance, CreateGrantRequest, GetBalanceRequest};
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use proto::saga::v1::{GetSagaRequest, Saga, SagaEvent};
+use proto::task::v1::task_service_client::TaskServiceClient;
+use proto::task::v1::{CreateTaskRequest, GetTaskRequest, Task, TaskState};
+use sqlx::PgPool;
+use test_support::{ChildProcess, TestDatabase, eventually, free_port};
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// Everything ends within this time, or the test fails. Machines in CI are slow.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// How the services run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `evenkeel dev`: one process.
+    Dev,
+    /// `evenkeel serve <service>`: a process each.
+    Serve,
+}
+
+/// Path of the binary under test. Built once, by the same cargo that runs the tests.
+pub(crate) fn binary() -> PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY
+        .get_or_init(|| {
+            if let Some(path) = std::env::var_os("EVENKEEL_BIN") {
+                return path.into();
+            }
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let built = Command::new(cargo)
+                .args(["build", "--quiet", "-p", "evenkeel", "--bin", "evenkeel"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status()
+                .expect("cargo runs");
+            assert!(built.success(), "the binary does not build");
+            let test = std::env::current_exe().expect("a test has a path");
+            let target = test.ancestors().nth(2).expect("tests lie in <target>/debug/deps");
+            target.join("evenkeel")
+        })
+        .clone()
+}
+
+/// Where the orchestrator listens and what it is called.
+#[derive(Debug, Clone)]
+pub(crate) struct Orchestrator {
+    pub(crate) instance: String,
+    pub(crate) port: u16,
+}
+
+/// A platform.
+pub(crate) struct Platform {
+    pub(crate) database: TestDatabase,
+    pub(crate) provider: AiProvider,
+    pub(crate) orchestrator: Orchestrator,
+    ports: Ports,
+    /// Participants besides our own, `PACKAGE=URL`.
+    pub(crate) participants: Vec<String>,
+    /// Orchestrator, or the one process of `dev`.
+    pub(crate) saga: Option<ChildProcess>,
+    _others: Vec<ChildProcess>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    quota: u16,
+    quota_steps: u16,
+    task: u16,
+    task_steps: u16,
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+impl Platform {
+    /// Starts a platform and waits until every service answers.
+    pub(crate) async fn start(mode: Mode) -> Self {
+        let database = TestDatabase::create(&[]).await;
+        let provider = ai::start("127.0.0.1:0").await.expect("a free port");
+        match mode {
+            Mode::Serve => Self::serve(database, provider).await,
+            Mode::Dev => Self::dev(database, provider).await,
+        }
+    }
+
+    async fn serve(database: TestDatabase, provider: AiProvider) -> Self {
+        let migrated = Command::new(binary())
+            .args(["migrate", "--database-url", &database.url()])
+            .output()
+            .expect("the binary runs");
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        let ports = Ports {
+            quota: free_port(),
+            quota_steps: free_port(),
+            task: free_port(),
+            task_steps: free_port(),
+        };
+        let orchestrator = Orchestrator { instance: "saga-0".to_owned(), port: free_port() };
+        let mut platform =
+            Self { database, provider, orchestrator, ports, participants: Vec::new(), saga: None, _others: Vec::new() };
+        let quota = platform.command(&[
+            "serve",
+            "quota",
+            "--listen",
+            &local(ports.quota),
+            "--steps-listen",
+            &local(ports.quota_steps),
+        ]);
+        let task = platform.command(&[
+            "serve",
+            "task",
+            "--listen",
+            &local(ports.task),
+            "--steps-listen",
+            &local(ports.task_steps),
+        ]);
+        platform._others = vec![ChildProcess::spawn(quota), ChildProcess::spawn(task)];
+        platform.start_orchestrator();
+        platform.ready().await;
+        platform
+    }
+
+    async fn dev(database: TestDatabase, provider: AiProvider) -> Self {
+        // The ports of `dev` follow from the first one; a free range is found by trying.
+        let base = 20_000 + free_port() % 20_000;
+        let ports = Ports {
+            quota: base + 2,
+            quota_steps: base + 12,
+            task: base + 3,
+            task_steps: base + 13,
+        };
+        let orchestrator = Orchestrator { instance: "dev".to_owned(), port: base + 1 };
+        let mut platform =
+            Self { database, provider, orchestrator, ports, participants: Vec::new(), saga: None, _others: Vec::new() };
+        let command = platform.command(&["dev", "--port-base", &base.to_string()]);
+        platform.saga = Some(ChildProcess::spawn(command));
+        platform.ready().await;
+        platform
+    }
+
+    /// A command with the platform's settings in its environment.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(args)
+            .env_remove("RUST_BACKTRACE")
+            .env("DATABASE_URL", self.database.url())
+            .env("EVENKEEL_DATABASE__MIN", "1")
+            .env("EVENKEEL_DATABASE__MAX", "30")
+            .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
+            .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
+            .env("EVENKEEL_TELEMETRY__LEVEL", "info");
+        command
+    }
+
+    /// Starts the orchestrator's process; the one before must have ended.
+    pub(crate) fn start_orchestrator(&mut self) {
+        self.saga = Some(self.spawn_orchestrator(&self.orchestrator.clone()));
+    }
+
+    /// Starts an orchestrator of any name and port on the platform's database.
+    pub(crate) fn spawn_orchestrator(&self, orchestrator: &Orchestrator) -> ChildProcess {
+        let mut command = self.command(&[
+            "serve",
+            "saga",
+            "--listen",
+            &local(orchestrator.port),
+            "--instance",
+            &orchestrator.instance,
+            "--participant",
+            &format!("evenkeel.quota.v1={}", url(self.ports.quota_steps)),
+            "--participant",
+            &format!("evenkeel.task.v1={}", url(self.ports.task_steps)),
+        ]);
+        for participant in &self.participants {
+            command.args(["--participant", participant]);
+        }
+        // A minute between attempts that need attention is for people; tests are in a hurry.
+        command.env("EVENKEEL_SAGA__ATTENTION_WAIT", "500ms");
+        ChildProcess::spawn(command)
+    }
+
+    /// Ends the orchestrator and starts it again, with one more participant.
+    pub(crate) async fn with_participant(&mut self, participant: String) {
+        self.participants.push(participant);
+        self.saga = None;
+        self.start_orchestrator();
+        self.ready().await;
+    }
+
+    async fn ready(&self) {
+        eventually(LONG, || async {
+            let sagas = self.sagas().get_saga(GetSagaRequest::default()).await;
+            let quota = self.quota().get_balance(GetBalanceRequest::default()).await;
+            let task = self.tasks().get_task(GetTaskRequest::default()).await;
+            let answers = [sagas.err(), quota.err(), task.err()];
+            answers.iter().flatten().all(|status| status.code() == tonic::Code::InvalidArgument)
+        })
+        .await;
+        // Definitions are registered while the orchestrator starts.
+        eventually(LONG, || async {
+            let request = proto::saga::v1::ListDefinitionsRequest::default();
+            let listed = self.sagas().list_definitions(request).await;
+            listed.is_ok_and(|l| l.into_inner().definitions.iter().any(|d| d.active))
+        })
+        .await;
+    }
+
+    pub(crate) fn sagas(&self) -> SagaServiceClient<Channel> {
+        SagaServiceClient::new(rpc::channel::lazy(&url(self.orchestrator.port)).expect("a URL"))
+    }
+
+    pub(crate) fn quota(&self) -> QuotaServiceClient<Channel> {
+        QuotaServiceClient::new(rpc::channel::lazy(&url(self.ports.quota)).expect("a URL"))
+    }
+
+    pub(crate) fn tasks(&self) -> TaskServiceClient<Channel> {
+        TaskServiceClient::new(rpc::channel::lazy(&url(self.ports.task)).expect("a URL"))
+    }
+
+    pub(crate) fn sql(&self) -> &PgPool {
+        self.database.admin()
+    }
+
+    /// A user with quota.
+    pub(crate) async fn user(&self, amount: i64) -> UserId {
+        let user = UserId::new();
+        let request = CreateGrantRequest {
+            grant_id: format!("grant-{user}"),
+            user_id: user.to_string(),
+            amount,
+            priority: 0,
+            source: "test".to_owned(),
+        };
+        self.quota().create_grant(request).await.expect("a grant");
+        user
+    }
+
+    pub(crate) async fn balance(&self, user: UserId) -> Balance {
+        let request = GetBalanceRequest { user_id: user.to_string() };
+        let answer = self.quota().get_balance(request).await.expect("a balance");
+        answer.into_inner().balance.expect("a balance")
+    }
+
+    /// Asks for a task, as a client does.
+    pub(crate) async fn create_task(
+        &self,
+        user: UserId,
+        feature: &str,
+        text: &str,
+        request_id: &str,
+    ) -> Result<Task, Status> {
+        let request = CreateTaskRequest {
+            user_id: user.to_string(),
+            feature_id: feature.to_owned(),
+            input_data: Some(input(text)),
+            request_id: request_id.to_owned(),
+        };
+        Ok(self.tasks().create_task(request).await?.into_inner().task.expect("a task"))
+    }
+
+    pub(crate) async fn task(&self, task_id: &str) -> Result<Task, Status> {
+        let request = GetTaskRequest { task_id: task_id.to_owned() };
+        Ok(self.tasks().get_task(request).await?.into_inner().task.expect("a task"))
+    }
+
+    /// Waits until a task has ended.
+    pub(crate) async fn ended(&self, task_id: &str) -> Task {
+        eventually(LONG, || async {
+            let task = self.task(task_id).await.ok()?;
+            let ended =
+                [TaskState::Completed, TaskState::Failed, TaskState::Cancelled].contains(&task.state());
+            ended.then_some(task)
+        })
+        .await
+    }
+
+    pub(crate) async fn saga_of(&self, saga_id: &str) -> (Saga, Vec<SagaEvent>) {
+        let request = GetSagaRequest {
+            saga_id: saga_id.to_owned(),
+            with_history: true,
+            ..GetSagaRequest::default()
+        };
+        let answer = self.sagas().get_saga(request).await.expect("a saga").into_inner();
+        (answer.saga.expect("a saga"), answer.history)
+    }
+
+    /// Checks what must hold when everything has come to rest.
+    pub(crate) async fn assert_conserved(&self) {
+        let quota = self.database.pool("quota").await;
+        let drift = quota::drift(&quota).await.expect("the database answers");
+        assert_eq!(drift, [], "the quota ledger drifted");
+        let open: i64 = sqlx::query_scalar(
+            "select count(*) from quota.quota_transactions where phase = 'reserved'",
+        )
+        .fetch_one(self.sql())
+        .await
+        .expect("the database answers");
+        assert_eq!(open, 0, "reservations were left open");
+        let keys: Vec<String> = self.provider.books().effects.into_iter().map(|e| e.key).collect();
+        let distinct: std::collections::BTreeSet<&String> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len(), "a provider effect was doubled");
+    }
+}
+
+pub(crate) fn input(text: &str) -> Struct {
+    let field = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    Struct {
+        fields: [("text".to_owned(), field(text)), ("language".to_owned(), field("zh"))].into(),
+    }
+}
+
+pub(crate) fn reason(status: &Status) -> String {
+    rpc::error::info(status).map(|info| info.reason).unwrap_or_default()
+}
