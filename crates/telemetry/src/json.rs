@@ -251,4 +251,29 @@ mod tests {
         let lines = trace::scope(parent, async { logged(|| tracing::info!("inside")) }).await;
         assert_eq!(lines[0]["trace_id"], trace_id);
     }
+
+    #[test]
+    fn with_an_exporter_a_line_names_the_trace_of_its_span() {
+        use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+        use tracing_subscriber::EnvFilter;
+
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .build();
+        let buffer = Buffer::default();
+        let for_layer = buffer.clone();
+        // The same stack as in `init`.
+        let subscriber = tracing_subscriber::registry()
+            .with(Some(crate::otlp::layer(&provider)))
+            .with(JsonLayer::new("quota".to_owned(), move || for_layer.clone()))
+            .with(EnvFilter::new("info"));
+        tracing::subscriber::with_default(subscriber, || {
+            let _entered = tracing::info_span!("outer").entered();
+            tracing::info!("inside");
+        });
+        let line: Value = serde_json::from_slice(&buffer.0.lock().unwrap()).unwrap();
+        let spans = exporter.get_finished_spans().unwrap();
+        assert_eq!(line["trace_id"], spans[0].span_context.trace_id().to_string());
+    }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::json::JsonLayer;
 use crate::otlp;
@@ -136,23 +136,22 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
         Some(endpoint) => Some(otlp::provider(&config.service, endpoint, config.sample_ratio)?),
         None => None,
     };
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
-        Format::Json => JsonLayer::new(config.service.clone(), io::stderr).boxed(),
-        Format::Text => fmt::layer()
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal())
-            .boxed(),
-    };
-    // The layers stand in one vector so that each has the type `Layer<Registry>`.
-    let mut layers = vec![lines];
-    if let Some(provider) = &provider {
-        layers.push(otlp::layer(provider).boxed());
+    let spans = tracing_subscriber::registry().with(provider.as_ref().map(otlp::layer));
+    // The line layers are not optional or boxed: `Option` and `Vec` do not tell a layer which subscriber it is part of,
+    // and without that the JSON lines could not name their trace.
+    match config.format {
+        Format::Json => spans
+            .with(JsonLayer::new(config.service.clone(), io::stderr))
+            .with(filter)
+            .try_init(),
+        Format::Text => {
+            let lines = fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(io::stderr().is_terminal());
+            spans.with(lines).with(filter).try_init()
+        }
     }
-    tracing_subscriber::registry()
-        .with(layers)
-        .with(filter)
-        .try_init()
-        .map_err(|_| Error::AlreadySet)?;
+    .map_err(|_| Error::AlreadySet)?;
     Ok(Guard { provider })
 }
 

@@ -1,5 +1,10 @@
 //! Runs real servers and processes. Needs Postgres binaries.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; allow-unwrap-in-tests sees only test functions"
+)]
+
 use std::borrow::Cow;
 use std::path::Path;
 use std::process::Command;
