@@ -19,7 +19,7 @@ pub enum Verdict {
     },
     /// The operation may or may not have happened.
     Unknown,
-    /// The call never left: the connection was refused. Nothing happened.
+    /// The call never left: no connection could be made. Nothing happened.
     Unsent,
     /// The caller is not let in, or the method is not there. A person must mend it; hurrying does not help.
     Misconfigured,
@@ -89,18 +89,11 @@ fn about_the_call(reason: &str) -> bool {
     reason == Reason::StepMetadataInvalid.name()
 }
 
-/// Tells whether the request was certainly not sent: the connection could not be made.
+/// Tells whether the request was certainly not sent: the connection could not be made. Only our own client puts such a
+/// cause into a status; nothing on the wire can.
 fn never_left(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::ConnectionRefused
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    std::iter::successors(std::error::Error::source(status), |error| error.source())
+        .any(|error| error.is::<tonic::ConnectError>())
 }
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ impl<'a> Events<'a> {
             self.seq.push(i32::try_from(seq).unwrap_or(i32::MAX));
             self.idx.push(event.idx);
             self.attempt.push(event.attempt);
-            self.duration_ms.push(entry.duration_ms.map(|ms| i32::try_from(ms).unwrap_or(i32::MAX)));
+            self.duration_ms
+                .push(entry.duration_ms.map(|ms| i32::try_from(ms).unwrap_or(i32::MAX)));
             self.step.push(event.step);
             self.kind.push(event.kind);
             self.op.push(event.op);
@@ -123,7 +124,8 @@ impl<'a> Events<'a> {
             self.actor.push(entry.recorded.actor.as_deref().map(readable));
             self.error.push(event.error);
             self.in_flight.push(event.in_flight);
-            self.request.push(entry.request.as_ref().map(saga_core::Payload::json));
+            self.request
+                .push(entry.request.as_ref().map(saga_core::Payload::json));
             self.reply.push(event.reply);
             self.fresh.push(transition.start.is_some());
         }
@@ -171,11 +173,14 @@ impl RowColumns {
         self.ended_at.push(row.filter(|r| r.phase.is_ended()).map(|_| at));
         self.deadline_at.push(deadline_at);
         self.left_ms.push(left_ms);
-        self.failed_step.push(row.and_then(|r| r.failed_step).map(position));
+        self.failed_step
+            .push(row.and_then(|r| r.failed_step).map(position));
         self.committed.push(row.is_some_and(|r| r.committed));
         self.phase.push(row.map(|r| r.phase.name()));
-        self.reason.push(row.and_then(|r| r.reason).map(saga_core::Reason::name));
-        self.error.push(row.and_then(|r| r.error.as_ref()).map(error_json));
+        self.reason
+            .push(row.and_then(|r| r.reason).map(saga_core::Reason::name));
+        self.error
+            .push(row.and_then(|r| r.error.as_ref()).map(error_json));
         let attention = row.map(|r| &r.attention).filter(|a| !a.is_empty());
         self.attention.push(attention.map(|a| attention_json(a)));
     }
@@ -207,7 +212,8 @@ impl Rows {
             return;
         }
         self.id.push(transition.identity.id.uuid());
-        self.columns.push(transition.row.as_ref(), timestamp(transition.at));
+        self.columns
+            .push(transition.row.as_ref(), timestamp(transition.at));
         self.progressed.push(transition.progressed);
     }
 
@@ -275,7 +281,8 @@ impl<'a> Outbox<'a> {
             self.topic.push(topic);
             self.data.push(told.json());
             self.key.push(key);
-            self.traceparent.push(identity.traceparent.as_deref().map(readable));
+            self.traceparent
+                .push(identity.traceparent.as_deref().map(readable));
             self.fresh.push(transition.start.is_some());
         }
     }
@@ -315,9 +322,11 @@ impl<'a> Starts<'a> {
         self.business_id.push(&identity.business_id);
         self.input_digest.push(&start.input_digest);
         self.definition_id.push(identity.definition.0);
-        self.columns.push(transition.row.as_ref(), timestamp(transition.at));
+        self.columns
+            .push(transition.row.as_ref(), timestamp(transition.at));
         self.actor.push(readable(&identity.actor));
-        self.traceparent.push(identity.traceparent.as_deref().map(readable));
+        self.traceparent
+            .push(identity.traceparent.as_deref().map(readable));
         self.input.push(identity.input.json());
     }
 

@@ -10,7 +10,8 @@ use saga_engine::{DefinitionId, Identity, JournalError, Loaded, Row};
 use uuid::Uuid;
 
 use super::codec::{
-    EventRow, FORMAT, Garbled, attention_from, clock_from, error_from, millis, phase_from, position_from, reason_from,
+    EventRow, FORMAT, Garbled, attention_from, clock_from, error_from, millis, phase_from, position_from,
+    reason_from,
 };
 use super::fence::unknown;
 use super::{PgJournal, ResolveError, Resolver};

@@ -233,9 +233,15 @@ impl Reader {
     /// # Errors
     /// The database does not answer.
     pub async fn counts(&self) -> Result<Counts, ReadError> {
-        let (running, compensating, completed, compensated, resolved, needs_attention): (i64, i64, i64, i64, i64, i64) =
-            sqlx::query_as(
-                "select
+        let (running, compensating, completed, compensated, resolved, needs_attention): (
+            i64,
+            i64,
+            i64,
+            i64,
+            i64,
+            i64,
+        ) = sqlx::query_as(
+            "select
                     count(*) filter (where phase = 'RUNNING'),
                     count(*) filter (where phase = 'COMPENSATING'),
                     count(*) filter (where phase = 'COMPLETED'),
@@ -243,9 +249,9 @@ impl Reader {
                     count(*) filter (where phase = 'RESOLVED'),
                     count(*) filter (where needs_attention)
                  from saga.instance",
-            )
-            .fetch_one(&self.pool)
-            .await?;
+        )
+        .fetch_one(&self.pool)
+        .await?;
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         Ok(Counts {
             running: count(running),

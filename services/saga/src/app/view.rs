@@ -1,0 +1,475 @@
+//! How a saga is shown.
+
+use std::collections::HashMap;
+
+use ids::SagaId;
+use prost_types::{Duration, Timestamp};
+use proto::saga::v1 as pb;
+use saga_core::{
+    Attention, Clock, Event, Millis, Op, OpKey, OpState, Open, Payload, Phase, Plan, Reason, Run, State,
+    StepError,
+};
+use saga_engine::{Entry, Snapshot};
+
+use crate::definitions::Compiled;
+use crate::journal::Stored;
+
+/// Everything known about a saga that is to be shown.
+///
+/// A snapshot of the engine knows the state only; the journal also knows instants, requests and numbers of attempts.
+#[derive(Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) id: SagaId,
+    pub(crate) saga_type: &'a str,
+    pub(crate) version: u32,
+    pub(crate) revision: u32,
+    pub(crate) business_id: &'a str,
+    pub(crate) input_json: &'a str,
+    pub(crate) created_at: Millis,
+    pub(crate) updated_at: Option<Millis>,
+    pub(crate) owner: &'a str,
+    /// Present if the saga is parked.
+    pub(crate) parked: Option<&'a Attention>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) state: &'a State,
+    pub(crate) events: u32,
+    pub(crate) entries: &'a [Entry],
+}
+
+impl<'a> Shown<'a> {
+    /// Shows what the engine answered.
+    pub(crate) fn of_snapshot(snapshot: &'a Snapshot, compiled: &Compiled, owner: &'a str) -> Self {
+        let identity = &*snapshot.identity;
+        Self {
+            id: identity.id,
+            saga_type: &identity.saga_type,
+            version: compiled.version(),
+            revision: compiled.revision(),
+            business_id: &identity.business_id,
+            input_json: identity.input.json(),
+            created_at: identity.start.at,
+            updated_at: (snapshot.events == 0).then_some(identity.start.at),
+            owner,
+            parked: None,
+            plan: &identity.plan,
+            state: &snapshot.state,
+            events: snapshot.events,
+            entries: &[],
+        }
+    }
+
+    /// Renders the saga with its steps.
+    pub(crate) fn render(&self) -> pb::Saga {
+        let phase = self.state.phase();
+        let attention = self.attention();
+        let ended_at = |wanted| self.updated_at.filter(|_| phase == wanted).map(timestamp);
+        pb::Saga {
+            saga_id: self.id.to_string(),
+            r#type: self.saga_type.to_owned(),
+            definition_version: self.version,
+            definition_revision: self.revision,
+            business_id: self.business_id.to_owned(),
+            phase: proto_phase(phase).into(),
+            reason: self
+                .state
+                .reason()
+                .map_or(pb::SagaReason::Unspecified, proto_reason)
+                .into(),
+            current_step: current_step(self.plan, self.state).to_owned(),
+            error: self.error(),
+            needs_attention: !attention.is_empty(),
+            attention,
+            state_version: self.events.saturating_add(u32::from(phase.is_ended())),
+            created_at: Some(timestamp(self.created_at)),
+            updated_at: self.updated_at.map(timestamp),
+            deadline_at: deadline(self.state.clock(), phase).map(timestamp),
+            completed_at: ended_at(Phase::Completed),
+            compensated_at: ended_at(Phase::Compensated),
+            input_json: self.input_json.to_owned(),
+            owner: self.owner.to_owned(),
+            steps: self.steps(),
+            committed: self.state.committed(),
+        }
+    }
+
+    /// The failure that a person wants to read first: what turned the saga round, or else what holds it up.
+    fn error(&self) -> Option<pb::SagaError> {
+        let name = |step| self.plan.name(step).to_owned();
+        if let Some(error) = self.state.error() {
+            return Some(proto_error(
+                error,
+                self.state.failed_step().map(name).unwrap_or_default(),
+            ));
+        }
+        let blocking = self.state.runs().iter().find_map(|run| {
+            let ops = [&run.action, &run.compensation];
+            let error = ops
+                .into_iter()
+                .filter_map(OpState::open)
+                .find_map(|open| open.last_error.as_ref())?;
+            Some((run.step, error))
+        });
+        blocking.map(|(step, error)| proto_error(error, name(step)))
+    }
+
+    fn attention(&self) -> Vec<pb::Attention> {
+        let name = |step| self.plan.name(step);
+        let parked = self.parked.map(|attention| proto_attention(attention, name));
+        let rest = self
+            .state
+            .attention()
+            .map(|attention| proto_attention(&attention, name));
+        parked.into_iter().chain(rest).collect()
+    }
+
+    fn steps(&self) -> Vec<pb::SagaStep> {
+        let known = Known::of(self.entries);
+        let step = |run: &Run| {
+            let key = |op| OpKey {
+                step: run.step,
+                index: run.index,
+                op,
+            };
+            let compensated = self
+                .plan
+                .steps()
+                .get(usize::from(run.step))
+                .is_some_and(|step| step.compensated);
+            pb::SagaStep {
+                name: self.plan.name(run.step).to_owned(),
+                order: u32::from(run.step) + 1,
+                index: run.index,
+                action: Some(known.operation(key(Op::Action), &run.action)),
+                compensation: compensated.then(|| known.operation(key(Op::Compensation), &run.compensation)),
+            }
+        };
+        self.state.runs().iter().map(step).collect()
+    }
+}
+
+/// What the journal's entries say about operations, besides their state.
+#[derive(Default)]
+struct Known<'a> {
+    by_key: HashMap<OpKey, Facts<'a>>,
+}
+
+#[derive(Default)]
+struct Facts<'a> {
+    attempts: u32,
+    finished_at: Option<Millis>,
+    request: Option<&'a Payload>,
+    last_error: Option<&'a StepError>,
+}
+
+impl<'a> Known<'a> {
+    fn of(entries: &'a [Entry]) -> Self {
+        let mut known = Self::default();
+        for entry in entries {
+            let Some((key, attempt)) = operation_of(&entry.recorded.event) else {
+                continue;
+            };
+            let facts = known.by_key.entry(key).or_default();
+            facts.attempts = facts.attempts.max(attempt.unwrap_or(0));
+            facts.request = entry.request.as_ref().or(facts.request);
+            match &entry.recorded.event {
+                Event::Succeeded { .. } | Event::Abandoned { .. } => {
+                    facts.finished_at = Some(entry.recorded.at)
+                }
+                Event::Refused { error, .. } => {
+                    facts.finished_at = Some(entry.recorded.at);
+                    facts.last_error = Some(error);
+                }
+                Event::Failed { failure, .. } => facts.last_error = Some(&failure.error),
+                Event::Pending { .. }
+                | Event::Unwinding { .. }
+                | Event::Committed
+                | Event::DeadlineMissed
+                | Event::Ended { .. } => {}
+            }
+        }
+        known
+    }
+
+    fn operation(&self, key: OpKey, state: &OpState) -> pb::Operation {
+        let nothing = Facts::default();
+        let facts = self.by_key.get(&key).unwrap_or(&nothing);
+        let mut shown = pb::Operation {
+            state: operation_state(state).into(),
+            attempts: facts.attempts,
+            finished_at: facts.finished_at.map(timestamp),
+            request_json: facts
+                .request
+                .map_or_else(String::new, |request| request.json().to_owned()),
+            last_error: facts.last_error.map(|error| proto_error(error, String::new())),
+            ..pb::Operation::default()
+        };
+        match state {
+            OpState::NotStarted | OpState::Abandoned => {}
+            OpState::Open(open) => {
+                shown.attempts = attempts_made(open);
+                shown.next_retry_at = open.next_at.map(timestamp);
+                if let Some(error) = &open.last_error {
+                    shown.last_error = Some(proto_error(error, String::new()));
+                }
+            }
+            OpState::Succeeded(reply) => reply.json().clone_into(&mut shown.reply_json),
+            OpState::Refused(error) => shown.last_error = Some(proto_error(error, String::new())),
+        }
+        shown
+    }
+}
+
+/// The attempt of an open operation is under way, unless it waits for its time.
+fn attempts_made(open: &Open) -> u32 {
+    open.attempt.saturating_sub(u32::from(open.next_at.is_some()))
+}
+
+fn operation_state(state: &OpState) -> pb::OperationState {
+    match state {
+        OpState::NotStarted => pb::OperationState::NotStarted,
+        OpState::Open(open) if open.pending => pb::OperationState::Pending,
+        OpState::Open(open) if open.next_at.is_some() => pb::OperationState::Retrying,
+        OpState::Open(_) => pb::OperationState::Running,
+        OpState::Succeeded(_) => pb::OperationState::Succeeded,
+        OpState::Refused(_) => pb::OperationState::Refused,
+        OpState::Abandoned => pb::OperationState::Abandoned,
+    }
+}
+
+/// The lowest unfinished step while the saga goes forward; the step being undone while it unwinds.
+fn current_step<'a>(plan: &'a Plan, state: &State) -> &'a str {
+    let step = match state.phase() {
+        Phase::Running => state.runs().iter().find(|run| !run.action.succeeded()),
+        Phase::Compensating => state
+            .runs()
+            .iter()
+            .rev()
+            .find(|run| run.compensation.open().is_some() || run.action.open().is_some()),
+        Phase::Completed | Phase::Compensated | Phase::Resolved => None,
+    };
+    step.map_or("", |run| plan.name(run.step))
+}
+
+fn deadline(clock: Clock, phase: Phase) -> Option<Millis> {
+    match clock {
+        Clock::Running { until } if !phase.is_ended() => Some(until),
+        Clock::Running { .. } | Clock::Stopped { .. } => None,
+    }
+}
+
+/// Renders the history; `seq` counts from 1, after the start itself.
+pub(crate) fn history(shown: &Shown<'_>, started_by: &str) -> Vec<pb::SagaEvent> {
+    let started = pb::SagaEvent {
+        at: Some(timestamp(shown.created_at)),
+        kind: "started".to_owned(),
+        actor: started_by.to_owned(),
+        ..pb::SagaEvent::default()
+    };
+    let numbered = (1..).zip(shown.entries);
+    std::iter::once(started)
+        .chain(numbered.map(|(seq, entry)| event(seq, entry, shown.plan)))
+        .collect()
+}
+
+fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
+    let recorded = &entry.recorded;
+    let operation = operation_of(&recorded.event);
+    let mut shown = pb::SagaEvent {
+        seq,
+        at: Some(timestamp(recorded.at)),
+        kind: kind(&recorded.event).to_owned(),
+        actor: recorded.actor.as_deref().unwrap_or_default().to_owned(),
+        request_json: entry
+            .request
+            .as_ref()
+            .map_or_else(String::new, |request| request.json().to_owned()),
+        duration: entry.duration_ms.map(duration),
+        ..pb::SagaEvent::default()
+    };
+    if let Some((key, attempt)) = operation {
+        plan.name(key.step).clone_into(&mut shown.step);
+        shown.index = key.index;
+        op_name(key.op).clone_into(&mut shown.op);
+        shown.attempt = attempt.unwrap_or(0);
+    }
+    match &recorded.event {
+        Event::Succeeded { reply, .. } => reply.json().clone_into(&mut shown.reply_json),
+        Event::Refused { error, .. } => shown.error = Some(proto_error(error, shown.step.clone())),
+        Event::Failed { failure, .. } => {
+            shown.error = Some(proto_error(&failure.error, shown.step.clone()));
+            shown.next_retry_at = failure.next_at.map(timestamp);
+        }
+        Event::Unwinding {
+            reason,
+            failed_step,
+            error,
+            ..
+        } => {
+            let step = failed_step.map_or_else(String::new, |step| plan.name(step).to_owned());
+            shown.step.clone_from(&step);
+            let error = error.as_ref().map(|error| proto_error(error, step));
+            shown.error = error.or_else(|| {
+                Some(pb::SagaError {
+                    reason: reason.name().to_owned(),
+                    ..pb::SagaError::default()
+                })
+            });
+        }
+        Event::Pending { .. }
+        | Event::Abandoned { .. }
+        | Event::Committed
+        | Event::DeadlineMissed
+        | Event::Ended { .. } => {}
+    }
+    shown
+}
+
+const fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Succeeded { .. } => "succeeded",
+        Event::Refused { .. } => "refused",
+        Event::Failed { .. } => "failed",
+        Event::Pending { .. } => "pending",
+        Event::Abandoned { .. } => "abandoned",
+        Event::Unwinding { .. } => "unwinding",
+        Event::Committed => "committed",
+        Event::DeadlineMissed => "deadline_missed",
+        Event::Ended { .. } => "ended",
+    }
+}
+
+const fn operation_of(event: &Event) -> Option<(OpKey, Option<u32>)> {
+    match event {
+        Event::Succeeded { key, attempt, .. }
+        | Event::Refused { key, attempt, .. }
+        | Event::Failed { key, attempt, .. }
+        | Event::Pending { key, attempt } => Some((*key, Some(*attempt))),
+        Event::Abandoned { key } => Some((*key, None)),
+        Event::Unwinding { .. } | Event::Committed | Event::DeadlineMissed | Event::Ended { .. } => None,
+    }
+}
+
+const fn op_name(op: Op) -> &'static str {
+    match op {
+        Op::Action => "action",
+        Op::Compensation => "compensation",
+    }
+}
+
+fn proto_attention<'n>(attention: &Attention, name: impl Fn(u16) -> &'n str) -> pb::Attention {
+    pb::Attention {
+        cause: attention.cause.name().to_owned(),
+        step: attention.step.map_or("", name).to_owned(),
+        since: Some(timestamp(attention.since)),
+    }
+}
+
+/// Renders a saga of a list, without its steps.
+pub(crate) fn of_row(stored: &Stored) -> pb::Saga {
+    let names = &stored.definition;
+    let name = |step: u16| {
+        let step = usize::from(step);
+        let epilogue = names.epilogue.as_deref().filter(|_| step == names.steps.len());
+        names
+            .steps
+            .get(step)
+            .map(String::as_str)
+            .or(epilogue)
+            .unwrap_or_default()
+    };
+    let row = &stored.row;
+    let ended_at = |wanted| stored.ended_at.filter(|_| row.phase == wanted).map(timestamp);
+    pb::Saga {
+        saga_id: stored.id.to_string(),
+        r#type: names.name.clone(),
+        definition_version: names.version,
+        definition_revision: names.revision,
+        business_id: stored.business_id.clone(),
+        phase: proto_phase(row.phase).into(),
+        reason: row
+            .reason
+            .map_or(pb::SagaReason::Unspecified, proto_reason)
+            .into(),
+        current_step: stored.current_step.clone().unwrap_or_default(),
+        error: (row.error.as_ref())
+            .map(|error| proto_error(error, row.failed_step.map_or("", name).to_owned())),
+        needs_attention: stored.needs_attention,
+        attention: row
+            .attention
+            .iter()
+            .map(|attention| proto_attention(attention, name))
+            .collect(),
+        state_version: stored.event_count.saturating_add(u32::from(row.phase.is_ended())),
+        created_at: Some(timestamp(stored.created_at)),
+        updated_at: Some(timestamp(stored.updated_at)),
+        deadline_at: deadline(row.clock, row.phase).map(timestamp),
+        completed_at: ended_at(Phase::Completed),
+        compensated_at: ended_at(Phase::Compensated),
+        input_json: stored.input.clone(),
+        owner: stored.owner.clone(),
+        steps: Vec::new(),
+        committed: row.committed,
+    }
+}
+
+pub(crate) const fn proto_phase(phase: Phase) -> pb::SagaPhase {
+    match phase {
+        Phase::Running => pb::SagaPhase::Running,
+        Phase::Compensating => pb::SagaPhase::Compensating,
+        Phase::Completed => pb::SagaPhase::Completed,
+        Phase::Compensated => pb::SagaPhase::Compensated,
+        Phase::Resolved => pb::SagaPhase::Resolved,
+    }
+}
+
+pub(crate) const fn proto_reason(reason: Reason) -> pb::SagaReason {
+    match reason {
+        Reason::Refused => pb::SagaReason::Refused,
+        Reason::Timeout => pb::SagaReason::Timeout,
+        Reason::Cancelled => pb::SagaReason::Cancelled,
+        Reason::Operator => pb::SagaReason::Operator,
+        Reason::Exhausted => pb::SagaReason::Exhausted,
+    }
+}
+
+pub(crate) fn proto_error(error: &StepError, step: String) -> pb::SagaError {
+    pb::SagaError {
+        step,
+        code: error.code.to_string(),
+        reason: error.reason.to_string(),
+        domain: error.domain.to_string(),
+        message: error.message.to_string(),
+    }
+}
+
+pub(crate) fn timestamp(at: Millis) -> Timestamp {
+    let nanos = i32::try_from(at.0.rem_euclid(1_000) * 1_000_000).expect("below a second");
+    Timestamp {
+        seconds: at.0.div_euclid(1_000),
+        nanos,
+    }
+}
+
+fn duration(ms: u32) -> Duration {
+    let nanos = i32::try_from(ms % 1_000 * 1_000_000).expect("below a second");
+    Duration {
+        seconds: i64::from(ms / 1_000),
+        nanos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_instant_is_shown_as_a_valid_timestamp(ms: i64) {
+            let shown = timestamp(Millis(ms));
+            prop_assert!((0..1_000_000_000).contains(&shown.nanos));
+            prop_assert_eq!(i128::from(shown.seconds) * 1_000 + i128::from(shown.nanos / 1_000_000), i128::from(ms));
+        }
+    }
+}

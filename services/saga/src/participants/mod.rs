@@ -1,0 +1,9 @@
+//! Participants: which services may be called, where they are, and how a step of theirs is called.
+
+mod answer;
+mod call;
+mod codec;
+mod targets;
+
+pub use call::GrpcParticipants;
+pub use targets::{Config, ConfigError, Target, Targets};

@@ -1,0 +1,219 @@
+//! Which services may be called, and where they are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prost_reflect::{DescriptorError, DescriptorPool};
+use rpc::channel::EndpointError;
+use saga_definition::Participants as Allowed;
+use serde::Deserialize;
+use tonic::transport::Channel;
+
+/// Largest descriptor file that is read, in bytes.
+const MAX_DESCRIPTOR_BYTES: u64 = 16 * 1024 * 1024;
+
+/// One participant: everything below a package (or a service) name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// gRPC endpoint of the steps, `http://host:port` or `https://host:port`.
+    pub url: String,
+    /// `ErrorInfo.domain` of the participant's own refusals, for example `quota.evenkeel`.
+    pub error_domain: String,
+    /// File with an encoded `FileDescriptorSet`, imports included, for services that are not Evenkeel's own.
+    #[serde(default)]
+    pub descriptors: Option<PathBuf>,
+}
+
+/// The participants' configuration is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The URL is not one.
+    #[error("participant {prefix}: the url is not usable")]
+    Url {
+        /// The participant.
+        prefix: String,
+        /// The cause.
+        #[source]
+        source: EndpointError,
+    },
+    /// The error domain is empty, so that no refusal could ever be recognised.
+    #[error("participant {0}: error_domain is empty")]
+    NoErrorDomain(String),
+    /// The descriptor file cannot be read.
+    #[error("participant {prefix}: cannot read the descriptors in {}", path.display())]
+    Unreadable {
+        /// The participant.
+        prefix: String,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The descriptor file is not a complete `FileDescriptorSet`.
+    #[error("participant {prefix}: {} is not a FileDescriptorSet with its imports", path.display())]
+    Descriptors {
+        /// The participant.
+        prefix: String,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: DescriptorError,
+    },
+}
+
+/// Where one participant is reached.
+#[derive(Debug)]
+pub struct Target {
+    pub(crate) error_domain: Arc<str>,
+    pub(crate) channel: Channel,
+}
+
+/// All configured participants with their types.
+#[derive(Debug)]
+pub struct Targets {
+    by_prefix: BTreeMap<String, Arc<Target>>,
+    allowed: Allowed,
+    types: DescriptorPool,
+}
+
+impl Targets {
+    /// Reads the descriptor files and prepares one channel for each participant, which connects on first use.
+    ///
+    /// To be called within a tokio runtime, the one the calls will run on.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the participant whose configuration is wrong.
+    pub fn open(participants: &BTreeMap<String, Config>) -> Result<Self, ConfigError> {
+        let mut types = proto::descriptor_pool();
+        let mut by_prefix = BTreeMap::new();
+        for (prefix, config) in participants {
+            if config.error_domain.is_empty() {
+                return Err(ConfigError::NoErrorDomain(prefix.clone()));
+            }
+            if let Some(path) = &config.descriptors {
+                add_descriptors(&mut types, prefix, path)?;
+            }
+            let channel = rpc::channel::lazy(&config.url).map_err(|source| ConfigError::Url {
+                prefix: prefix.clone(),
+                source,
+            })?;
+            let target = Target {
+                error_domain: config.error_domain.as_str().into(),
+                channel,
+            };
+            by_prefix.insert(prefix.clone(), Arc::new(target));
+        }
+        let allowed = Allowed::new(by_prefix.keys().cloned());
+        Ok(Self {
+            by_prefix,
+            allowed,
+            types,
+        })
+    }
+
+    /// Returns the participant that answers for a service: the one with the longest prefix in whole words.
+    #[must_use]
+    pub fn of_service(&self, service: &str) -> Option<&Arc<Target>> {
+        self.by_prefix.get(self.allowed.resolve(service)?)
+    }
+
+    /// Returns the packages and services that definitions may call.
+    #[must_use]
+    pub fn allowed(&self) -> &Allowed {
+        &self.allowed
+    }
+
+    /// Returns the types that definitions are checked against.
+    #[must_use]
+    pub fn types(&self) -> &DescriptorPool {
+        &self.types
+    }
+}
+
+fn add_descriptors(types: &mut DescriptorPool, prefix: &str, path: &PathBuf) -> Result<(), ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        prefix: prefix.to_owned(),
+        path: path.clone(),
+        source,
+    };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > MAX_DESCRIPTOR_BYTES {
+        return Err(unreadable(std::io::Error::other(format!(
+            "the file has {size} bytes; at most {MAX_DESCRIPTOR_BYTES} are read"
+        ))));
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    types
+        .decode_file_descriptor_set(bytes.as_slice())
+        .map_err(|source| ConfigError::Descriptors {
+            prefix: prefix.to_owned(),
+            path: path.clone(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> Config {
+        Config {
+            url: url.to_owned(),
+            error_domain: "test.evenkeel".to_owned(),
+            descriptors: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_longest_prefix_answers_and_unknown_services_have_no_target() {
+        let targets = Targets::open(&BTreeMap::from([
+            (
+                "a".to_owned(),
+                Config {
+                    error_domain: "outer".to_owned(),
+                    ..config("http://a:1")
+                },
+            ),
+            (
+                "a.b".to_owned(),
+                Config {
+                    error_domain: "inner".to_owned(),
+                    ..config("http://b:1")
+                },
+            ),
+        ]))
+        .unwrap();
+        let domain = |service| targets.of_service(service).map(|t| t.error_domain.to_string());
+        assert_eq!(domain("a.b.Steps").as_deref(), Some("inner"));
+        assert_eq!(domain("a.bc.Steps").as_deref(), Some("outer"));
+        assert_eq!(domain("b.Steps"), None);
+    }
+
+    #[tokio::test]
+    async fn each_mistake_names_the_participant() {
+        let open = |config| Targets::open(&BTreeMap::from([("shop.v1".to_owned(), config)])).unwrap_err();
+        let missing = Config {
+            descriptors: Some("/does/not/exist".into()),
+            ..config("http://a:1")
+        };
+        let nameless = Config {
+            error_domain: String::new(),
+            ..config("http://a:1")
+        };
+        for error in [open(config("not a url")), open(missing), open(nameless)] {
+            assert!(error.to_string().contains("shop.v1"), "{error}");
+        }
+        let file = std::env::temp_dir().join(format!("not-descriptors-{}", std::process::id()));
+        std::fs::write(&file, b"\xff\xff\xff").unwrap();
+        let garbage = Config {
+            descriptors: Some(file.clone()),
+            ..config("http://a:1")
+        };
+        assert!(matches!(open(garbage), ConfigError::Descriptors { .. }));
+        std::fs::remove_file(file).unwrap();
+    }
+}

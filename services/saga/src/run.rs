@@ -1,0 +1,270 @@
+//! Wiring and life of one instance.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use process::grpc::Listener;
+use process::health::Health;
+use process::{PoolGauge, Shutdown, Supervisor};
+use saga_engine::{Engine, Stopped, SystemClock};
+use sqlx::PgPool;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Peers};
+use crate::config::Config;
+use crate::definitions::{self, Definitions};
+use crate::journal::{self, PgJournal, Reader};
+use crate::participants::{ConfigError, GrpcParticipants, Targets};
+use crate::{SCHEMA, grpc};
+
+/// Who registers the definitions that ship with the program.
+const BUILT_IN_ACTOR: &str = "evenkeel";
+
+/// What an instance needs besides its settings.
+#[derive(Debug)]
+pub struct Deps {
+    /// Bound port of the API.
+    pub listener: Listener,
+    /// The order to end.
+    pub shutdown: Shutdown,
+    /// Definitions to register and activate at the start: a name for messages, and the text.
+    pub definitions: Vec<(String, String)>,
+}
+
+/// An instance did not start, or ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings are not usable.
+    #[error("saga: {0}")]
+    Config(String),
+    /// The participants' settings are not usable.
+    #[error("saga: the participants are not usable")]
+    Participants(#[from] ConfigError),
+    /// The database cannot be reached.
+    #[error("saga: the database cannot be reached")]
+    Pool(#[from] process::pool::Error),
+    /// The journal cannot be opened.
+    #[error("saga: the journal cannot be opened")]
+    Journal(#[from] journal::OpenError),
+    /// A definition that ships with the program has mistakes.
+    #[error("saga: {name} has mistakes:\n{problems}")]
+    BuiltIn {
+        /// Where it came from.
+        name: String,
+        /// The mistakes, one a line.
+        problems: String,
+    },
+    /// A definition that ships with the program cannot be registered.
+    #[error("saga: {name} cannot be registered")]
+    Register {
+        /// Where it came from.
+        name: String,
+        /// The cause.
+        #[source]
+        source: definitions::Error,
+    },
+    /// The API's listener failed.
+    #[error("saga: the API ended")]
+    Serve(#[from] process::grpc::Error),
+    /// The thread or its runtime cannot be made.
+    #[error("saga: the thread cannot be started")]
+    Thread(#[source] std::io::Error),
+    /// Another process has this instance's place. The process must end with a code that says so.
+    #[error("saga: this instance was taken over by another; it must end")]
+    Fenced,
+    /// The instance's thread panicked.
+    #[error("saga: the instance's thread panicked")]
+    Panicked,
+}
+
+/// A running instance.
+#[derive(Debug)]
+pub struct Running {
+    local_addr: SocketAddr,
+    ended: oneshot::Receiver<Result<(), Error>>,
+}
+
+impl Running {
+    /// Returns the address of the API.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Waits until the instance has ended.
+    ///
+    /// # Errors
+    /// It did not start, or ended before it was told to.
+    pub async fn join(self) -> Result<(), Error> {
+        self.ended.await.unwrap_or(Err(Error::Panicked))
+    }
+}
+
+/// Starts an instance on a thread of its own.
+///
+/// # Errors
+/// The settings are not usable, or the thread cannot be started. Everything else is told by [`Running::join`].
+pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
+    config.check().map_err(Error::Config)?;
+    let local_addr = deps.listener.local_addr();
+    let (end, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Thread)?;
+    std::thread::Builder::new()
+        .name("saga".to_owned())
+        .spawn(move || {
+            let result = runtime.block_on(run(config, deps));
+            // Whoever started it may not wait for its end.
+            let _ = end.send(result);
+        })
+        .map_err(Error::Thread)?;
+    Ok(Running { local_addr, ended })
+}
+
+async fn run(config: Config, deps: Deps) -> Result<(), Error> {
+    let Deps {
+        listener,
+        shutdown,
+        definitions: built_in,
+    } = deps;
+    let names = Names::of(&config, listener.local_addr());
+    let pool = process::pool::connect(SCHEMA, SCHEMA, &config.pool).await?;
+    let targets = Targets::open(&config.participants)?;
+    let attention_wait_ms = millis(config.attention_wait);
+    let definitions = Arc::new(Definitions::new(pool.clone(), targets, attention_wait_ms));
+
+    let journal_config = journal::Config {
+        instance: names.instance.clone(),
+        address: names.address,
+        lease: config.lease,
+        lanes: config.lanes,
+    };
+    let options = pool.connect_options();
+    let journal = PgJournal::open(&options, &journal_config, Arc::clone(&definitions)).await?;
+    for (name, source) in &built_in {
+        register(&definitions, name, source).await?;
+    }
+
+    let engine_config = saga_engine::Config {
+        lanes: config.lanes,
+        max_live: config.max_live_sagas,
+        max_calls: config.max_calls,
+        heartbeat: config.heartbeat,
+        lease: config.lease,
+        drain: shutdown.drain(),
+        ..saga_engine::Config::default()
+    };
+    let participants = GrpcParticipants::new(Arc::clone(&definitions));
+    let (handle, engine) = Engine::new(
+        engine_config,
+        Arc::new(journal),
+        Arc::new(participants),
+        Arc::new(SystemClock),
+    );
+    let stop = CancellationToken::new();
+    let mut engine = tokio::spawn(engine.run(stop.clone().cancelled_owned()));
+
+    let app = App {
+        engine: handle,
+        definitions,
+        reader: Reader::new(pool.clone()),
+        peers: Peers::default(),
+        instance: names.instance.into(),
+        stopping: shutdown.token(),
+    };
+    let serving = serve(app, pool, listener, &shutdown, &config);
+    tokio::select! {
+        served = serving => served?,
+        ended = &mut engine => return engine_ended(ended),
+    }
+    // Requests have been answered; now the calls in flight may end.
+    stop.cancel();
+    engine_ended(engine.await)
+}
+
+async fn serve(
+    app: App,
+    pool: PgPool,
+    listener: Listener,
+    shutdown: &Shutdown,
+    config: &Config,
+) -> Result<(), process::grpc::Error> {
+    let supervisor = Supervisor::new(shutdown.clone());
+    let health = Health::new().await;
+    health.follow_database(pool.clone(), &supervisor);
+    process::pool::spawn_report(
+        PoolGauge::new(SCHEMA, pool),
+        process::pool::REPORT_INTERVAL,
+        &supervisor,
+    );
+    let routes = grpc::routes(Arc::new(app));
+    process::grpc::serve("saga", listener, routes, &health, shutdown, &config.limits).await
+}
+
+fn engine_ended(ended: Result<Result<(), Stopped>, tokio::task::JoinError>) -> Result<(), Error> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Stopped::Fenced)) => Err(Error::Fenced),
+        Err(_) => Err(Error::Panicked),
+    }
+}
+
+async fn register(definitions: &Definitions, name: &str, source: &str) -> Result<(), Error> {
+    let checked = definitions.check(source).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(name)).collect();
+        Error::BuiltIn {
+            name: name.to_owned(),
+            problems: lines.join("\n"),
+        }
+    })?;
+    let failed = |source| Error::Register {
+        name: name.to_owned(),
+        source,
+    };
+    definitions
+        .register(&checked, source, BUILT_IN_ACTOR)
+        .await
+        .map_err(failed)?;
+    definitions
+        .activate(checked.name(), checked.version(), true)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// What the instance calls itself.
+struct Names {
+    instance: String,
+    address: String,
+}
+
+impl Names {
+    fn of(config: &Config, bound: SocketAddr) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .map(|name| name.trim().to_owned())
+            .ok()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "localhost".to_owned());
+        let port = bound.port();
+        let address = if bound.ip().is_unspecified() {
+            format!("http://{host}:{port}")
+        } else {
+            format!("http://{bound}")
+        };
+        Self {
+            instance: config
+                .instance
+                .clone()
+                .unwrap_or_else(|| format!("{host}:{port}")),
+            address: config.address.clone().unwrap_or(address),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
