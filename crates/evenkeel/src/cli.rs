@@ -55,8 +55,8 @@ pub(crate) fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<Code, Failure> {
     match command {
-        Command::Dev(args) => cmd::dev::run(args).await,
-        Command::Serve(args) => cmd::serve::run(args).await,
+        Command::Dev(args) => Box::pin(cmd::dev::run(args)).await,
+        Command::Serve(args) => Box::pin(cmd::serve::run(args)).await,
         Command::Migrate(args) => cmd::migrate::run(args).await,
         Command::Saga(args) => cmd::saga::run(args).await,
         Command::Quota(args) => cmd::quota::run(args).await,

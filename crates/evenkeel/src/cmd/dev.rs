@@ -75,7 +75,8 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     };
     let postgres_port = Some(base).filter(|base| *base != 0);
     let database = Database::open(&settings.database.url, &data_dir, postgres_port).await?;
-    let code = run_on(&database, &args, settings, base, &data_dir, shutdown).await;
+    let running = run_on(&database, &args, settings, base, &data_dir, shutdown);
+    let code = Box::pin(running).await;
     database.close().await;
     telemetry.shutdown().await;
     code
@@ -117,7 +118,7 @@ async fn run_on(
         .map(|bound| format!("http://{}", bound.public()));
     let [quota, task] = urls;
     let orchestrator = if args.demo {
-        Orchestrator::Child(demo::Child::start(&settings, &steps, data_dir)?)
+        Orchestrator::Child(Box::new(demo::Child::start(&settings, &steps, data_dir)?))
     } else {
         Orchestrator::Here(Bound::bind(Name::Saga, &settings)?)
     };
@@ -146,7 +147,7 @@ async fn run_on(
     let ended = async {
         ready::wait(&places.saga).await?;
         match child {
-            Some(child) => demo::play(&places, &provider, child, args.exit).await,
+            Some(child) => demo::play(&places, &provider, *child, args.exit).await,
             None => Ok(Outcome {
                 kept: true,
                 child: None,
@@ -180,7 +181,7 @@ async fn run_on(
 /// Where the orchestrator runs.
 enum Orchestrator {
     Here(Bound),
-    Child(demo::Child),
+    Child(Box<demo::Child>),
 }
 
 async fn start_provider(base: u16) -> Result<AiProvider, Failure> {
@@ -194,8 +195,8 @@ async fn start_provider(base: u16) -> Result<AiProvider, Failure> {
 
 /// Points the built-in provider at the double, unless another address is configured.
 fn use_provider(settings: &mut Settings, provider: &AiProvider) {
-    let configured = settings.task.providers.get(task::DEMO_PROVIDER);
-    if configured == task::Config::default().providers.get(task::DEMO_PROVIDER) {
+    let configured = settings.task.providers.get(task::config::DEMO_PROVIDER);
+    if configured == task::Config::default().providers.get(task::config::DEMO_PROVIDER) {
         let here = task::Config::with_demo_provider(provider.url());
         settings.task.providers.extend(here.providers);
     }

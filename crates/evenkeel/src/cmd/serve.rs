@@ -173,10 +173,10 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
         }
     }
     if let Some(instance) = &args.instance {
-        settings.saga.instance.clone_from(instance);
+        settings.saga.instance = Some(instance.clone());
     }
     for participant in &args.participants {
-        let config = saga::ParticipantConfig {
+        let config = saga::participants::Config {
             url: participant.url.clone(),
             error_domain: participant.error_domain.clone(),
             descriptors: None,

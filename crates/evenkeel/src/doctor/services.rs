@@ -89,7 +89,7 @@ async fn definitions(channel: Channel, report: &mut Report) {
     };
     let missing: Vec<&str> = SHIPPED
         .iter()
-        .map(|(name, _)| *name)
+        .map(|(file, _)| file.trim_end_matches(".yaml"))
         .filter(|name| !active(name))
         .collect();
     if missing.is_empty() {

@@ -15,11 +15,8 @@ use super::database;
 use super::settings::{Name, Settings};
 use crate::exit::{Code, Failure};
 
-/// Definitions that ship with this binary; the orchestrator registers and activates them when it starts.
-pub(crate) const SHIPPED: [(&str, &str); 1] = [(
-    "TASK_RUN",
-    include_str!("../../../../services/task/sagas/TASK_RUN.yaml"),
-)];
+/// Definitions that ship with this binary, by file name; the orchestrator registers and activates them at its start.
+pub(crate) const SHIPPED: &[(&str, &str)] = task::SAGAS;
 
 /// A service whose ports are taken. Ports are bound before anything is claimed or started.
 #[derive(Debug)]
@@ -85,7 +82,7 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
             let service = quota::build(&settings.quota, deps);
             let parts = Parts {
                 public: service.public,
-                steps: service.steps,
+                steps: Some(service.steps),
                 pool,
                 steps_pool,
             };
@@ -126,7 +123,7 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
 /// What a built service consists of.
 struct Parts {
     public: Routes,
-    steps: Routes,
+    steps: Option<Routes>,
     pool: PgPool,
     steps_pool: PgPool,
 }
@@ -149,24 +146,28 @@ async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Super
         });
     };
     serve(name, bound.public, parts.public, &settings.limits.public);
-    if let Some(listener) = bound.steps {
-        serve(steps_name, listener, parts.steps, &settings.limits.steps);
+    if let (Some(listener), Some(routes)) = (bound.steps, parts.steps) {
+        serve(steps_name, listener, routes, &settings.limits.steps);
     }
 }
 
 /// Runs the orchestrator. It has a thread and a runtime of its own; only its end is watched here.
 fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
+    let mut config = settings.saga.clone();
+    if config.pool.url.is_empty() {
+        config.pool.url.clone_from(&settings.database.url);
+    }
     let deps = saga::Deps {
-        database: settings.database.clone(),
         listener: bound.public,
-        shutdown: supervisor.shutdown().token(),
+        shutdown: supervisor.shutdown().clone(),
         definitions: SHIPPED
-            .map(|(name, source)| (name.to_owned(), source.to_owned()))
-            .to_vec(),
+            .iter()
+            .map(|(file, source)| ((*file).to_owned(), (*source).to_owned()))
+            .collect(),
     };
-    let handle = saga::spawn(settings.saga.clone(), deps)
+    let running = saga::spawn(config, deps)
         .map_err(|error| Failure::config("the orchestrator cannot be started").because(&error))?;
-    supervisor.spawn("saga", handle.wait());
+    supervisor.spawn("saga", running.join());
     Ok(())
 }
 

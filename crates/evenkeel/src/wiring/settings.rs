@@ -224,10 +224,10 @@ impl Default for Peers {
 }
 
 /// Participants of our own services, by the addresses they answer steps on.
-pub(crate) fn own_participants(steps: &[(Name, SocketAddr)]) -> BTreeMap<String, saga::ParticipantConfig> {
+pub(crate) fn own_participants(steps: &[(Name, SocketAddr)]) -> BTreeMap<String, saga::participants::Config> {
     let participant = |(name, address): &(Name, SocketAddr)| {
         let name = name.text();
-        let config = saga::ParticipantConfig {
+        let config = saga::participants::Config {
             url: format!("http://{address}"),
             error_domain: format!("{name}.evenkeel"),
             descriptors: None,

@@ -10,6 +10,7 @@ use crate::output::{self, Format};
 
 mod activate;
 mod cancel;
+mod check;
 mod definitions;
 mod list;
 mod register;
@@ -22,7 +23,7 @@ mod watch;
 #[command(after_help = "Examples:
   evenkeel saga list --phase running
   evenkeel saga start TASK_RUN --business-id order-17 --input @input.json --wait end
-  evenkeel saga check services/task/sagas/task_run.yaml")]
+  evenkeel saga check services/task/sagas/TASK_RUN.yaml")]
 pub(crate) struct Args {
     #[command(flatten)]
     server: Server,
@@ -54,6 +55,7 @@ enum Verb {
     Watch(watch::Args),
     Start(start::Args),
     Cancel(cancel::Args),
+    Check(check::Args),
     Definitions(definitions::Args),
     Register(register::Args),
     Activate(activate::Args),
@@ -68,6 +70,7 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         Verb::Watch(args) => watch::run(session, args).await,
         Verb::Start(args) => start::run(session, args).await,
         Verb::Cancel(args) => cancel::run(session, args).await,
+        Verb::Check(args) => check::run(&session, &args),
         Verb::Definitions(args) => definitions::run(session, args).await,
         Verb::Register(args) => register::run(session, args).await,
         Verb::Activate(args) => activate::run(session, args).await,

@@ -17,7 +17,7 @@ use crate::render;
 /// A registered definition is not used before it is activated. Prints every mistake and exits with 1 if there is one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  evenkeel saga register services/task/sagas/task_run.yaml --activate
+  evenkeel saga register services/task/sagas/TASK_RUN.yaml --activate
   evenkeel saga register draft.yaml --check-only")]
 pub(super) struct Args {
     /// The definition, as YAML
