@@ -54,8 +54,14 @@ async fn bad_requests_are_refused_by_name_and_store_nothing() {
     let cases = [
         (start("NO_SUCH", "k", "{}"), "DEFINITION_NOT_FOUND"),
         (start("TASK_RUN", "k", "{"), "SAGA_INPUT_INVALID"),
-        (start("TASK_RUN", "k", "{\"noSuchField\": 1}"), "SAGA_INPUT_INVALID"),
-        (start("TASK_RUN", "k", "{\"amount\": \"many\"}"), "SAGA_INPUT_INVALID"),
+        (
+            start("TASK_RUN", "k", "{\"noSuchField\": 1}"),
+            "SAGA_INPUT_INVALID",
+        ),
+        (
+            start("TASK_RUN", "k", "{\"amount\": \"many\"}"),
+            "SAGA_INPUT_INVALID",
+        ),
         (start("TASK_RUN", "k", &huge), "PAYLOAD_TOO_LARGE"),
         (start("TASK_RUN", &long, "{}"), "INVALID_ARGUMENT"),
     ];
@@ -66,16 +72,35 @@ async fn bad_requests_are_refused_by_name_and_store_nothing() {
         assert!(!status.message().is_empty());
     }
     let mut sagas = platform.sagas();
-    let wrong_id = GetSagaRequest { saga_id: "42".to_owned(), ..GetSagaRequest::default() };
+    let wrong_id = GetSagaRequest {
+        saga_id: "42".to_owned(),
+        ..GetSagaRequest::default()
+    };
     assert_eq!(reason(&sagas.get_saga(wrong_id).await.unwrap_err()), "INVALID_ID");
-    let absent =
-        GetSagaRequest { saga_id: ids::SagaId::new().to_string(), ..GetSagaRequest::default() };
-    assert_eq!(reason(&sagas.get_saga(absent).await.unwrap_err()), "SAGA_NOT_FOUND");
-    let token = ListSagasRequest { page_token: "garbage".to_owned(), ..ListSagasRequest::default() };
-    assert_eq!(reason(&sagas.list_sagas(token).await.unwrap_err()), "INVALID_PAGE_TOKEN");
-    let cancel =
-        CancelSagaRequest { saga_id: ids::SagaId::new().to_string(), reason: String::new() };
-    assert_eq!(reason(&sagas.cancel_saga(cancel).await.unwrap_err()), "SAGA_NOT_FOUND");
+    let absent = GetSagaRequest {
+        saga_id: ids::SagaId::new().to_string(),
+        ..GetSagaRequest::default()
+    };
+    assert_eq!(
+        reason(&sagas.get_saga(absent).await.unwrap_err()),
+        "SAGA_NOT_FOUND"
+    );
+    let token = ListSagasRequest {
+        page_token: "garbage".to_owned(),
+        ..ListSagasRequest::default()
+    };
+    assert_eq!(
+        reason(&sagas.list_sagas(token).await.unwrap_err()),
+        "INVALID_PAGE_TOKEN"
+    );
+    let cancel = CancelSagaRequest {
+        saga_id: ids::SagaId::new().to_string(),
+        reason: String::new(),
+    };
+    assert_eq!(
+        reason(&sagas.cancel_saga(cancel).await.unwrap_err()),
+        "SAGA_NOT_FOUND"
+    );
 
     let mut tasks = platform.tasks();
     let create = |user: &str, feature: &str| CreateTaskRequest {
@@ -85,9 +110,17 @@ async fn bad_requests_are_refused_by_name_and_store_nothing() {
         request_id: "r".to_owned(),
     };
     let user = ids::UserId::new().to_string();
-    assert_eq!(reason(&tasks.create_task(create("me", "summarize")).await.unwrap_err()), "INVALID_ID");
-    assert_eq!(reason(&tasks.create_task(create(&user, "juggle")).await.unwrap_err()), "FEATURE_NOT_FOUND");
-    let wrong = GetTaskRequest { task_id: "1".to_owned() };
+    assert_eq!(
+        reason(&tasks.create_task(create("me", "summarize")).await.unwrap_err()),
+        "INVALID_ID"
+    );
+    assert_eq!(
+        reason(&tasks.create_task(create(&user, "juggle")).await.unwrap_err()),
+        "FEATURE_NOT_FOUND"
+    );
+    let wrong = GetTaskRequest {
+        task_id: "1".to_owned(),
+    };
     assert_eq!(reason(&tasks.get_task(wrong).await.unwrap_err()), "INVALID_ID");
 
     let bad = RegisterDefinitionRequest {
@@ -95,7 +128,13 @@ async fn bad_requests_are_refused_by_name_and_store_nothing() {
         source_name: "bad.yaml".to_owned(),
         check_only: false,
     };
-    let problems = platform.sagas().register_definition(bad).await.unwrap().into_inner().problems;
+    let problems = platform
+        .sagas()
+        .register_definition(bad)
+        .await
+        .unwrap()
+        .into_inner()
+        .problems;
     let reasons: Vec<&str> = problems.iter().map(|p| p.reason.as_str()).collect();
     assert!(reasons.contains(&"UNKNOWN_METHOD"), "{reasons:?}");
     assert!(reasons.contains(&"UNKNOWN_FIELD"), "{reasons:?}");
@@ -109,12 +148,24 @@ async fn bad_requests_are_refused_by_name_and_store_nothing() {
 async fn saga_check_prints_every_mistake_with_its_place() {
     let file = std::env::temp_dir().join(format!("bad-{}.yaml", std::process::id()));
     std::fs::write(&file, BAD).unwrap();
-    let output = Command::new(binary()).args(["saga", "check"]).arg(&file).output().unwrap();
+    let output = Command::new(binary())
+        .args(["saga", "check"])
+        .arg(&file)
+        .output()
+        .unwrap();
     std::fs::remove_file(&file).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    for expected in [":8:", "step ONE", "Reserv", "step TWO", "taks_id", "expected", "no_compensation"] {
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    for expected in [
+        ":8:",
+        "step ONE",
+        "Reserv",
+        "step TWO",
+        "taks_id",
+        "expected",
+        "no_compensation",
+    ] {
         assert!(text.contains(expected), "{expected} is missing in:\n{text}");
     }
 }
@@ -128,7 +179,9 @@ async fn garbage_server() -> u16 {
             tokio::spawn(async move {
                 let mut buffer = [0; 1024];
                 let _ = stream.read(&mut buffer).await;
-                let _ = stream.write_all(b"\x00\xff\x13HTTP/9.9 whatever\r\n\r\n\x7f\x00").await;
+                let _ = stream
+                    .write_all(b"\x00\xff\x13HTTP/9.9 whatever\r\n\r\n\x7f\x00")
+                    .await;
             });
         }
     });
@@ -139,7 +192,9 @@ async fn garbage_server() -> u16 {
 async fn a_participant_that_answers_garbage_is_an_unknown_outcome_and_shown() {
     let port = garbage_server().await;
     let mut platform = Platform::start(Mode::Serve).await;
-    platform.with_participant(format!("evenkeel.bench.v1=http://127.0.0.1:{port}")).await;
+    platform
+        .with_participant(format!("evenkeel.bench.v1=http://127.0.0.1:{port}"))
+        .await;
     let definition = "
 saga: GARBAGE
 version: 1
@@ -162,5 +217,8 @@ steps:
     let error = ended.error.unwrap();
     assert_eq!(error.step, "ONLY");
     assert!(!error.code.is_empty() && !error.message.is_empty(), "{error:?}");
-    assert!(platform.saga.as_mut().unwrap().try_wait().is_none(), "the orchestrator still runs");
+    assert!(
+        platform.saga.as_mut().unwrap().try_wait().is_none(),
+        "the orchestrator still runs"
+    );
 }

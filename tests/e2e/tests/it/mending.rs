@@ -70,7 +70,9 @@ impl BenchSteps for Moody {
     async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
         let request = request.into_inner();
         self.answer(request.step)?;
-        Ok(Response::new(WorkResponse { payload: request.payload }))
+        Ok(Response::new(WorkResponse {
+            payload: request.payload,
+        }))
     }
 
     async fn undo(&self, _: Request<UndoRequest>) -> Result<Response<UndoResponse>, Status> {
@@ -85,9 +87,18 @@ pub(crate) async fn register(platform: &Platform, source: &str, name: &str) {
         source_name: "test.yaml".to_owned(),
         check_only: false,
     };
-    let answer = platform.sagas().register_definition(request).await.unwrap().into_inner();
+    let answer = platform
+        .sagas()
+        .register_definition(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(answer.problems, []);
-    let request = ActivateDefinitionRequest { name: name.to_owned(), version: 1, deactivate: false };
+    let request = ActivateDefinitionRequest {
+        name: name.to_owned(),
+        version: 1,
+        deactivate: false,
+    };
     platform.sagas().activate_definition(request).await.unwrap();
 }
 
@@ -98,7 +109,14 @@ pub(crate) async fn start(platform: &Platform, kind: &str, business_id: &str) ->
         input: Some(start_saga_request::Input::Json("{\"payload\":\"x\"}".to_owned())),
         wait: None,
     };
-    platform.sagas().start_saga(request).await.unwrap().into_inner().saga.unwrap()
+    platform
+        .sagas()
+        .start_saga(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .saga
+        .unwrap()
 }
 
 #[tokio::test]
@@ -106,11 +124,19 @@ async fn a_closed_door_gets_few_calls_and_attention_and_the_saga_ends_once_it_op
     let moody = Moody::default();
     let address = moody.serve().await;
     let mut platform = Platform::start(Mode::Serve).await;
-    platform.with_participant(format!("evenkeel.bench.v1=http://{address}")).await;
+    platform
+        .with_participant(format!("evenkeel.bench.v1=http://{address}"))
+        .await;
     register(&platform, DEFINITION, "MOODY").await;
-    for (step, code) in [(1, Code::Unauthenticated), (1, Code::Unimplemented), (2, Code::Unauthenticated)] {
+    for (step, code) in [
+        (1, Code::Unauthenticated),
+        (1, Code::Unimplemented),
+        (2, Code::Unauthenticated),
+    ] {
         moody.step.store(step, Ordering::Relaxed);
-        moody.mood.store(u32::try_from(code as i32).unwrap(), Ordering::Relaxed);
+        moody
+            .mood
+            .store(u32::try_from(code as i32).unwrap(), Ordering::Relaxed);
         let before = moody.calls.load(Ordering::Relaxed);
         let saga = start(&platform, "MOODY", &format!("{step}-{code:?}")).await;
         let seen = eventually(LONG, || async {
@@ -124,7 +150,11 @@ async fn a_closed_door_gets_few_calls_and_attention_and_the_saga_ends_once_it_op
         let began = std::time::Instant::now();
         let reached = before + usize::try_from(step).unwrap() + 2;
         eventually(LONG, || async { moody.calls.load(Ordering::Relaxed) >= reached }).await;
-        assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= Duration::from_millis(400),
+            "{:?}",
+            began.elapsed()
+        );
         moody.mood.store(0, Ordering::Relaxed);
         let ended = eventually(LONG, || async {
             let (saga, _) = platform.saga_of(&saga.saga_id).await;
@@ -140,13 +170,18 @@ async fn a_participant_that_is_not_there_costs_no_retries() {
     let moody = Moody::default();
     let port = test_support::free_port();
     let mut platform = Platform::start(Mode::Serve).await;
-    platform.with_participant(format!("evenkeel.bench.v1=http://127.0.0.1:{port}")).await;
+    platform
+        .with_participant(format!("evenkeel.bench.v1=http://127.0.0.1:{port}"))
+        .await;
     register(&platform, DEFINITION, "MOODY").await;
     let saga = start(&platform, "MOODY", "absent").await;
     // More failures than the retries of a compensatable step.
     eventually(LONG, || async {
         let (saga, _) = platform.saga_of(&saga.saga_id).await;
-        saga.steps[0].action.as_ref().is_some_and(|action| action.attempts >= 5)
+        saga.steps[0]
+            .action
+            .as_ref()
+            .is_some_and(|action| action.attempts >= 5)
     })
     .await;
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -156,5 +191,8 @@ async fn a_participant_that_is_not_there_costs_no_retries() {
             .add_service(service)
             .serve_with_incoming(TcpIncoming::from(listener)),
     );
-    eventually(LONG, || async { platform.saga_of(&saga.saga_id).await.0.phase() == SagaPhase::Completed }).await;
+    eventually(LONG, || async {
+        platform.saga_of(&saga.saga_id).await.0.phase() == SagaPhase::Completed
+    })
+    .await;
 }
