@@ -25,11 +25,6 @@ pub fn descriptor_pool() -> DescriptorPool {
 macro_rules! package {
     ($($outer:ident :: $inner:ident = $name:literal),+ $(,)?) => {
         $(pub mod $outer {
-            #[expect(
-                clippy::all, clippy::pedantic, clippy::unwrap_used,
-                clippy::wildcard_enum_match_arm, clippy::large_futures,
-                reason = "generated code"
-            )]
             pub mod $inner {
                 tonic::include_proto!($name);
             }

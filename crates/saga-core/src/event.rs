@@ -244,6 +244,14 @@ pub struct Recorded {
     pub event: Event,
 }
 
+impl Recorded {
+    /// Pairs an event with its instant.
+    #[must_use]
+    pub fn new(at: Millis, actor: Option<Actor>, event: Event) -> Self {
+        Self { at, actor, event }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,7 @@
 //!
 //! The rules are numbered after section 4 of the design ("Correctness rules"), in comments as `rule N`.
 
+mod apply;
 mod event;
 mod handle;
 pub mod invariants;

@@ -1,6 +1,6 @@
 //! The state of one saga, and what follows from it.
 
-use crate::event::{Actor, Cause, Event, Failure, FailureClass, Phase, Reason, Recorded, StepError};
+use crate::event::{Cause, FailureClass, Phase, Reason, StepError};
 use crate::plan::{Plan, Zone};
 use crate::{Millis, Op, OpKey, Payload};
 
@@ -146,7 +146,7 @@ pub struct State {
     pub(crate) clock: Clock,
     pub(crate) deadline_missed: Option<Millis>,
     pub(crate) runs: Vec<Run>,
-    expires_ms: Vec<Option<u64>>,
+    pub(crate) expires_ms: Vec<Option<u64>>,
 }
 
 impl State {
@@ -345,163 +345,6 @@ impl State {
             .min()
     }
 
-    /// Replays one event.
-    pub fn apply(&mut self, plan: &Plan, recorded: &Recorded) {
-        let at = recorded.at;
-        match &recorded.event {
-            Event::Succeeded { key, reply, .. } => self.set(*key, OpState::Succeeded(reply.clone())),
-            Event::Refused { key, error, .. } => self.set(*key, OpState::Refused(error.clone())),
-            Event::Failed {
-                key,
-                attempt,
-                failure,
-            } => self.apply_failure(plan, at, *key, *attempt, failure),
-            Event::Pending { key, .. } => {
-                if let Some(open) = self.open_mut(*key) {
-                    open.pending = true;
-                    // What it has begun may still take effect, so only a stored refusal ends it (rule 1).
-                    open.unresolved = true;
-                    open.failures = 0;
-                    open.unsent = 0;
-                    open.next_at = None;
-                    open.attention = None;
-                }
-            }
-            Event::Abandoned { key } => self.set(*key, OpState::Abandoned),
-            Event::Unwinding {
-                reason,
-                failed_step,
-                error,
-                in_flight,
-            } => {
-                self.phase = Phase::Compensating;
-                self.reason = Some(*reason);
-                self.failed_step = *failed_step;
-                self.error.clone_from(error);
-                self.turn_round(plan, at, in_flight);
-            }
-            Event::Committed => self.committed = true,
-            Event::DeadlineMissed => self.deadline_missed = Some(at),
-            Event::Ended { phase } => self.phase = *phase,
-        }
-        self.advance(plan, at);
-    }
-
-    fn apply_failure(&mut self, plan: &Plan, at: Millis, key: OpKey, attempt: u32, failure: &Failure) {
-        let limited = plan.limits_retries(key);
-        let Some(open) = self.open_mut(key) else { return };
-        open.attention = match (open.concern(failure.class, limited), open.attention) {
-            (Some(cause), Some((before, since))) if cause == before => Some((cause, since)),
-            (Some(cause), _) => Some((cause, at)),
-            (None, before) => before,
-        };
-        match failure.class {
-            FailureClass::Unknown => {
-                open.failures = open.failures.saturating_add(1);
-                open.unsent = 0;
-                open.unresolved = true;
-            }
-            FailureClass::Unsent => open.unsent = open.unsent.saturating_add(1),
-            // Not a refusal, so it proves nothing about the effect (rule 1): a proxy may have said it.
-            FailureClass::Misconfigured | FailureClass::CannotBeRefused => {
-                open.unsent = 0;
-                open.unresolved = true;
-            }
-        }
-        open.attempt = attempt.saturating_add(1);
-        open.last_error = Some(failure.error.clone());
-        open.next_at = failure.next_at;
-        if failure.next_at.is_none() && plan.steps().len() > usize::from(key.step) {
-            self.set(key, OpState::Abandoned);
-        }
-    }
-
-    /// Gives up every open action, except that those in flight are waited for.
-    fn turn_round(&mut self, plan: &Plan, at: Millis, in_flight: &[OpKey]) {
-        for run in &mut self.runs {
-            let key = OpKey {
-                step: run.step,
-                index: run.index,
-                op: Op::Action,
-            };
-            if let Some(open) = run.action.open_mut() {
-                if in_flight.contains(&key) {
-                    let timeout = plan
-                        .steps()
-                        .get(usize::from(run.step))
-                        .map_or(0, |s| s.timeout_ms);
-                    open.drain_until = Some(at.plus(timeout));
-                    open.attention = None;
-                } else {
-                    run.action = OpState::Abandoned;
-                }
-            }
-        }
-    }
-
-    /// Opens what may start now, and starts or stops the deadline's clock.
-    fn advance(&mut self, plan: &Plan, at: Millis) {
-        match self.phase {
-            Phase::Running => self.open_actions(plan, at),
-            Phase::Compensating => self.open_compensations(plan),
-            Phase::Completed | Phase::Compensated | Phase::Resolved => {}
-        }
-        let waits_for_people = self.phase == Phase::Running && self.only_people_are_waited_for();
-        self.clock = match self.clock {
-            Clock::Running { until } if waits_for_people => Clock::Stopped {
-                left_ms: until.since(at),
-            },
-            Clock::Stopped { left_ms } if !waits_for_people => Clock::Running {
-                until: at.plus(left_ms),
-            },
-            unchanged @ (Clock::Running { .. } | Clock::Stopped { .. }) => unchanged,
-        };
-    }
-
-    fn only_people_are_waited_for(&self) -> bool {
-        let mut open = self.runs.iter().filter_map(|run| run.action.open()).peekable();
-        open.peek().is_some() && open.all(|o| o.expires_at.is_some())
-    }
-
-    fn open_actions(&mut self, plan: &Plan, at: Millis) {
-        for (i, step) in plan.steps().iter().enumerate() {
-            if self.runs[i].action != OpState::NotStarted
-                || !step
-                    .after
-                    .iter()
-                    .all(|&before| self.runs[usize::from(before)].action.succeeded())
-            {
-                continue;
-            }
-            let expires = self.expires_ms.get(i).copied().flatten().filter(|_| step.expires);
-            self.runs[i].action = OpState::Open(Box::new(Open {
-                expires_at: expires.map(|ms| at.plus(ms)),
-                ..Open::first()
-            }));
-        }
-    }
-
-    fn open_compensations(&mut self, plan: &Plan) {
-        for i in (0..plan.steps().len()).rev() {
-            let run = &self.runs[i];
-            if run.compensation == OpState::NotStarted && self.wants_compensation(plan, run) {
-                let settled = |&below: &u16| self.settled(plan, &self.runs[usize::from(below)]);
-                if plan.descendants(run.step).iter().all(settled) {
-                    self.runs[i].compensation = OpState::Open(Box::new(Open::first()));
-                }
-            }
-        }
-        let all_settled = self.runs[..plan.steps().len()]
-            .iter()
-            .all(|run| self.settled(plan, run));
-        if all_settled
-            && let Some(epilogue) = self.runs.get_mut(plan.steps().len())
-            && epilogue.action == OpState::NotStarted
-        {
-            epilogue.action = OpState::Open(Box::new(Open::first()));
-        }
-    }
-
     /// Tells whether a run may have had an effect that its compensation must undo.
     pub(crate) fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
         let may_have_run = match run.action {
@@ -526,30 +369,6 @@ impl State {
             .get(usize::from(step))
             .filter(|run| run.step == step && run.index == index)
     }
-
-    fn set(&mut self, key: OpKey, state: OpState) {
-        if let Some(run) = self
-            .runs
-            .get_mut(usize::from(key.step))
-            .filter(|r| r.index == key.index)
-        {
-            match key.op {
-                Op::Action => run.action = state,
-                Op::Compensation => run.compensation = state,
-            }
-        }
-    }
-
-    fn open_mut(&mut self, key: OpKey) -> Option<&mut Open> {
-        let run = self
-            .runs
-            .get_mut(usize::from(key.step))
-            .filter(|r| r.index == key.index)?;
-        match key.op {
-            Op::Action => run.action.open_mut(),
-            Op::Compensation => run.compensation.open_mut(),
-        }
-    }
 }
 
 /// Failures in a row after which a person should look, for operations that are repeated without end. With the default
@@ -557,7 +376,7 @@ impl State {
 const ATTENTION_AFTER: u32 = 10;
 
 impl Open {
-    fn first() -> Self {
+    pub(crate) fn first() -> Self {
         Self {
             attempt: 1,
             failures: 0,
@@ -585,13 +404,5 @@ impl Open {
             FailureClass::Misconfigured => Some(Cause::Misconfigured),
             FailureClass::CannotBeRefused => Some(Cause::CannotBeRefused),
         }
-    }
-}
-
-impl Recorded {
-    /// Pairs an event with its instant.
-    #[must_use]
-    pub fn new(at: Millis, actor: Option<Actor>, event: Event) -> Self {
-        Self { at, actor, event }
     }
 }

@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
-pub use config::{Config, Error};
+pub use config::{Config, DEMO_PROVIDER, Error};
 pub use jobs::Job;
 
 /// Schema of the service.
@@ -66,7 +66,7 @@ pub struct Service {
     /// TaskService, for everybody.
     pub public: Routes,
     /// TaskSteps, for the orchestrator only.
-    pub steps: Option<Routes>,
+    pub steps: Routes,
     /// Background work.
     pub jobs: Vec<Job>,
 }
@@ -88,7 +88,7 @@ pub fn build(config: Config, deps: Deps) -> Result<Service, Error> {
     let steps = TaskStepsServer::new(steps::Steps { app: app.clone() });
     Ok(Service {
         public: Routes::new(public.max_decoding_message_size(MAX_MESSAGE_BYTES)),
-        steps: Some(Routes::new(steps.max_decoding_message_size(MAX_MESSAGE_BYTES))),
+        steps: Routes::new(steps.max_decoding_message_size(MAX_MESSAGE_BYTES)),
         jobs: vec![jobs::pipelines(&app, providers)],
     })
 }

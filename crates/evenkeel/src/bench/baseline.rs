@@ -102,10 +102,14 @@ impl Baseline {
             match participant.work(work).await {
                 Ok(reply) => {
                     payload = reply.into_inner().payload;
-                    self.set_step(id, step, "SUCCEEDED", &payload).await.map_err(stored)?;
+                    self.set_step(id, step, "SUCCEEDED", &payload)
+                        .await
+                        .map_err(stored)?;
                 }
                 Err(refusal) => {
-                    self.set_step(id, step, "FAILED", refusal.message()).await.map_err(stored)?;
+                    self.set_step(id, step, "FAILED", refusal.message())
+                        .await
+                        .map_err(stored)?;
                     self.undo(id, step - 1, &payload).await?;
                     return Ok(false);
                 }
@@ -120,8 +124,14 @@ impl Baseline {
         let mut participant = self.participant.clone();
         self.set_saga(id, "COMPENSATING").await.map_err(stored)?;
         for step in (1..=last).rev() {
-            self.set_step(id, step, "COMPENSATING", "").await.map_err(stored)?;
-            participant.undo(UndoRequest { payload: payload.to_owned() }).await?;
+            self.set_step(id, step, "COMPENSATING", "")
+                .await
+                .map_err(stored)?;
+            participant
+                .undo(UndoRequest {
+                    payload: payload.to_owned(),
+                })
+                .await?;
             self.set_step(id, step, "COMPENSATED", "").await.map_err(stored)?;
         }
         self.set_saga(id, "COMPENSATED").await.map_err(stored)
@@ -153,7 +163,10 @@ pub(crate) async fn serve(
         .await
         .map_err(|e| failed(&e))?;
     let mut connection = pool.acquire().await.map_err(|e| failed(&e))?;
-    sqlx::raw_sql(SCHEMA).execute(&mut *connection).await.map_err(|e| failed(&e))?;
+    sqlx::raw_sql(SCHEMA)
+        .execute(&mut *connection)
+        .await
+        .map_err(|e| failed(&e))?;
     connection.ping().await.map_err(|e| failed(&e))?;
     drop(connection);
     let participant = BenchStepsClient::new(rpc::channel::lazy(participant_url).map_err(|e| failed(&e))?);

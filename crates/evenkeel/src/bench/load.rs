@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use prost::{Message, Name};
+use prost::Message;
 use proto::bench::v1::baseline_service_client::BaselineServiceClient;
 use proto::bench::v1::{BenchInput, RunSagaRequest};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
@@ -118,13 +118,18 @@ impl Worker {
             let completed = match self.load.engine {
                 Engine::Evenkeel => self.evenkeel(&payload, refuse_step).await?,
                 Engine::Baseline => {
-                    let request = RunSagaRequest { payload: payload.clone(), refuse_step };
+                    let request = RunSagaRequest {
+                        payload: payload.clone(),
+                        refuse_step,
+                    };
                     let mut client = BaselineServiceClient::new(self.channel.clone());
                     client.run_saga(request).await?.into_inner().completed
                 }
             };
             if completed != (refuse_step == 0) {
-                return Err(tonic::Status::internal("a saga ended otherwise than the load asked for"));
+                return Err(tonic::Status::internal(
+                    "a saga ended otherwise than the load asked for",
+                ));
             }
             if phase == 1 {
                 latencies.push(began.elapsed());
@@ -133,9 +138,12 @@ impl Worker {
     }
 
     async fn evenkeel(&self, payload: &str, refuse_step: u32) -> Result<bool, tonic::Status> {
-        let input = BenchInput { payload: payload.to_owned(), refuse_step };
+        let input = BenchInput {
+            payload: payload.to_owned(),
+            refuse_step,
+        };
         let message = prost_types::Any {
-            type_url: format!("type.googleapis.com/{}", full_name(&input)),
+            type_url: "type.googleapis.com/evenkeel.bench.v1.BenchInput".to_owned(),
             value: input.encode_to_vec(),
         };
         let request = StartSagaRequest {
@@ -148,18 +156,18 @@ impl Worker {
             }),
         };
         let mut client = SagaServiceClient::new(self.channel.clone());
-        let saga = client.start_saga(request).await?.into_inner().saga.unwrap_or_default();
+        let saga = client
+            .start_saga(request)
+            .await?
+            .into_inner()
+            .saga
+            .unwrap_or_default();
         match saga.phase() {
             SagaPhase::Completed => Ok(true),
             SagaPhase::Compensated => Ok(false),
-            SagaPhase::Unspecified
-            | SagaPhase::Running
-            | SagaPhase::Compensating
-            | SagaPhase::Resolved => Err(tonic::Status::deadline_exceeded("a saga did not end in time")),
+            SagaPhase::Unspecified | SagaPhase::Running | SagaPhase::Compensating | SagaPhase::Resolved => {
+                Err(tonic::Status::deadline_exceeded("a saga did not end in time"))
+            }
         }
     }
-}
-
-fn full_name<M: Name>(_: &M) -> String {
-    M::full_name()
 }

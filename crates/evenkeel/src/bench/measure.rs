@@ -15,7 +15,10 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) const fn new(took: Duration) -> Self {
-        Self { took, all: Vec::new() }
+        Self {
+            took,
+            all: Vec::new(),
+        }
     }
 
     pub(crate) fn extend(&mut self, more: Vec<Duration>) {
@@ -59,11 +62,7 @@ impl Counters {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub(crate) async fn read(
-        connection: &mut PgConnection,
-        schema: &str,
-        pid: u32,
-    ) -> Result<Self, Failure> {
+    pub(crate) async fn read(connection: &mut PgConnection, schema: &str, pid: u32) -> Result<Self, Failure> {
         let failed = |e: sqlx::Error| Failure::unavailable("cannot read the server's counters").because(&e);
         let row = sqlx::query(
             "select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint as wal,
@@ -72,8 +71,11 @@ impl Counters {
         .fetch_one(&mut *connection)
         .await
         .map_err(failed)?;
-        let stored_bytes =
-            sqlx::query_scalar(RELATIONS).bind(schema).fetch_one(&mut *connection).await.map_err(failed)?;
+        let stored_bytes = sqlx::query_scalar(RELATIONS)
+            .bind(schema)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
         Ok(Self {
             commits: row.try_get("commits").map_err(failed)?,
             wal_bytes: row.try_get("wal").map_err(failed)?,
@@ -85,11 +87,20 @@ impl Counters {
 
 /// Processor time that a process has used so far, in milliseconds; 0 where the kernel does not tell.
 fn cpu_ms(pid: u32) -> u64 {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0 };
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return 0;
+    };
     // Fields after the command name, which stands in parentheses and may hold anything; utime and stime are the
     // 14th and 15th field of the whole (proc(5)), in hundredths of a second.
-    let Some((_, rest)) = stat.rsplit_once(')') else { return 0 };
-    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+    let Some((_, rest)) = stat.rsplit_once(')') else {
+        return 0;
+    };
+    let ticks: u64 = rest
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|f| f.parse::<u64>().ok())
+        .sum();
     ticks * 10
 }
 

@@ -26,13 +26,19 @@ pub(crate) struct Args {
 enum What {
     Sagas(SagasArgs),
     /// Serves the participant of the benchmark; started by `bench sagas` as a process of its own
-    #[command(hide = true, after_help = "Example:\n  evenkeel bench participant --listen 127.0.0.1:0")]
+    #[command(
+        hide = true,
+        after_help = "Example:\n  evenkeel bench participant --listen 127.0.0.1:0"
+    )]
     Participant {
         #[arg(long)]
         listen: SocketAddr,
     },
     /// Serves the baseline of the benchmark; started by `bench sagas` as a process of its own
-    #[command(hide = true, after_help = "Example:\n  evenkeel bench baseline --listen 127.0.0.1:0 …")]
+    #[command(
+        hide = true,
+        after_help = "Example:\n  evenkeel bench baseline --listen 127.0.0.1:0 …"
+    )]
     Baseline {
         #[arg(long)]
         listen: SocketAddr,
@@ -55,7 +61,12 @@ enum What {
   evenkeel bench sagas --json > bench.jsonl")]
 pub(crate) struct SagasArgs {
     /// Sagas at a time
-    #[arg(long, value_delimiter = ',', default_value = "1,32,128,512", value_name = "N,N,…")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,32,128,512",
+        value_name = "N,N,…"
+    )]
     concurrency: Vec<usize>,
     /// Measured time of each row, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -92,7 +103,11 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     match args.what {
         What::Sagas(args) => run::sagas(&args).await?,
         What::Participant { listen } => participant::serve(listen).await?,
-        What::Baseline { listen, database_url, participant } => {
+        What::Baseline {
+            listen,
+            database_url,
+            participant,
+        } => {
             baseline::serve(listen, &database_url, &participant).await?;
         }
     }

@@ -24,7 +24,9 @@ impl BenchSteps for Participant {
         if request.refuse_step != 0 && request.refuse_step == request.step {
             return Err(Reason::PipelineFailed.status(DOMAIN, "refused, as the load asked for"));
         }
-        Ok(Response::new(WorkResponse { payload: request.payload }))
+        Ok(Response::new(WorkResponse {
+            payload: request.payload,
+        }))
     }
 
     async fn undo(&self, _: Request<UndoRequest>) -> Result<Response<UndoResponse>, Status> {

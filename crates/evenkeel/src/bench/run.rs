@@ -54,8 +54,13 @@ impl Process {
             (None, Some(stderr)) => address(stderr).await,
             (None, None) => None,
         };
-        let address = address.ok_or_else(|| Failure::unavailable(format!("{what} ended before it listened")))?;
-        Ok(Self { _stdin: child.stdin.take(), child, url: format!("http://{address}") })
+        let address =
+            address.ok_or_else(|| Failure::unavailable(format!("{what} ended before it listened")))?;
+        Ok(Self {
+            _stdin: child.stdin.take(),
+            child,
+            url: format!("http://{address}"),
+        })
     }
 
     fn pid(&self) -> u32 {
@@ -67,7 +72,11 @@ impl Process {
 async fn address(pipe: impl AsyncRead + Unpin + Send + 'static) -> Option<String> {
     let mut lines = BufReader::new(pipe).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if let Some(address) = line.rsplit(' ').next().filter(|a| a.parse::<std::net::SocketAddr>().is_ok()) {
+        if let Some(address) = line
+            .rsplit(' ')
+            .next()
+            .filter(|a| a.parse::<std::net::SocketAddr>().is_ok())
+        {
             let address = address.to_owned();
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Some(address);
@@ -103,7 +112,10 @@ impl Drop for Scratch {
 /// If a process cannot be started, or any saga fails.
 pub(crate) async fn sagas(args: &SagasArgs) -> Result<(), Failure> {
     if args.concurrency.iter().any(|n| !(1..=4_096).contains(n)) {
-        return Err(Failure::new(crate::exit::Code::Usage, "--concurrency takes numbers from 1 to 4096"));
+        return Err(Failure::new(
+            crate::exit::Code::Usage,
+            "--concurrency takes numbers from 1 to 4096",
+        ));
     }
     let scratch = Scratch::new()?;
     let mut config = private_postgres::Config::new(scratch.0.join("postgres"));
@@ -120,15 +132,20 @@ pub(crate) async fn sagas(args: &SagasArgs) -> Result<(), Failure> {
 
 /// Settings of a small production server, so that checkpoints are not forced by the default of 1 GB.
 fn server_settings() -> Vec<(String, String)> {
-    [("shared_buffers", "512MB"), ("max_wal_size", "4GB"), ("synchronous_commit", "on")]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .to_vec()
+    [
+        ("shared_buffers", "512MB"),
+        ("max_wal_size", "4GB"),
+        ("synchronous_commit", "on"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec()
 }
 
 async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), Failure> {
     let url = server.url("postgres");
     database::migrate(&url, &[Name::Saga]).await?;
-    let participant = Process::start(&["bench", "participant", "--listen", "127.0.0.1:0"], &[], false).await?;
+    let participant =
+        Process::start(&["bench", "participant", "--listen", "127.0.0.1:0"], &[], false).await?;
     let engine = Process::start(
         &[
             "serve",
@@ -194,12 +211,22 @@ async fn register(url: &str) -> Result<(), Failure> {
         source_name: "BENCH_FOUR.yaml".to_owned(),
         check_only: false,
     };
-    let answer = client.register_definition(request).await.map_err(failed)?.into_inner();
+    let answer = client
+        .register_definition(request)
+        .await
+        .map_err(failed)?
+        .into_inner();
     if let Some(problem) = answer.problems.first() {
-        return Err(Failure::config(format!("BENCH_FOUR.yaml:{}: {}", problem.line, problem.message)));
+        return Err(Failure::config(format!(
+            "BENCH_FOUR.yaml:{}: {}",
+            problem.line, problem.message
+        )));
     }
-    let request =
-        ActivateDefinitionRequest { name: "BENCH_FOUR".to_owned(), version: 1, deactivate: false };
+    let request = ActivateDefinitionRequest {
+        name: "BENCH_FOUR".to_owned(),
+        version: 1,
+        deactivate: false,
+    };
     client.activate_definition(request).await.map_err(failed)?;
     Ok(())
 }
@@ -216,7 +243,9 @@ async fn measure(
         Engine::Baseline => "baseline",
     };
     let (latencies, before, after) = load
-        .run(args.warmup(), args.measured(), async || Counters::read(&mut *connection, schema, pid).await)
+        .run(args.warmup(), args.measured(), async || {
+            Counters::read(&mut *connection, schema, pid).await
+        })
         .await?;
     report.row(load, &latencies, before, after)
 }
@@ -229,11 +258,20 @@ struct Report {
 
 impl Report {
     const fn new(json: bool) -> Self {
-        Self { json, rows: Vec::new() }
+        Self {
+            json,
+            rows: Vec::new(),
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counters are far below 2^52")]
-    fn row(&mut self, load: &Load, all: &Latencies, before: Counters, after: Counters) -> Result<(), Failure> {
+    fn row(
+        &mut self,
+        load: &Load,
+        all: &Latencies,
+        before: Counters,
+        after: Counters,
+    ) -> Result<(), Failure> {
         let sagas = all.count().max(1) as f64;
         let engine = match load.engine {
             Engine::Evenkeel => "evenkeel",
@@ -264,7 +302,10 @@ impl Report {
                 })
             ));
         }
-        output::remark(&format!("{engine} {variant} {}: {rate:.0} sagas/s", load.concurrency));
+        output::remark(&format!(
+            "{engine} {variant} {}: {rate:.0} sagas/s",
+            load.concurrency
+        ));
         self.rows.push(vec![
             engine.into(),
             variant.into(),
@@ -285,7 +326,8 @@ impl Report {
             return Ok(());
         }
         let mut table = Table::new(&[
-            "ENGINE", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS", "WAL B", "STORED B",
+            "ENGINE", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS", "WAL B",
+            "STORED B",
         ]);
         for row in self.rows {
             table.row(row);

@@ -133,10 +133,10 @@ fn refused() -> OpState {
     })
 }
 
-type Break = fn(&mut State);
+/// An invariant's name, a sound state, and the smallest change that breaks the invariant there.
+type Break = (&'static str, fn() -> State, fn(&mut State));
 
-/// For each invariant: a sound state, and the smallest change that breaks it.
-const BREAKS: &[(&str, fn() -> State, Break)] = &[
+const BREAKS: &[Break] = &[
     ("an_ended_saga_has_nothing_open", at_b, |s| {
         s.phase = Phase::Completed
     }),

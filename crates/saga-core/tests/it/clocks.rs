@@ -82,6 +82,14 @@ fn a_person_who_does_not_come_lets_the_saga_unwind() {
 }
 
 #[test]
+fn the_step_that_expired_is_to_blame_and_not_one_that_is_open_beside_it() {
+    let saga = Saga::of(&[work("A").after(&[]), person("H").after(&[])])
+        .pass(EXPIRES_MS)
+        .expect_unwinding(Reason::Timeout);
+    assert_eq!(saga.state.failed_step(), Some(1));
+}
+
+#[test]
 fn retries_and_pending_do_not_prolong_an_expiry() {
     Saga::of(&[person("H")])
         .pending("H")

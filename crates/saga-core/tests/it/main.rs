@@ -1,5 +1,7 @@
 //! The rules of a saga, as scenarios and as properties.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
+
 mod attention;
 mod clocks;
 mod commit_point;

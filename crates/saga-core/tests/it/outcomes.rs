@@ -94,6 +94,7 @@ fn pending_is_recorded_when_it_is_news_and_keeps_the_attempt() {
     assert!(saga.state.due(&saga.plan).all(|due| due.pending));
     let saga = saga.fail("A").pending("A").pending("A");
     assert_eq!(pendings(&saga), 2);
+    assert_eq!(saga.waits_ms("A"), 0, "when to ask again is said with the answer");
     assert_eq!(saga.open("A").attempt, 2);
     saga.succeed("A").expect_completed();
 }

@@ -92,6 +92,8 @@ fn by_default_there_are_three_retries_within_ten_seconds_of_each_other() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_wait_is_never_zero_and_never_above_the_cap(
         initial_ms in 0_u64..1_000_000,

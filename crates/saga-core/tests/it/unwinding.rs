@@ -199,6 +199,35 @@ fn the_turn_remembers_who_asked_for_it_and_nothing_else_does() {
 }
 
 #[test]
+fn what_follows_from_a_cancel_in_the_same_transition_is_nobodys_act() {
+    let saga = Saga::of(&[work("A").compensated(false)])
+        .cancel()
+        .expect_compensated(Reason::Cancelled);
+    let actors: Vec<_> = saga.transitions[0].iter().map(|r| r.actor.as_deref()).collect();
+    assert_eq!(actors, [Some("ann"), None]);
+}
+
+#[test]
+fn only_open_actions_are_recorded_as_in_flight() {
+    let saga = Saga::of(&[work("A"), work("B"), work("C")])
+        .succeed("A")
+        .in_flight(&["A", "B", "~B", "C"])
+        .cancel();
+    let in_flight = saga.events().find_map(|event| match event {
+        Event::Unwinding { in_flight, .. } => Some(in_flight.clone()),
+        Event::Succeeded { .. }
+        | Event::Refused { .. }
+        | Event::Failed { .. }
+        | Event::Pending { .. }
+        | Event::Abandoned { .. }
+        | Event::Committed
+        | Event::DeadlineMissed
+        | Event::Ended { .. } => None,
+    });
+    assert_eq!(in_flight, Some(vec![saga.key("B")]));
+}
+
+#[test]
 fn a_compensation_is_told_its_own_timeout() {
     let saga = Saga::of(&[work("A")]).fail("A").cancel();
     let due = saga.state.due(&saga.plan).next().unwrap();

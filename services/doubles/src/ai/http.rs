@@ -92,7 +92,7 @@ fn error(code: StatusCode, message: &str) -> Response {
     (code, Json(json!({ "error": { "message": message } }))).into_response()
 }
 
-/// Announces the whole answer, sends half of it, and breaks the connection.
+/// Announces the whole answer, sends at most half of it, and breaks the connection.
 fn cut(body: &Value) -> Response {
     let whole = body.to_string().into_bytes();
     let half = whole[..whole.len() / 2].to_vec();

@@ -241,7 +241,11 @@ fn fill_text(text: &str, context: &Context, budget: &mut usize) -> Result<Value,
             Part::Text(text) => (*text).to_owned(),
             Part::Path(path) => match look_up(path)? {
                 Value::String(text) => text.clone(),
-                other => other.to_string(),
+                other @ (Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_)) => other.to_string(),
             },
         };
         spend(budget, piece.len())?;

@@ -138,7 +138,8 @@ impl FromRow<'_, PgRow> for Claim {
     }
 }
 
-/// Claims runs that are due and that nobody works on, the longest due first.
+/// Claims runs that are due and that nobody works on, the longest due first. To be run in a transaction of its own:
+/// `now()` is then the time, and one that an index can be asked for.
 pub(crate) async fn claim(
     db: impl PgExecutor<'_>,
     limit: i64,
@@ -147,8 +148,8 @@ pub(crate) async fn claim(
     let rows = sqlx::query(
         "with due as (
             select task_id from pipeline_runs
-            where state = 'running' and wake_at <= clock_timestamp()
-              and (lease_until is null or lease_until <= clock_timestamp())
+            where state = 'running' and wake_at <= now()
+              and (lease_until is null or lease_until <= now())
             order by wake_at
             limit $1
             for update skip locked
@@ -173,13 +174,15 @@ pub(crate) async fn claim(
     Ok(rows.iter().filter_map(readable).collect())
 }
 
-/// Returns the time until the next run can be claimed; `None` if there is none.
+/// Returns the time until the next run that nobody works on is due, zero if it is; `None` if there is none. Runs whose
+/// worker died are left to the next scan after their lease.
 pub(crate) async fn next_due(db: impl PgExecutor<'_>) -> Result<Option<Duration>, sqlx::Error> {
     let due: Option<f64> = sqlx::query_scalar(
-        "select extract(epoch from min(greatest(wake_at, lease_until)) - clock_timestamp())::float8
-         from pipeline_runs where state = 'running'",
+        "select extract(epoch from wake_at - clock_timestamp())::float8
+         from pipeline_runs where state = 'running' and lease_token is null
+         order by wake_at limit 1",
     )
-    .fetch_one(db)
+    .fetch_optional(db)
     .await?;
     Ok(due.map(seconds))
 }

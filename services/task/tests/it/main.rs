@@ -1,5 +1,10 @@
 //! The task service against a real Postgres, a real HTTP provider double and real gRPC.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod api;
 mod crashes;
 mod fake_sagas;

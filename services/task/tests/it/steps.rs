@@ -26,10 +26,8 @@ async fn a_task_belongs_to_one_saga() {
     let world = World::without_worker(simple(), |_| {}).await;
     let run = Run::new(world.steps.clone());
     run.create("simple", json!({})).await.unwrap();
-    let thief = Run {
-        saga_id: SagaId::new(),
-        ..run.clone()
-    };
+    let mut thief = run.clone();
+    thief.saga_id = SagaId::new();
     let refused = thief.create("simple", json!({})).await.unwrap_err();
     assert_eq!(reason(&refused), "TASK_MISMATCH");
     assert!(is_stored(refused.metadata()));

@@ -12,7 +12,7 @@ use proto::task::v1::task_steps_client::TaskStepsClient;
 use rpc::step::{Op, StepCall};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use task::config::{Config, DEMO_PROVIDER};
+use task::{Config, DEMO_PROVIDER};
 use test_support::{TestDatabase, eventually};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -127,7 +127,7 @@ impl World {
         };
         let service = task::build(config.clone(), deps).unwrap();
         let tasks = TaskServiceClient::new(serve(service.public).await);
-        let steps = TaskStepsClient::new(serve(service.steps.unwrap()).await);
+        let steps = TaskStepsClient::new(serve(service.steps).await);
         sagas.participant(steps.clone());
         Self {
             provider,

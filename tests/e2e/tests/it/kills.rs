@@ -46,10 +46,15 @@ impl Load {
             };
             // While the orchestrator is down a start fails; the same request id is tried again later.
             let request_id = format!("r{number}");
-            let Ok(task) = platform.create_task(user, feature, text, &request_id).await else { return };
+            let Ok(task) = platform.create_task(user, feature, text, &request_id).await else {
+                return;
+            };
             self.next += 1;
             if fate == EITHER {
-                let request = CancelTaskRequest { task_id: task.task_id.clone(), reason: "test".to_owned() };
+                let request = CancelTaskRequest {
+                    task_id: task.task_id.clone(),
+                    reason: "test".to_owned(),
+                };
                 // It fails while the orchestrator is down, and when the task was quicker; either is fine.
                 let _ = platform.tasks().cancel_task(request).await;
             }
@@ -63,14 +68,25 @@ impl Load {
 async fn fifty_kills_lose_nothing_and_double_nothing() {
     let mut platform = Platform::start(Mode::Serve).await;
     platform.provider.program(vec![
-        Rule::always(Behaviour::Status { code: 400, retry_after: None }).prompt("broken"),
+        Rule::always(Behaviour::Status {
+            code: 400,
+            retry_after: None,
+        })
+        .prompt("broken"),
         Rule::always(Behaviour::Answer).delay_ms(30),
     ]);
     let user = platform.user(1_000_000).await;
-    let seed: u64 = std::env::var("EVENKEEL_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    let seed: u64 = std::env::var("EVENKEEL_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or_else(rand::random);
     eprintln!("EVENKEEL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let mut load = Load { running: Vec::new(), started: Vec::new(), next: 0 };
+    let mut load = Load {
+        running: Vec::new(),
+        started: Vec::new(),
+        next: 0,
+    };
     let mut slowest = Duration::ZERO;
     for kill in 1..=KILLS {
         let until = Instant::now() + Duration::from_millis(random.random_range(20..400));
@@ -81,36 +97,73 @@ async fn fifty_kills_lose_nothing_and_double_nothing() {
         let saga = platform.saga.take().expect("an orchestrator");
         saga.signal(Signal::Kill);
         drop(saga);
-        let open: i64 = count(&platform, "select count(*) from saga_instances where completed_at is null and compensated_at is null").await;
+        let open: i64 = count(
+            &platform,
+            "select count(*) from saga_instances where completed_at is null and compensated_at is null",
+        )
+        .await;
         let events: i64 = count(&platform, "select count(*) from saga.event").await;
         let killed = Instant::now();
         platform.start_orchestrator();
         if open > 0 {
-            eventually(LONG, || async { count(&platform, "select count(*) from saga.event").await > events }).await;
+            eventually(LONG, || async {
+                count(&platform, "select count(*) from saga.event").await > events
+            })
+            .await;
             slowest = slowest.max(killed.elapsed());
-            assert!(killed.elapsed() <= RESUMED_WITHIN, "kill {kill}: first step after {:?}", killed.elapsed());
+            assert!(
+                killed.elapsed() <= RESUMED_WITHIN,
+                "kill {kill}: first step after {:?}",
+                killed.elapsed()
+            );
         }
     }
-    eprintln!("{} tasks, slowest restart to first recorded step: {slowest:?}", load.started.len());
+    eprintln!(
+        "{} tasks, slowest restart to first recorded step: {slowest:?}",
+        load.started.len()
+    );
     for (task_id, fate) in &load.started {
         let task = platform.ended(task_id).await;
         assert!(fate.contains(&task.state()), "{task:?}");
     }
     let look = || async {
-        count(&platform, "select count(*) from saga_instances where status in ('RUNNING', 'COMPENSATING')").await == 0
+        count(
+            &platform,
+            "select count(*) from saga_instances where status in ('RUNNING', 'COMPENSATING')",
+        )
+        .await
+            == 0
     };
     eventually(LONG, look).await;
-    let parked = count(&platform, "select count(*) from saga_instances where needs_attention").await;
+    let parked = count(
+        &platform,
+        "select count(*) from saga_instances where needs_attention",
+    )
+    .await;
     assert_eq!(parked, 0);
     platform.assert_conserved().await;
     let balance = platform.balance(user).await;
-    assert_eq!(balance.granted, balance.available + balance.reserved + balance.consumed);
+    assert_eq!(
+        balance.granted,
+        balance.available + balance.reserved + balance.consumed
+    );
     assert_eq!(balance.reserved, 0);
-    assert!(load.started.len() >= 100, "only {} tasks were started", load.started.len());
-    let late = platform.create_task(user, "summarize", "fine", "late").await.map_err(|s| reason(&s)).unwrap();
+    assert!(
+        load.started.len() >= 100,
+        "only {} tasks were started",
+        load.started.len()
+    );
+    let late = platform
+        .create_task(user, "summarize", "fine", "late")
+        .await
+        .map_err(|s| reason(&s))
+        .unwrap();
     assert_eq!(platform.ended(&late.task_id).await.state(), TaskState::Completed);
 }
 
 async fn count(platform: &Platform, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(platform.sql()).await.expect("the database answers")
+    sqlx::query_scalar(sql)
+        .fetch_one(platform.sql())
+        .await
+        .expect("the database answers")
 }

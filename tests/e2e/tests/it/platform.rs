@@ -67,6 +67,8 @@ pub(crate) struct Platform {
     pub(crate) provider: AiProvider,
     pub(crate) orchestrator: Orchestrator,
     ports: Ports,
+    /// Participants besides our own, `PACKAGE=URL`.
+    pub(crate) participants: Vec<String>,
     /// Orchestrator, or the one process of `dev`.
     pub(crate) saga: Option<ChildProcess>,
     _others: Vec<ChildProcess>,
@@ -104,16 +106,30 @@ impl Platform {
             .args(["migrate", "--database-url", &database.url()])
             .output()
             .expect("the binary runs");
-        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        assert!(
+            migrated.status.success(),
+            "{}",
+            String::from_utf8_lossy(&migrated.stderr)
+        );
         let ports = Ports {
             quota: free_port(),
             quota_steps: free_port(),
             task: free_port(),
             task_steps: free_port(),
         };
-        let orchestrator = Orchestrator { instance: "saga-0".to_owned(), port: free_port() };
-        let mut platform =
-            Self { database, provider, orchestrator, ports, saga: None, _others: Vec::new() };
+        let orchestrator = Orchestrator {
+            instance: "saga-0".to_owned(),
+            port: free_port(),
+        };
+        let mut platform = Self {
+            database,
+            provider,
+            orchestrator,
+            ports,
+            participants: Vec::new(),
+            saga: None,
+            _others: Vec::new(),
+        };
         let quota = platform.command(&[
             "serve",
             "quota",
@@ -145,9 +161,19 @@ impl Platform {
             task: base + 3,
             task_steps: base + 13,
         };
-        let orchestrator = Orchestrator { instance: "dev".to_owned(), port: base + 1 };
-        let mut platform =
-            Self { database, provider, orchestrator, ports, saga: None, _others: Vec::new() };
+        let orchestrator = Orchestrator {
+            instance: "dev".to_owned(),
+            port: base + 1,
+        };
+        let mut platform = Self {
+            database,
+            provider,
+            orchestrator,
+            ports,
+            participants: Vec::new(),
+            saga: None,
+            _others: Vec::new(),
+        };
         let command = platform.command(&["dev", "--port-base", &base.to_string()]);
         platform.saga = Some(ChildProcess::spawn(command));
         platform.ready().await;
@@ -176,7 +202,7 @@ impl Platform {
 
     /// Starts an orchestrator of any name and port on the platform's database.
     pub(crate) fn spawn_orchestrator(&self, orchestrator: &Orchestrator) -> ChildProcess {
-        ChildProcess::spawn(self.command(&[
+        let mut command = self.command(&[
             "serve",
             "saga",
             "--listen",
@@ -187,7 +213,21 @@ impl Platform {
             &format!("evenkeel.quota.v1={}", url(self.ports.quota_steps)),
             "--participant",
             &format!("evenkeel.task.v1={}", url(self.ports.task_steps)),
-        ]))
+        ]);
+        for participant in &self.participants {
+            command.args(["--participant", participant]);
+        }
+        // A minute between attempts that need attention is for people; tests are in a hurry.
+        command.env("EVENKEEL_SAGA__ATTENTION_WAIT", "500ms");
+        ChildProcess::spawn(command)
+    }
+
+    /// Ends the orchestrator and starts it again, with one more participant.
+    pub(crate) async fn with_participant(&mut self, participant: String) {
+        self.participants.push(participant);
+        self.saga = None;
+        self.start_orchestrator();
+        self.ready().await;
     }
 
     async fn ready(&self) {
@@ -196,7 +236,10 @@ impl Platform {
             let quota = self.quota().get_balance(GetBalanceRequest::default()).await;
             let task = self.tasks().get_task(GetTaskRequest::default()).await;
             let answers = [sagas.err(), quota.err(), task.err()];
-            answers.iter().flatten().all(|status| status.code() == tonic::Code::InvalidArgument)
+            answers
+                .iter()
+                .flatten()
+                .all(|status| status.code() == tonic::Code::InvalidArgument)
         })
         .await;
         // Definitions are registered while the orchestrator starts.
@@ -239,7 +282,9 @@ impl Platform {
     }
 
     pub(crate) async fn balance(&self, user: UserId) -> Balance {
-        let request = GetBalanceRequest { user_id: user.to_string() };
+        let request = GetBalanceRequest {
+            user_id: user.to_string(),
+        };
         let answer = self.quota().get_balance(request).await.expect("a balance");
         answer.into_inner().balance.expect("a balance")
     }
@@ -258,12 +303,26 @@ impl Platform {
             input_data: Some(input(text)),
             request_id: request_id.to_owned(),
         };
-        Ok(self.tasks().create_task(request).await?.into_inner().task.expect("a task"))
+        Ok(self
+            .tasks()
+            .create_task(request)
+            .await?
+            .into_inner()
+            .task
+            .expect("a task"))
     }
 
     pub(crate) async fn task(&self, task_id: &str) -> Result<Task, Status> {
-        let request = GetTaskRequest { task_id: task_id.to_owned() };
-        Ok(self.tasks().get_task(request).await?.into_inner().task.expect("a task"))
+        let request = GetTaskRequest {
+            task_id: task_id.to_owned(),
+        };
+        Ok(self
+            .tasks()
+            .get_task(request)
+            .await?
+            .into_inner()
+            .task
+            .expect("a task"))
     }
 
     /// Waits until a task has ended.
@@ -292,12 +351,11 @@ impl Platform {
         let quota = self.database.pool("quota").await;
         let drift = quota::drift(&quota).await.expect("the database answers");
         assert_eq!(drift, [], "the quota ledger drifted");
-        let open: i64 = sqlx::query_scalar(
-            "select count(*) from quota.quota_transactions where phase = 'reserved'",
-        )
-        .fetch_one(self.sql())
-        .await
-        .expect("the database answers");
+        let open: i64 =
+            sqlx::query_scalar("select count(*) from quota.quota_transactions where phase = 'reserved'")
+                .fetch_one(self.sql())
+                .await
+                .expect("the database answers");
         assert_eq!(open, 0, "reservations were left open");
         let keys: Vec<String> = self.provider.books().effects.into_iter().map(|e| e.key).collect();
         let distinct: std::collections::BTreeSet<&String> = keys.iter().collect();
@@ -306,12 +364,20 @@ impl Platform {
 }
 
 pub(crate) fn input(text: &str) -> Struct {
-    let field = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let field = |text: &str| Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    };
     Struct {
-        fields: [("text".to_owned(), field(text)), ("language".to_owned(), field("zh"))].into(),
+        fields: [
+            ("text".to_owned(), field(text)),
+            ("language".to_owned(), field("zh")),
+        ]
+        .into(),
     }
 }
 
 pub(crate) fn reason(status: &Status) -> String {
-    rpc::error::info(status).map(|info| info.reason).unwrap_or_default()
+    rpc::error::info(status)
+        .map(|info| info.reason)
+        .unwrap_or_default()
 }

@@ -12,7 +12,10 @@ use test_support::eventually;
 
 use crate::platform::{LONG, Mode, Platform, reason};
 
-const BROKEN: Behaviour = Behaviour::Status { code: 400, retry_after: None };
+const BROKEN: Behaviour = Behaviour::Status {
+    code: 400,
+    retry_after: None,
+};
 
 #[rstest]
 #[case::dev(Mode::Dev)]
@@ -21,7 +24,10 @@ const BROKEN: Behaviour = Behaviour::Status { code: 400, retry_after: None };
 async fn a_task_completes_and_its_quota_is_consumed(#[case] mode: Mode) {
     let platform = Platform::start(mode).await;
     let user = platform.user(10).await;
-    let task = platform.create_task(user, "translate", "good morning", "r1").await.unwrap();
+    let task = platform
+        .create_task(user, "translate", "good morning", "r1")
+        .await
+        .unwrap();
     let ended = platform.ended(&task.task_id).await;
     assert_eq!(ended.state(), TaskState::Completed, "{ended:?}");
     assert!(ended.result.unwrap().fields.contains_key("translation"));
@@ -31,16 +37,34 @@ async fn a_task_completes_and_its_quota_is_consumed(#[case] mode: Mode) {
     let (saga, history) = platform.saga_of(&task.saga_id).await;
     assert_eq!(saga.phase(), SagaPhase::Completed);
     let steps: Vec<&str> = saga.steps.iter().map(|s| s.name.as_str()).collect();
-    assert_eq!(steps[..5], ["RESERVE_QUOTA", "CREATE_TASK", "RUN_PIPELINE", "CONFIRM_QUOTA", "COMPLETE_TASK"]);
+    assert_eq!(
+        steps[..5],
+        [
+            "RESERVE_QUOTA",
+            "CREATE_TASK",
+            "RUN_PIPELINE",
+            "CONFIRM_QUOTA",
+            "COMPLETE_TASK"
+        ]
+    );
     assert!(history.len() >= 5, "{history:?}");
 
-    let again = platform.create_task(user, "translate", "good morning", "r1").await.unwrap();
+    let again = platform
+        .create_task(user, "translate", "good morning", "r1")
+        .await
+        .unwrap();
     assert_eq!(again.task_id, task.task_id, "the same request is the same task");
-    let other = platform.create_task(user, "translate", "good evening", "r1").await.unwrap_err();
+    let other = platform
+        .create_task(user, "translate", "good evening", "r1")
+        .await
+        .unwrap_err();
     assert_eq!(reason(&other), "TASK_MISMATCH");
     let listed = platform
         .tasks()
-        .list_tasks(ListTasksRequest { user_id: user.to_string(), ..ListTasksRequest::default() })
+        .list_tasks(ListTasksRequest {
+            user_id: user.to_string(),
+            ..ListTasksRequest::default()
+        })
         .await
         .unwrap()
         .into_inner();
@@ -56,14 +80,26 @@ async fn a_failing_provider_gives_the_quota_back(#[case] mode: Mode) {
     let platform = Platform::start(mode).await;
     platform.provider.program(vec![Rule::always(BROKEN)]);
     let user = platform.user(10).await;
-    let task = platform.create_task(user, "summarize", "a text", "r1").await.unwrap();
+    let task = platform
+        .create_task(user, "summarize", "a text", "r1")
+        .await
+        .unwrap();
     let ended = platform.ended(&task.task_id).await;
     assert_eq!(ended.state(), TaskState::Failed);
-    assert!(!ended.error_reason.is_empty() && !ended.error_message.is_empty(), "{ended:?}");
+    assert!(
+        !ended.error_reason.is_empty() && !ended.error_message.is_empty(),
+        "{ended:?}"
+    );
     let balance = platform.balance(user).await;
-    assert_eq!((balance.available, balance.reserved, balance.consumed), (10, 0, 0));
+    assert_eq!(
+        (balance.available, balance.reserved, balance.consumed),
+        (10, 0, 0)
+    );
     let (saga, _) = platform.saga_of(&task.saga_id).await;
-    assert_eq!((saga.phase(), saga.reason()), (SagaPhase::Compensated, SagaReason::Refused));
+    assert_eq!(
+        (saga.phase(), saga.reason()),
+        (SagaPhase::Compensated, SagaReason::Refused)
+    );
     platform.assert_conserved().await;
 }
 
@@ -74,13 +110,22 @@ async fn a_failing_provider_gives_the_quota_back(#[case] mode: Mode) {
 async fn without_quota_no_task_exists_and_the_caller_is_told(#[case] mode: Mode) {
     let platform = Platform::start(mode).await;
     let user = platform.user(1).await;
-    let refused = platform.create_task(user, "translate", "a text", "r1").await.unwrap_err();
+    let refused = platform
+        .create_task(user, "translate", "a text", "r1")
+        .await
+        .unwrap_err();
     assert_eq!(reason(&refused), "QUOTA_INSUFFICIENT");
     let info = rpc::error::info(&refused).unwrap();
     assert_eq!(info.domain, "quota.evenkeel");
-    let unknown = platform.create_task(ids::UserId::new(), "translate", "a text", "r1").await.unwrap_err();
+    let unknown = platform
+        .create_task(ids::UserId::new(), "translate", "a text", "r1")
+        .await
+        .unwrap_err();
     assert_eq!(reason(&unknown), "QUOTA_INSUFFICIENT");
-    let tasks: i64 = sqlx::query_scalar("select count(*) from tasks").fetch_one(platform.sql()).await.unwrap();
+    let tasks: i64 = sqlx::query_scalar("select count(*) from tasks")
+        .fetch_one(platform.sql())
+        .await
+        .unwrap();
     assert_eq!(tasks, 0);
     assert_eq!(platform.balance(user).await.available, 1);
     platform.assert_conserved().await;
@@ -94,16 +139,36 @@ async fn a_task_cancelled_half_way_stops_and_gives_its_quota_back(#[case] mode: 
     let platform = Platform::start(mode).await;
     platform.provider.program(vec![Rule::always(Behaviour::Hang)]);
     let user = platform.user(10).await;
-    let task = platform.create_task(user, "summarize", "a text", "r1").await.unwrap();
+    let task = platform
+        .create_task(user, "summarize", "a text", "r1")
+        .await
+        .unwrap();
     eventually(LONG, || async { !platform.provider.requests().is_empty() }).await;
-    let request = CancelTaskRequest { task_id: task.task_id.clone(), reason: "changed my mind".to_owned() };
+    let request = CancelTaskRequest {
+        task_id: task.task_id.clone(),
+        reason: "changed my mind".to_owned(),
+    };
     platform.tasks().cancel_task(request.clone()).await.unwrap();
     assert_eq!(platform.ended(&task.task_id).await.state(), TaskState::Cancelled);
     assert_eq!(platform.balance(user).await.available, 10);
     let (saga, _) = platform.saga_of(&task.saga_id).await;
-    assert_eq!((saga.phase(), saga.reason()), (SagaPhase::Compensated, SagaReason::Cancelled));
-    let again = platform.tasks().cancel_task(request).await.unwrap().into_inner().task.unwrap();
-    assert_eq!(again.state(), TaskState::Cancelled, "cancelling again changes nothing");
+    assert_eq!(
+        (saga.phase(), saga.reason()),
+        (SagaPhase::Compensated, SagaReason::Cancelled)
+    );
+    let again = platform
+        .tasks()
+        .cancel_task(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .task
+        .unwrap();
+    assert_eq!(
+        again.state(),
+        TaskState::Cancelled,
+        "cancelling again changes nothing"
+    );
     platform.assert_conserved().await;
 }
 
@@ -111,9 +176,15 @@ async fn a_task_cancelled_half_way_stops_and_gives_its_quota_back(#[case] mode: 
 async fn a_completed_task_cannot_be_cancelled() {
     let platform = Platform::start(Mode::Serve).await;
     let user = platform.user(10).await;
-    let task = platform.create_task(user, "summarize", "a text", "r1").await.unwrap();
+    let task = platform
+        .create_task(user, "summarize", "a text", "r1")
+        .await
+        .unwrap();
     platform.ended(&task.task_id).await;
-    let request = CancelTaskRequest { task_id: task.task_id, reason: String::new() };
+    let request = CancelTaskRequest {
+        task_id: task.task_id,
+        reason: String::new(),
+    };
     let refused = platform.tasks().cancel_task(request).await.unwrap_err();
     assert_eq!(reason(&refused), "TASK_NOT_CANCELLABLE");
     assert_eq!(platform.balance(user).await.consumed, 1);
@@ -146,9 +217,15 @@ async fn no_reader_sees_a_task_failed_before_its_quota_is_back() {
         }
     });
     for i in 0..20 {
-        let task = platform.create_task(user, "summarize", "a text", &format!("r{i}")).await.unwrap();
+        let task = platform
+            .create_task(user, "summarize", "a text", &format!("r{i}"))
+            .await
+            .unwrap();
         if i % 4 == 0 {
-            let request = CancelTaskRequest { task_id: task.task_id.clone(), reason: String::new() };
+            let request = CancelTaskRequest {
+                task_id: task.task_id.clone(),
+                reason: String::new(),
+            };
             // It may have failed by itself already.
             let _ = platform.tasks().cancel_task(request).await;
         }
@@ -166,7 +243,10 @@ async fn operators_read_sagas_in_sql() {
     let platform = Platform::start(Mode::Serve).await;
     platform.provider.program(vec![Rule::always(Behaviour::Hang)]);
     let user = platform.user(10).await;
-    let task = platform.create_task(user, "summarize", "a text", "r1").await.unwrap();
+    let task = platform
+        .create_task(user, "summarize", "a text", "r1")
+        .await
+        .unwrap();
     let look = || async {
         sqlx::query_as::<_, (String, String, String)>(
             "select id, business_type, current_step from saga_instances where status = 'RUNNING'",
@@ -178,13 +258,12 @@ async fn operators_read_sagas_in_sql() {
     };
     let (id, kind, _) = eventually(LONG, look).await;
     assert_eq!((id.as_str(), kind.as_str()), (task.saga_id.as_str(), "TASK_RUN"));
-    let steps: Vec<(String, String)> = sqlx::query_as(
-        "select step_name, status from saga_steps where saga_id = $1 order by step_order",
-    )
-    .bind(&task.saga_id)
-    .fetch_all(platform.sql())
-    .await
-    .unwrap();
+    let steps: Vec<(String, String)> =
+        sqlx::query_as("select step_name, status from saga_steps where saga_id = $1 order by step_order")
+            .bind(&task.saga_id)
+            .fetch_all(platform.sql())
+            .await
+            .unwrap();
     assert_eq!(steps.len(), 5, "{steps:?}");
     assert_eq!(steps[0].0, "RESERVE_QUOTA");
     let old: String = sqlx::query_scalar("select status from saga_state where id = $1")
@@ -219,8 +298,14 @@ async fn a_deadline_unwinds_a_task_that_takes_too_long() {
     let answer = platform.sagas().start_saga(request).await.unwrap().into_inner();
     let saga = answer.saga.unwrap();
     assert!(answer.waited_for_reached);
-    assert_eq!((saga.phase(), saga.reason()), (SagaPhase::Compensated, SagaReason::Timeout));
+    assert_eq!(
+        (saga.phase(), saga.reason()),
+        (SagaPhase::Compensated, SagaReason::Timeout)
+    );
     assert_eq!(platform.balance(user).await.available, 10);
-    assert_eq!(platform.task(&task_id.to_string()).await.unwrap().state(), TaskState::Failed);
+    assert_eq!(
+        platform.task(&task_id.to_string()).await.unwrap().state(),
+        TaskState::Failed
+    );
     platform.assert_conserved().await;
 }

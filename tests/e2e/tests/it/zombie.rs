@@ -9,15 +9,25 @@ use crate::platform::{LONG, Mode, Orchestrator, Platform};
 #[tokio::test]
 async fn a_paused_orchestrator_that_was_taken_over_writes_nothing_and_exits() {
     let mut platform = Platform::start(Mode::Serve).await;
-    platform.provider.program(vec![Rule::always(Behaviour::Answer).delay_ms(3_000)]);
+    platform
+        .provider
+        .program(vec![Rule::always(Behaviour::Answer).delay_ms(3_000)]);
     let user = platform.user(100).await;
     let mut tasks = Vec::new();
     for i in 0..10 {
-        tasks.push(platform.create_task(user, "summarize", "a text", &format!("r{i}")).await.unwrap());
+        tasks.push(
+            platform
+                .create_task(user, "summarize", "a text", &format!("r{i}"))
+                .await
+                .unwrap(),
+        );
     }
     let mut zombie = platform.saga.take().expect("an orchestrator");
     zombie.signal(Signal::Stop);
-    let second = Orchestrator { instance: "saga-1".to_owned(), port: free_port() };
+    let second = Orchestrator {
+        instance: "saga-1".to_owned(),
+        port: free_port(),
+    };
     platform.saga = Some(platform.spawn_orchestrator(&second));
     let owned_by_zombie = || async {
         let left: i64 = sqlx::query_scalar(
@@ -65,7 +75,10 @@ async fn fingerprint(platform: &Platform) -> String {
 async fn a_second_process_under_the_same_name_fences_the_first() {
     let mut platform = Platform::start(Mode::Serve).await;
     let mut first = platform.saga.take().expect("an orchestrator");
-    let again = Orchestrator { port: free_port(), ..platform.orchestrator.clone() };
+    let again = Orchestrator {
+        port: free_port(),
+        ..platform.orchestrator.clone()
+    };
     platform.saga = Some(platform.spawn_orchestrator(&again));
     let status = first.wait(LONG).await;
     assert_eq!(status.code(), Some(70), "{:?}", first.stderr());

@@ -38,32 +38,40 @@ pub(super) enum Move {
     Stray(u8, u8, bool),
 }
 
-fn any_mood() -> impl Strategy<Value = Mood> {
+/// What happens in one run: mostly sunshine, or mostly calls that are lost and people who say no.
+pub(super) fn any_moves(up_to: usize) -> impl Strategy<Value = Vec<Move>> {
     prop_oneof![
-        8 => Just(Mood::Yes),
-        1 => Just(Mood::No),
-        1 => Just(Mood::EarlyNo),
+        prop::collection::vec(any_move(8, 1), 0..up_to),
+        prop::collection::vec(any_move(3, 3), 0..up_to),
+    ]
+}
+
+fn any_mood(yes: u32, no: u32) -> impl Strategy<Value = Mood> {
+    prop_oneof![
+        yes => Just(Mood::Yes),
+        no => Just(Mood::No),
+        no => Just(Mood::EarlyNo),
         2 => Just(Mood::Pending),
         1 => Just(Mood::Error),
         1 => Just(Mood::NotLetIn),
     ]
 }
 
-pub(super) fn any_move() -> impl Strategy<Value = Move> {
+fn any_move(yes: u32, no: u32) -> impl Strategy<Value = Move> {
     let class = prop_oneof![Just(FailureClass::Unknown), Just(FailureClass::Misconfigured)];
     prop_oneof![
         12 => any::<u8>().prop_map(Move::Send),
-        12 => (any::<u8>(), any_mood()).prop_map(|(i, mood)| Move::Answer(i, mood)),
-        3 => (any::<u8>(), any_mood()).prop_map(|(i, mood)| Move::LoseAnswer(i, mood)),
-        3 => (any::<u8>(), class).prop_map(|(i, class)| Move::Lose(i, class)),
+        12 => (any::<u8>(), any_mood(yes, no)).prop_map(|(i, mood)| Move::Answer(i, mood)),
+        3 => (any::<u8>(), any_mood(yes, no)).prop_map(|(i, mood)| Move::LoseAnswer(i, mood)),
+        3 * no => (any::<u8>(), class).prop_map(|(i, class)| Move::Lose(i, class)),
         2 => any::<u8>().prop_map(Move::Bounce),
-        3 => (any::<u8>(), any_mood()).prop_map(|(i, mood)| Move::Arrive(i, mood)),
+        2 => (any::<u8>(), any_mood(yes, no)).prop_map(|(i, mood)| Move::Arrive(i, mood)),
         2 => any::<u8>().prop_map(Move::Work),
         1 => Just(Move::Cancel),
-        2 => (0_u32..20_000).prop_map(Move::Wait),
-        6 => Just(Move::Ring),
+        1 => (0_u32..20_000).prop_map(Move::Wait),
+        10 => Just(Move::Ring),
         1 => (-500_i16..500).prop_map(Move::Crash),
-        2 => (any::<u8>(), any::<u8>(), any::<bool>()).prop_map(|(i, n, op)| Move::Stray(i, n, op)),
+        1 => (any::<u8>(), any::<u8>(), any::<bool>()).prop_map(|(i, n, op)| Move::Stray(i, n, op)),
     ]
 }
 

@@ -1,0 +1,42 @@
+# Every target is one or two commands; CI calls the same ones.
+.PHONY: demo dev test check bench ci lint-proto deny readme
+
+# Plays the five stories on a private Postgres and ends. Installs Postgres binaries if there are none.
+demo:
+	deploy/ensure-postgres.sh
+	cargo run -q -p evenkeel -- dev --demo --exit
+
+# Runs everything here until Ctrl-C.
+dev:
+	deploy/ensure-postgres.sh
+	cargo run -q -p evenkeel -- dev
+
+# All tests, on a private Postgres on a free port.
+test:
+	deploy/ensure-postgres.sh
+	cargo run -q -p test-support --bin with-services -- cargo test --workspace
+
+# Format and lints, warnings refused.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# Throughput and latency, optimized build; takes about five minutes after the build.
+bench:
+	deploy/ensure-postgres.sh
+	cargo run -q --profile bench-run -p evenkeel -- bench sagas
+
+# What the README says is what happens.
+readme:
+	deploy/check-readme.sh
+
+# Names and layout of the protos. Needs node.
+lint-proto:
+	cd proto && npx --yes @bufbuild/buf@1.75.0 lint
+
+# Licences, bans, sources. Needs `cargo install --locked cargo-deny`.
+deny:
+	cargo deny check licenses bans sources
+
+ci:
+	.ci/run

@@ -1,0 +1,120 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::bench;
+use crate::cmd;
+use crate::exit::{self, Code, Failure};
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeel dev --demo --exit      play the five stories and end
+  evenkeel dev                    run everything here, until Ctrl-C
+  evenkeel saga list              what is going on
+  evenkeel doctor                 what is wrong, and what to do about it";
+
+/// Runs sagas over gRPC services: what it started it ends, or undoes.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, max_term_width = 110, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(cmd::dev::Args),
+    Serve(cmd::serve::Args),
+    Migrate(cmd::migrate::Args),
+    Saga(cmd::saga::Args),
+    Quota(cmd::quota::Args),
+    Task(cmd::task::Args),
+    Doubles(cmd::doubles::Args),
+    Doctor(cmd::doctor::Args),
+    Bench(bench::Args),
+}
+
+/// Parses the arguments of this process, runs the command, and reports a failure on standard error.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::unavailable("cannot start threads").because(&error)),
+    };
+    let result = runtime.block_on(run(cli.command));
+    // A blocked read of standard input must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code.into(),
+        Err(failure) => report(&failure),
+    }
+}
+
+async fn run(command: Command) -> Result<Code, Failure> {
+    match command {
+        Command::Dev(args) => Box::pin(cmd::dev::run(args)).await,
+        Command::Serve(args) => Box::pin(cmd::serve::run(args)).await,
+        Command::Migrate(args) => cmd::migrate::run(args).await,
+        Command::Saga(args) => cmd::saga::run(args).await,
+        Command::Quota(args) => cmd::quota::run(args).await,
+        Command::Task(args) => cmd::task::run(args).await,
+        Command::Doubles(args) => cmd::doubles::run(args).await,
+        Command::Doctor(args) => cmd::doctor::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    if !failure.is_silent() {
+        output::remark(&failure.to_string());
+    }
+    failure.code().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    fn leaves(command: &Command, path: &str, found: &mut Vec<(String, String)>) {
+        let path = format!("{path} {}", command.get_name());
+        let mut subcommands = command.get_subcommands().peekable();
+        if subcommands.peek().is_none() {
+            let help = command.clone().render_long_help().to_string();
+            found.push((path, help));
+            return;
+        }
+        for subcommand in subcommands {
+            leaves(subcommand, &path, found);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_examples() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "", &mut found);
+        assert!(found.len() >= 10, "{found:?}");
+        for (path, help) in found {
+            assert!(help.contains("Example"), "{path} has no example:\n{help}");
+            let about = help.lines().next().unwrap_or_default();
+            assert!(about.len() > 10, "{path} does not say what it does:\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_exit_codes_are_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        for code in ["  0 ", "  1 ", "  2 ", "  64 ", "  69 ", "  70 "] {
+            assert!(help.contains(code), "{code} is missing:\n{help}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! `evenkeel dev`.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use doubles::ai::{self, AiProvider};
+use process::{PoolConfig, Shutdown, Supervisor};
+use uuid::Uuid;
+
+use crate::demo::{self, Outcome};
+use crate::exit::{Code, Failure};
+use crate::output::{self, Cell, Table, Tone};
+use crate::wiring::database::{self, Database};
+use crate::wiring::ready;
+use crate::wiring::services::{self, Bound};
+use crate::wiring::settings::{self, DEFAULT_PORT_BASE, Listen, Name, Settings, local, port};
+
+/// Distance of the AI provider's port from the first port: 7590, where the task service expects it by default.
+const PROVIDER_PORT_OFFSET: u16 = 490;
+/// Connections of each service in one process: three services stay well under the 200 of a private server.
+const POOL: (u32, u32) = (4, 40);
+
+/// Runs everything here: all services in one process on a private Postgres, until Ctrl-C
+///
+/// Nothing needs to be installed but Postgres server binaries, and nothing that runs already is touched. With
+/// DATABASE_URL set, that database is used instead. Definitions that ship with Evenkeel are registered and activated.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  evenkeel dev
+  evenkeel dev --demo --exit                 five stories on a fresh database; exits with 1 if a promise is broken
+  evenkeel dev --demo                        the same, then stays up to look around
+  evenkeel dev --data-dir /srv/ek --port-base 9000")]
+pub(crate) struct Args {
+    /// Where the private Postgres keeps its data; with --demo a new directory that is removed at the end
+    /// [default: .evenkeel, or /var/lib/evenkeel where root cannot share that]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// First port: Postgres, then saga +1, quota +2, task +3; 0 takes free ones [default: 7100, with --exit 0]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=60_000))]
+    port_base: Option<u16>,
+    /// Settings as TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Plays five stories through the real API, with the orchestrator as a process of its own that is killed in one
+    #[arg(long)]
+    demo: bool,
+    /// Ends after the stories
+    #[arg(long, requires = "demo")]
+    exit: bool,
+}
+
+/// Runs `evenkeel dev`.
+pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
+    let mut settings = settings::load(args.config.as_deref())?;
+    settings.telemetry.service = "dev".to_owned();
+    if args.demo {
+        // The story is what people should read; the services' lines would cut through it.
+        settings.telemetry.level = "error".to_owned();
+    }
+    let telemetry = telemetry::init(&settings.telemetry)
+        .map_err(|error| Failure::config("the telemetry settings are wrong").because(&error))?;
+    let shutdown = Shutdown::on_signals(settings.drain)
+        .map_err(|error| Failure::unavailable("cannot wait for signals").because(&error))?;
+    let base = args
+        .port_base
+        .unwrap_or(if args.exit { 0 } else { DEFAULT_PORT_BASE });
+    let scratch = match (&args.data_dir, args.demo) {
+        (None, true) => Some(Scratch::new()?),
+        (Some(_) | None, _) => None,
+    };
+    let data_dir = match (&scratch, &args.data_dir) {
+        (Some(scratch), _) => scratch.path.clone(),
+        (None, Some(dir)) => dir.clone(),
+        (None, None) => PathBuf::from(".evenkeel"),
+    };
+    let postgres_port = Some(base).filter(|base| *base != 0);
+    let database = Database::open(&settings.database.url, &data_dir, postgres_port).await?;
+    let running = run_on(&database, &args, settings, base, &data_dir, shutdown);
+    let code = Box::pin(running).await;
+    database.close().await;
+    telemetry.shutdown().await;
+    code
+}
+
+async fn run_on(
+    database: &Database,
+    args: &Args,
+    mut settings: Settings,
+    base: u16,
+    data_dir: &Path,
+    shutdown: Shutdown,
+) -> Result<Code, Failure> {
+    settings.database.url.clone_from(&database.url);
+    let defaults = PoolConfig::default();
+    if (settings.database.min, settings.database.max) == (defaults.min, defaults.max) {
+        (settings.database.min, settings.database.max) = POOL;
+    }
+    if args.port_base.is_some() || base == 0 {
+        settings.listen = Listen::from_base(base);
+    }
+    database::migrate(&database.url, &Name::ALL).await?;
+    let provider = start_provider(base).await?;
+    use_provider(&mut settings, &provider);
+    let supervisor = Supervisor::new(shutdown);
+    let participants = [
+        Bound::bind(Name::Quota, &settings)?,
+        Bound::bind(Name::Task, &settings)?,
+    ];
+    let steps: Vec<_> = participants
+        .iter()
+        .filter_map(|bound| Some((bound.name(), bound.steps()?)))
+        .collect();
+    if settings.saga.participants.is_empty() {
+        settings.saga.participants = settings::own_participants(&steps);
+    }
+    let urls = participants
+        .each_ref()
+        .map(|bound| format!("http://{}", bound.public()));
+    let [quota, task] = urls;
+    let orchestrator = if args.demo {
+        Orchestrator::Child(Box::new(demo::Child::start(&settings, &steps, data_dir)?))
+    } else {
+        Orchestrator::Here(Bound::bind(Name::Saga, &settings)?)
+    };
+    let saga = match &orchestrator {
+        Orchestrator::Child(child) => child.url(),
+        Orchestrator::Here(bound) => format!("http://{}", bound.public()),
+    };
+    settings.peers.saga.clone_from(&saga);
+    for bound in participants {
+        services::start(bound, &settings, &supervisor).await?;
+    }
+    let child = match orchestrator {
+        Orchestrator::Child(child) => Some(child),
+        Orchestrator::Here(bound) => {
+            services::start(bound, &settings, &supervisor).await?;
+            None
+        }
+    };
+    let places = Places {
+        saga,
+        quota,
+        task,
+        provider: provider.url(),
+        database: database.url.clone(),
+    };
+    let ended = async {
+        ready::wait(&places.saga).await?;
+        match child {
+            Some(child) => demo::play(&places, &provider, *child, args.exit).await,
+            None => Ok(Outcome {
+                kept: true,
+                child: None,
+            }),
+        }
+    };
+    let stop = supervisor.shutdown().token();
+    let outcome = match stop.run_until_cancelled(ended).await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(failure)) => {
+            supervisor.shutdown().trigger();
+            return Err(failure);
+        }
+        None => Outcome {
+            kept: false,
+            child: None,
+        },
+    };
+    if args.exit {
+        supervisor.shutdown().trigger();
+    } else if !stop.is_cancelled() {
+        output::emit(&places.welcome(output::colour()))?;
+    }
+    supervisor.wait().await.map_err(services::ended)?;
+    if let Some(child) = outcome.child {
+        child.stop().await;
+    }
+    Ok(if outcome.kept { Code::Ok } else { Code::Failed })
+}
+
+/// Where the orchestrator runs.
+enum Orchestrator {
+    Here(Bound),
+    Child(Box<demo::Child>),
+}
+
+async fn start_provider(base: u16) -> Result<AiProvider, Failure> {
+    let address = local(port(base, PROVIDER_PORT_OFFSET));
+    ai::start(address).await.map_err(|error| {
+        Failure::unavailable(format!("the AI provider double cannot listen on {address}"))
+            .because(&error)
+            .next("choose other ports with --port-base (0 takes free ones)")
+    })
+}
+
+/// Points the built-in provider at the double, unless another address is configured.
+fn use_provider(settings: &mut Settings, provider: &AiProvider) {
+    let configured = settings.task.providers.get(task::config::DEMO_PROVIDER);
+    if configured == task::Config::default().providers.get(task::config::DEMO_PROVIDER) {
+        let here = task::Config::with_demo_provider(provider.url());
+        settings.task.providers.extend(here.providers);
+    }
+}
+
+/// Where everything is.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) saga: String,
+    pub(crate) quota: String,
+    pub(crate) task: String,
+    pub(crate) provider: String,
+    pub(crate) database: String,
+}
+
+impl Places {
+    fn welcome(&self, colour: bool) -> String {
+        let mut table = Table::plain().indent(2);
+        let rows = [
+            ("saga", &self.saga, "evenkeel saga list"),
+            ("quota", &self.quota, "evenkeel quota grant new 10"),
+            ("task", &self.task, "evenkeel task features"),
+            ("AI provider", &self.provider, "a double: curl http://…/_books"),
+            ("database", &self.database, "select * from saga_instances"),
+        ];
+        for (name, place, example) in rows {
+            table.row(vec![
+                name.into(),
+                Cell::new(place, Tone::Bold),
+                Cell::new(example, Tone::Dim),
+            ]);
+        }
+        let mut text = format!("Evenkeel runs until Ctrl-C.\n\n{}", table.render(colour));
+        if self.saga != default_url(Name::Saga) {
+            text.push_str("\nThe commands find these ports with:\n");
+            let variables = [
+                ("EVENKEEL_SAGA_URL", &self.saga),
+                ("EVENKEEL_QUOTA_URL", &self.quota),
+                ("EVENKEEL_TASK_URL", &self.task),
+            ];
+            for (name, value) in variables {
+                text.push_str(&format!("  export {name}={value}\n"));
+            }
+        }
+        text.push_str(&format!(
+            "\nWhat is wrong, if anything: evenkeel doctor --database-url '{}'\n",
+            self.database
+        ));
+        text
+    }
+}
+
+fn default_url(name: Name) -> String {
+    format!("http://{}", local(port(DEFAULT_PORT_BASE, name.port_offset())))
+}
+
+/// A directory that is removed when this is dropped.
+#[derive(Debug)]
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("evenkeel-demo-{}", Uuid::now_v7().simple()));
+        // Readable by all: as root, Postgres runs as another user and must reach its data through this directory.
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&path)
+            .map_err(|error| {
+                Failure::unavailable(format!("cannot create {}", path.display())).because(&error)
+            })?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left behind is a directory under /tmp.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(saga: &str) -> Places {
+        Places {
+            saga: saga.to_owned(),
+            quota: "http://127.0.0.1:7102".to_owned(),
+            task: "http://127.0.0.1:7103".to_owned(),
+            provider: "http://127.0.0.1:7590".to_owned(),
+            database: "postgres://evenkeel@127.0.0.1:7100/evenkeel".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_welcome_says_where_everything_is() {
+        insta::assert_snapshot!(places("http://127.0.0.1:7101").welcome(false), @r"
+        Evenkeel runs until Ctrl-C.
+
+          saga         http://127.0.0.1:7101                        evenkeel saga list
+          quota        http://127.0.0.1:7102                        evenkeel quota grant new 10
+          task         http://127.0.0.1:7103                        evenkeel task features
+          AI provider  http://127.0.0.1:7590                        a double: curl http://…/_books
+          database     postgres://evenkeel@127.0.0.1:7100/evenkeel  select * from saga_instances
+
+        What is wrong, if anything: evenkeel doctor --database-url 'postgres://evenkeel@127.0.0.1:7100/evenkeel'
+        ");
+    }
+
+    #[test]
+    fn other_ports_come_with_the_variables_that_name_them() {
+        let text = places("http://127.0.0.1:9001").welcome(false);
+        assert!(
+            text.contains("export EVENKEEL_SAGA_URL=http://127.0.0.1:9001"),
+            "{text}"
+        );
+        assert!(!places("http://127.0.0.1:7101").welcome(false).contains("export"));
+    }
+}

@@ -1,0 +1,80 @@
+//! `evenkeel doctor`.
+
+use std::path::PathBuf;
+
+use crate::doctor::{self, Facts};
+use crate::exit::{Code, Failure};
+use crate::output::{self, Format};
+use crate::wiring::settings::{self, Name};
+
+/// Says what is wrong, if anything, and what to do about it; exits with 1 if something is
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  evenkeel doctor
+  evenkeel doctor --database-url postgres://evenkeel@db/evenkeel --config evenkeel.toml --replicas 3
+  evenkeel doctor -o json | jq '.checks[] | select(.state != \"ok\")'")]
+pub(crate) struct Args {
+    /// Database of the services
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable"
+    )]
+    database_url: String,
+    /// Settings as the servers have them, for the size of their pools
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Replicas of each service, for the sum of their connections
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "N")]
+    replicas: u32,
+    /// URL of the saga service
+    #[arg(
+        long,
+        env = "EVENKEEL_SAGA_URL",
+        default_value = "http://127.0.0.1:7101",
+        value_name = "URL"
+    )]
+    saga: String,
+    /// URL of the quota service
+    #[arg(
+        long,
+        env = "EVENKEEL_QUOTA_URL",
+        default_value = "http://127.0.0.1:7102",
+        value_name = "URL"
+    )]
+    quota: String,
+    /// URL of the task service
+    #[arg(
+        long,
+        env = "EVENKEEL_TASK_URL",
+        default_value = "http://127.0.0.1:7103",
+        value_name = "URL"
+    )]
+    task: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// Runs `evenkeel doctor`.
+pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
+    let settings = settings::load(args.config.as_deref())?;
+    let facts = Facts {
+        database_url: args.database_url,
+        connections: settings.database.max.saturating_mul(args.replicas),
+        services: vec![
+            (Name::Saga, args.saga),
+            (Name::Quota, args.quota),
+            (Name::Task, args.task),
+        ],
+    };
+    let report = doctor::examine(&facts).await;
+    output::emit(&match args.output {
+        Format::Table => report.table(output::colour()),
+        Format::Json => format!("{:#}\n", report.json()),
+        Format::Jsonl => report.json_lines(),
+    })?;
+    Ok(if report.is_well() { Code::Ok } else { Code::Failed })
+}

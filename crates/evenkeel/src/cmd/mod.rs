@@ -1,0 +1,11 @@
+//! One module a command, named like the command.
+
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod doubles;
+pub(crate) mod input;
+pub(crate) mod migrate;
+pub(crate) mod quota;
+pub(crate) mod saga;
+pub(crate) mod serve;
+pub(crate) mod task;

@@ -1,0 +1,112 @@
+//! `evenkeel saga`: everything a person does with sagas.
+
+use clap::Subcommand;
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use tonic::transport::Channel;
+
+use crate::client;
+use crate::exit::{Code, Failure};
+use crate::output::{self, Format};
+
+mod activate;
+mod cancel;
+mod check;
+mod definitions;
+mod list;
+mod register;
+mod show;
+mod start;
+mod watch;
+
+/// Lists, shows, starts and stops sagas, and manages their definitions.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  evenkeel saga list --phase running
+  evenkeel saga start TASK_RUN --business-id order-17 --input @input.json --wait end
+  evenkeel saga check services/task/sagas/TASK_RUN.yaml")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    server: Server,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Where the saga service is, and how to print.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Server {
+    /// URL of the saga service
+    #[arg(
+        long = "server",
+        global = true,
+        env = "EVENKEEL_SAGA_URL",
+        default_value = "http://127.0.0.1:7101",
+        value_name = "URL"
+    )]
+    url: String,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    List(list::Args),
+    Show(show::Args),
+    Watch(watch::Args),
+    Start(start::Args),
+    Cancel(cancel::Args),
+    Check(check::Args),
+    Definitions(definitions::Args),
+    Register(register::Args),
+    Activate(activate::Args),
+}
+
+/// Runs one `evenkeel saga` command.
+pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
+    let session = Session::open(args.server)?;
+    match args.verb {
+        Verb::List(args) => list::run(session, args).await,
+        Verb::Show(args) => show::run(session, args).await,
+        Verb::Watch(args) => watch::run(session, args).await,
+        Verb::Start(args) => start::run(session, args).await,
+        Verb::Cancel(args) => cancel::run(session, args).await,
+        Verb::Check(args) => check::run(&session, &args),
+        Verb::Definitions(args) => definitions::run(session, args).await,
+        Verb::Register(args) => register::run(session, args).await,
+        Verb::Activate(args) => activate::run(session, args).await,
+    }
+}
+
+/// An open connection and how to print what comes over it.
+#[derive(Debug)]
+struct Session {
+    sagas: SagaServiceClient<Channel>,
+    url: String,
+    format: Format,
+    colour: bool,
+}
+
+impl Session {
+    fn open(server: Server) -> Result<Self, Failure> {
+        Ok(Self {
+            sagas: SagaServiceClient::new(client::channel(&server.url)?),
+            url: server.url,
+            format: server.output,
+            colour: output::colour(),
+        })
+    }
+
+    fn failure(&self, status: &tonic::Status) -> Failure {
+        client::failure(status, &self.url)
+    }
+
+    /// Prints one message: `table` for people, else as JSON.
+    fn print<M: prost::Message>(
+        &self,
+        type_name: &str,
+        message: &M,
+        table: impl FnOnce(bool) -> String,
+    ) -> Result<(), Failure> {
+        output::print(self.format, self.colour, type_name, message, table)
+    }
+}

@@ -1,0 +1,28 @@
+//! Checks on a running system: each says whether it is well, what it saw, and what to do if it is not.
+
+mod database;
+mod report;
+mod services;
+
+pub(crate) use report::Report;
+
+use crate::wiring::settings::Name;
+
+/// What to look at.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// Database of the services.
+    pub(crate) database_url: String,
+    /// Connections that one service with all its replicas may open.
+    pub(crate) connections: u32,
+    /// Where the services are.
+    pub(crate) services: Vec<(Name, String)>,
+}
+
+/// Examines everything. What cannot be examined is a finding, not an error.
+pub(crate) async fn examine(facts: &Facts) -> Report {
+    let mut report = Report::default();
+    database::examine(facts, &mut report).await;
+    services::examine(facts, &mut report).await;
+    report
+}

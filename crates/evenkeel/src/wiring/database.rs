@@ -1,0 +1,231 @@
+//! The database of a process: one that runs already, or a private one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use private_postgres::PrivatePostgres;
+use process::{PoolConfig, pool};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
+
+use super::settings::Name;
+use crate::exit::Failure;
+use crate::output;
+
+/// Name of the database in a private server.
+const DATABASE: &str = "evenkeel";
+/// Where a private server goes if the wanted directory cannot be reached by the user it runs as.
+const ROOT_DATA_DIR: &str = "/var/lib/evenkeel";
+/// A database that does not answer for so long counts as absent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database to work on.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// Connection URL with the right to create schemas.
+    pub(crate) url: String,
+    /// The server, if it is a private one. It stops when this is dropped.
+    private: Option<PrivatePostgres>,
+}
+
+impl Database {
+    /// Uses the server that `url` names, or starts a private one in `data_dir` on `port` (`None`: a free one).
+    ///
+    /// # Errors
+    /// No Postgres binaries, an unusable directory, a server that does not answer.
+    pub(crate) async fn open(url: &str, data_dir: &Path, port: Option<u16>) -> Result<Self, Failure> {
+        if !url.is_empty() {
+            return Ok(Self {
+                url: url.to_owned(),
+                private: None,
+            });
+        }
+        let wanted = data_dir.join("postgres");
+        let server = match start(wanted.clone(), port).await {
+            Err(private_postgres::Error::NotSearchable { .. }) => {
+                let instead = Path::new(ROOT_DATA_DIR).join("postgres");
+                output::remark(&format!(
+                    "{} is closed to the user Postgres runs as; using {}",
+                    wanted.display(),
+                    instead.display()
+                ));
+                start(instead, port).await
+            }
+            started => started,
+        };
+        let server = server
+            .map_err(|error| Failure::unavailable("cannot start a private Postgres").because(&error))?;
+        create_database(&server.admin_url()).await?;
+        Ok(Self {
+            url: server.url(DATABASE),
+            private: Some(server),
+        })
+    }
+
+    /// Stops the server, if it is ours.
+    pub(crate) async fn close(self) {
+        if let Some(server) = self.private {
+            server.stop().await;
+        }
+    }
+}
+
+async fn start(data_dir: PathBuf, port: Option<u16>) -> Result<PrivatePostgres, private_postgres::Error> {
+    let mut config = private_postgres::Config::new(data_dir);
+    config.port = port;
+    PrivatePostgres::start(config).await
+}
+
+async fn create_database(admin_url: &str) -> Result<(), Failure> {
+    let failed = |error: sqlx::Error| Failure::unavailable("cannot create the database").because(&error);
+    let mut connection = connect(admin_url).await?;
+    let exists: bool = sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
+        .bind(DATABASE)
+        .fetch_one(&mut connection)
+        .await
+        .map_err(failed)?;
+    if !exists {
+        sqlx::query(AssertSqlSafe(format!("create database {DATABASE}")))
+            .execute(&mut connection)
+            .await
+            .map_err(failed)?;
+    }
+    // The server notices by itself if this goodbye is lost.
+    let _ = connection.close().await;
+    Ok(())
+}
+
+/// Opens one connection, for administration.
+///
+/// # Errors
+/// The URL is wrong, or the server does not answer within 10 s.
+pub(crate) async fn connect(url: &str) -> Result<PgConnection, Failure> {
+    let options: PgConnectOptions = url.parse().map_err(|_| {
+        // The error of the parser may quote the password.
+        Failure::config("the database URL is not of the form postgres://user:password@host:port/database")
+    })?;
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    let absent = || {
+        Failure::unavailable(format!("cannot connect to Postgres at {place}"))
+            .next("set DATABASE_URL to a server that runs, or run `evenkeel dev`, which brings its own")
+    };
+    match tokio::time::timeout(
+        CONNECT_TIMEOUT,
+        options.application_name("evenkeel/cli").connect(),
+    )
+    .await
+    {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(absent().because(&error)),
+        Err(_) => Err(absent()),
+    }
+}
+
+/// Migrations of a service.
+pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
+    match name {
+        Name::Quota => (quota::SCHEMA, &quota::MIGRATOR),
+        Name::Task => (task::SCHEMA, &task::MIGRATOR),
+        Name::Saga => (saga::SCHEMA, &saga::MIGRATOR),
+    }
+}
+
+/// Brings the schemas of some services up to date, and makes their tables visible without a prefix.
+///
+/// # Errors
+/// An unreachable database, a failing or an edited migration.
+pub(crate) async fn migrate(url: &str, names: &[Name]) -> Result<(), Failure> {
+    let mut connection = connect(url).await?;
+    for name in names {
+        let (schema, migrator) = migrator(*name);
+        process::migrate::run(url, schema, migrator)
+            .await
+            .map_err(|error| Failure::unavailable(format!("cannot migrate {schema}")).because(&error))?;
+    }
+    let result = set_search_path(&mut connection).await;
+    let _ = connection.close().await;
+    if let Err(error) = result {
+        output::remark(&format!(
+            "cannot set the database's search_path ({error}); write saga.saga_instances instead of saga_instances"
+        ));
+    }
+    Ok(())
+}
+
+/// Lets people write `select * from saga_instances`. Services set their own search_path and are not affected.
+async fn set_search_path(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let schemas: Vec<&str> = Name::ALL.iter().rev().map(|name| migrator(*name).0).collect();
+    let quoted: String = sqlx::query_scalar("select quote_ident(current_database())")
+        .fetch_one(&mut *connection)
+        .await?;
+    let path = schemas.join(", ");
+    sqlx::query(AssertSqlSafe(format!(
+        "alter database {quoted} set search_path = \"$user\", public, {path}"
+    )))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Opens a service's two pools. They share its budget: half of the connections each.
+///
+/// # Errors
+/// Contradicting limits, or a database that does not answer.
+pub(crate) async fn pools(name: Name, config: &PoolConfig) -> Result<(PgPool, PgPool), Failure> {
+    let (schema, _) = migrator(name);
+    let half = PoolConfig {
+        min: config.min / 2,
+        max: (config.max / 2).max(1),
+        ..config.clone()
+    };
+    let open = async |pool_name: &str| {
+        pool::connect(pool_name, schema, &half)
+            .await
+            .map_err(|error| match error {
+                pool::Error::Limits { .. } | pool::Error::Schema(_) | pool::Error::Url { .. } => {
+                    Failure::config("the database settings are wrong").because(&error)
+                }
+                pool::Error::Connect { .. } => {
+                    Failure::unavailable("the database does not answer").because(&error)
+                }
+            })
+    };
+    Ok((open(name.text()).await?, open(name.steps_text()).await?))
+}
+
+/// Sagas by status and reason, as the view `saga_instances` shows them.
+///
+/// # Errors
+/// If the database does not answer.
+pub(crate) async fn saga_counts(url: &str) -> Result<Vec<(String, String, i64)>, Failure> {
+    let mut connection = connect(url).await?;
+    sqlx::query_as(
+        "select status, coalesce(reason, ''), count(*) from saga.saga_instances group by 1, 2 order by 1, 2",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .map_err(|error| Failure::unavailable("cannot count the sagas").because(&error))
+}
+
+/// Figures of the quota service that should be equal and are not.
+///
+/// # Errors
+/// If the database does not answer.
+pub(crate) async fn quota_drift(url: &str) -> Result<Vec<quota::Drift>, Failure> {
+    let one = PoolConfig {
+        url: url.to_owned(),
+        min: 0,
+        max: 1,
+        ..PoolConfig::default()
+    };
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        Failure::unavailable("cannot compare the quota accounts with their ledger").because(error)
+    };
+    let pool = pool::connect("doctor", quota::SCHEMA, &one)
+        .await
+        .map_err(|error| failed(&error))?;
+    let drift = quota::drift(&pool).await.map_err(|error| failed(&error));
+    pool.close().await;
+    drift
+}

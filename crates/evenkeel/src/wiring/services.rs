@@ -1,0 +1,178 @@
+//! Binds the listeners of a service, builds it, and runs it under a supervisor.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use process::Supervisor;
+use process::grpc::{self, Limits, Listener};
+use process::health::Health;
+use process::pool::{self, PoolGauge, REPORT_INTERVAL};
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use sqlx::PgPool;
+use tonic::service::Routes;
+
+use super::database;
+use super::settings::{Name, Settings};
+use crate::exit::{Code, Failure};
+
+/// Definitions that ship with this binary, by file name; the orchestrator registers and activates them at its start.
+pub(crate) const SHIPPED: &[(&str, &str)] = task::SAGAS;
+
+/// A service whose ports are taken. Ports are bound before anything is claimed or started.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    name: Name,
+    public: Listener,
+    steps: Option<Listener>,
+}
+
+impl Bound {
+    /// Takes the ports of a service.
+    ///
+    /// # Errors
+    /// A port is taken or may not be used.
+    pub(crate) fn bind(name: Name, settings: &Settings) -> Result<Self, Failure> {
+        Ok(Self {
+            name,
+            public: bind(name.text(), settings.listen.public(name))?,
+            steps: settings
+                .listen
+                .steps(name)
+                .map(|address| bind(name.text(), address))
+                .transpose()?,
+        })
+    }
+
+    /// Address of the public side, with its real port.
+    pub(crate) fn public(&self) -> SocketAddr {
+        self.public.local_addr()
+    }
+
+    /// Address on which steps are answered, with its real port.
+    pub(crate) fn steps(&self) -> Option<SocketAddr> {
+        self.steps.as_ref().map(Listener::local_addr)
+    }
+
+    /// Which service it is.
+    pub(crate) const fn name(&self) -> Name {
+        self.name
+    }
+}
+
+fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
+    Listener::bind(address).map_err(|error| {
+        Failure::unavailable(format!("{name} cannot listen on {address}"))
+            .because(&error)
+            .next("choose another address with --listen, or other ports with --port-base (0 takes free ones)")
+    })
+}
+
+/// Builds a service and runs it until the supervisor's order to end.
+///
+/// # Errors
+/// Wrong configuration, or a database that does not answer.
+pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
+    match bound.name {
+        Name::Quota => {
+            let (pool, steps_pool) = database::pools(Name::Quota, &settings.database).await?;
+            let deps = quota::Deps {
+                pool: pool.clone(),
+                steps_pool: steps_pool.clone(),
+            };
+            let service = quota::build(&settings.quota, deps);
+            let parts = Parts {
+                public: service.public,
+                steps: Some(service.steps),
+                pool,
+                steps_pool,
+            };
+            run(bound, parts, settings, supervisor).await;
+        }
+        Name::Task => {
+            let (pool, steps_pool) = database::pools(Name::Task, &settings.database).await?;
+            let channel = rpc::channel::lazy(&settings.peers.saga)
+                .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
+            let sagas = SagaServiceClient::new(channel);
+            let deps = task::Deps {
+                pool: pool.clone(),
+                steps_pool: steps_pool.clone(),
+                sagas,
+            };
+            let service = task::build(settings.task.clone(), deps)
+                .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
+            let parts = Parts {
+                public: service.public,
+                steps: service.steps,
+                pool,
+                steps_pool,
+            };
+            run(bound, parts, settings, supervisor).await;
+            for job in service.jobs {
+                let stop = supervisor.shutdown().token();
+                supervisor.spawn(job.name, async move {
+                    (job.run)(stop).await;
+                    Ok::<_, Infallible>(())
+                });
+            }
+        }
+        Name::Saga => start_saga(bound, settings, supervisor)?,
+    }
+    Ok(())
+}
+
+/// What a built service consists of.
+struct Parts {
+    public: Routes,
+    steps: Option<Routes>,
+    pool: PgPool,
+    steps_pool: PgPool,
+}
+
+async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) {
+    let health = Health::new().await;
+    health.follow_database(parts.pool.clone(), supervisor);
+    let name = bound.name.text();
+    let steps_name = bound.name.steps_text();
+    pool::spawn_report(PoolGauge::new(name, parts.pool), REPORT_INTERVAL, supervisor);
+    pool::spawn_report(
+        PoolGauge::new(steps_name, parts.steps_pool),
+        REPORT_INTERVAL,
+        supervisor,
+    );
+    let serve = |name, listener, routes, limits: &Limits| {
+        let (health, shutdown, limits) = (health.clone(), supervisor.shutdown().clone(), limits.clone());
+        supervisor.spawn(name, async move {
+            grpc::serve(name, listener, routes, &health, &shutdown, &limits).await
+        });
+    };
+    serve(name, bound.public, parts.public, &settings.limits.public);
+    if let (Some(listener), Some(routes)) = (bound.steps, parts.steps) {
+        serve(steps_name, listener, routes, &settings.limits.steps);
+    }
+}
+
+/// Runs the orchestrator. It has a thread and a runtime of its own; only its end is watched here.
+fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
+    let mut config = settings.saga.clone();
+    if config.pool.url.is_empty() {
+        config.pool.url.clone_from(&settings.database.url);
+    }
+    let deps = saga::Deps {
+        listener: bound.public,
+        shutdown: supervisor.shutdown().clone(),
+        definitions: SHIPPED
+            .iter()
+            .map(|(file, source)| ((*file).to_owned(), (*source).to_owned()))
+            .collect(),
+    };
+    let running = saga::spawn(config, deps)
+        .map_err(|error| Failure::config("the orchestrator cannot be started").because(&error))?;
+    supervisor.spawn("saga", running.join());
+    Ok(())
+}
+
+/// Turns the end of a supervised process into a failure.
+pub(crate) fn ended(failure: process::Failure) -> Failure {
+    Failure::new(Code::Fenced, format!("this process has stopped: {failure}"))
+        .next("start it again: nothing is lost; the log above has the cause")
+}

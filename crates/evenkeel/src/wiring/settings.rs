@@ -1,0 +1,282 @@
+//! Settings of a server process: defaults, then `--config FILE` (TOML), then the environment, then flags.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use process::PoolConfig;
+use process::config;
+use process::grpc::Limits;
+use serde::Deserialize;
+
+use crate::exit::Failure;
+
+/// First of the ports that are used unless something else is said: saga 7101, quota 7102 and so on.
+pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
+
+/// Environment names people know, and the key each sets.
+const WELL_KNOWN: [(&str, &str); 3] = [
+    ("DATABASE_URL", "database.url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    ("EVENKEEL_SAGA_URL", "peers.saga"),
+];
+
+/// A service that this binary can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub(crate) enum Name {
+    /// Quota: grants, reservations, ledger.
+    Quota,
+    /// Tasks: pipelines against quota.
+    Task,
+    /// The saga orchestrator.
+    Saga,
+}
+
+impl Name {
+    /// Every service, in the order in which they are started: participants before the orchestrator.
+    pub(crate) const ALL: [Self; 3] = [Self::Quota, Self::Task, Self::Saga];
+
+    /// Name as on the command line, and of its schema.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::Task => "task",
+            Self::Saga => "saga",
+        }
+    }
+
+    /// Name of its steps listener and pool.
+    pub(crate) const fn steps_text(self) -> &'static str {
+        match self {
+            Self::Quota => "quota-steps",
+            Self::Task => "task-steps",
+            Self::Saga => "saga-steps",
+        }
+    }
+
+    /// Distance of its public port from the first port.
+    pub(crate) const fn port_offset(self) -> u16 {
+        match self {
+            Self::Saga => 1,
+            Self::Quota => 2,
+            Self::Task => 3,
+        }
+    }
+
+    /// Distance of its steps port from the first port; `None` if it takes no steps.
+    pub(crate) const fn steps_port_offset(self) -> Option<u16> {
+        match self {
+            Self::Saga => None,
+            Self::Quota => Some(12),
+            Self::Task => Some(13),
+        }
+    }
+}
+
+/// Everything a server process can be told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Database and connection budget of each service; its public side and its steps get half of `max` each.
+    pub(crate) database: PoolConfig,
+    /// Logs and traces.
+    pub(crate) telemetry: telemetry::Config,
+    /// Addresses to listen on.
+    pub(crate) listen: Listen,
+    /// Limits of the listeners.
+    pub(crate) limits: ListenerLimits,
+    /// Where other services are.
+    pub(crate) peers: Peers,
+    /// How long work in progress may take after the order to end. Text such as `10s`.
+    #[serde(with = "humantime_serde")]
+    pub(crate) drain: Duration,
+    /// The quota service.
+    pub(crate) quota: quota::Config,
+    /// The task service.
+    pub(crate) task: task::Config,
+    /// The saga orchestrator.
+    pub(crate) saga: saga::Config,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            database: PoolConfig::default(),
+            telemetry: telemetry::Config::default(),
+            listen: Listen::default(),
+            limits: ListenerLimits::default(),
+            peers: Peers::default(),
+            drain: Duration::from_secs(10),
+            quota: quota::Config::default(),
+            task: task::Config::default(),
+            saga: saga::Config::default(),
+        }
+    }
+}
+
+/// Addresses to listen on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Listen {
+    quota: SocketAddr,
+    quota_steps: SocketAddr,
+    task: SocketAddr,
+    task_steps: SocketAddr,
+    saga: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self::from_base(DEFAULT_PORT_BASE)
+    }
+}
+
+impl Listen {
+    /// Addresses on the loopback interface from a first port; 0 takes free ports.
+    pub(crate) fn from_base(base: u16) -> Self {
+        let at = |offset| local(port(base, offset));
+        let steps = |name: Name| name.steps_port_offset().map_or_else(|| local(0), at);
+        Self {
+            quota: at(Name::Quota.port_offset()),
+            quota_steps: steps(Name::Quota),
+            task: at(Name::Task.port_offset()),
+            task_steps: steps(Name::Task),
+            saga: at(Name::Saga.port_offset()),
+        }
+    }
+
+    /// Address of a service's public side.
+    pub(crate) const fn public(&self, name: Name) -> SocketAddr {
+        match name {
+            Name::Quota => self.quota,
+            Name::Task => self.task,
+            Name::Saga => self.saga,
+        }
+    }
+
+    /// Address on which a service answers steps; `None` if it has none.
+    pub(crate) const fn steps(&self, name: Name) -> Option<SocketAddr> {
+        match name {
+            Name::Quota => Some(self.quota_steps),
+            Name::Task => Some(self.task_steps),
+            Name::Saga => None,
+        }
+    }
+
+    /// Sets the address of a service's public side.
+    pub(crate) const fn set_public(&mut self, name: Name, address: SocketAddr) {
+        match name {
+            Name::Quota => self.quota = address,
+            Name::Task => self.task = address,
+            Name::Saga => self.saga = address,
+        }
+    }
+
+    /// Sets the address on which a service answers steps; false if it has none.
+    pub(crate) const fn set_steps(&mut self, name: Name, address: SocketAddr) -> bool {
+        match name {
+            Name::Quota => self.quota_steps = address,
+            Name::Task => self.task_steps = address,
+            Name::Saga => return false,
+        }
+        true
+    }
+}
+
+/// Port of an offset; 0 stays 0, which takes a free one.
+pub(crate) const fn port(base: u16, offset: u16) -> u16 {
+    if base == 0 { 0 } else { base.saturating_add(offset) }
+}
+
+/// A port on the loopback interface.
+pub(crate) const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Limits of the two kinds of listeners.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ListenerLimits {
+    /// Public sides.
+    pub(crate) public: Limits,
+    /// Steps, called by the orchestrator only.
+    pub(crate) steps: Limits,
+}
+
+/// Where other services are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Peers {
+    /// URL of the saga service, which the task service calls.
+    pub(crate) saga: String,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            saga: format!(
+                "http://127.0.0.1:{}",
+                port(DEFAULT_PORT_BASE, Name::Saga.port_offset())
+            ),
+        }
+    }
+}
+
+/// Participants of our own services, by the addresses they answer steps on.
+pub(crate) fn own_participants(steps: &[(Name, SocketAddr)]) -> BTreeMap<String, saga::participants::Config> {
+    let participant = |(name, address): &(Name, SocketAddr)| {
+        let name = name.text();
+        let config = saga::participants::Config {
+            url: format!("http://{address}"),
+            error_domain: format!("{name}.evenkeel"),
+            descriptors: None,
+        };
+        (format!("evenkeel.{name}.v1"), config)
+    };
+    steps.iter().map(participant).collect()
+}
+
+/// Loads the settings.
+///
+/// # Errors
+/// Unknown keys, wrong values, an unreadable file; the message names each key and where its value came from.
+pub(crate) fn load(file: Option<&Path>) -> Result<Settings, Failure> {
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load_from(file, vars, &WELL_KNOWN)
+        .map_err(|error| Failure::config(error.to_string()).next("docs/operations.md lists every key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_follow_from_the_first_one() {
+        let listen = Listen::from_base(9000);
+        assert_eq!(listen.public(Name::Saga), local(9001));
+        assert_eq!(listen.steps(Name::Task), Some(local(9013)));
+        assert_eq!(listen.steps(Name::Saga), None);
+        assert_eq!(Listen::from_base(0).public(Name::Quota).port(), 0);
+    }
+
+    #[test]
+    fn names_people_know_set_their_keys() {
+        let vars = [
+            ("DATABASE_URL", "postgres://x/y"),
+            ("EVENKEEL_SAGA_URL", "http://sagas:1"),
+        ];
+        let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings: Settings = config::load_from(None, vars, &WELL_KNOWN).unwrap();
+        assert_eq!(settings.database.url, "postgres://x/y");
+        assert_eq!(settings.peers.saga, "http://sagas:1");
+    }
+
+    #[test]
+    fn a_misspelt_key_is_an_error() {
+        let vars = [("EVENKEEL_LISTEN__QOTA".to_owned(), "127.0.0.1:1".to_owned())];
+        let error = config::load_from::<Settings>(None, vars, &WELL_KNOWN).unwrap_err();
+        assert!(error.to_string().contains("qota"), "{error}");
+    }
+}
