@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use doubles::ai::{self, AiProvider};
-use process::{PoolConfig, Shutdown, Supervisor};
+use process::{Shutdown, Supervisor};
 use uuid::Uuid;
 
 use crate::demo::{self, Outcome};
@@ -19,8 +19,6 @@ use crate::wiring::settings::{
 
 /// Distance of the AI provider's port from the first port: 7590, where the task service expects it by default.
 const PROVIDER_PORT_OFFSET: u16 = 490;
-/// Connections of each service in one process: three services stay well under the 200 of a private server.
-const POOL: (u32, u32) = (4, 40);
 
 /// Runs everything here: all services in one process on a private Postgres, until Ctrl-C
 ///
@@ -93,10 +91,7 @@ async fn run_on(
     shutdown: Shutdown,
 ) -> Result<Code, Failure> {
     settings.database.url.clone_from(&database.url);
-    let defaults = PoolConfig::default();
-    if (settings.database.min, settings.database.max) == (defaults.min, defaults.max) {
-        (settings.database.min, settings.database.max) = POOL;
-    }
+    settings.share_one_process();
     if args.port_base.is_some() || base == 0 {
         settings.listen = Listen::from_base(base);
     }

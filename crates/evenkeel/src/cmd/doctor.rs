@@ -60,10 +60,13 @@ pub(crate) struct Args {
 
 /// Runs `evenkeel doctor`.
 pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
-    let settings = settings::load(args.config.as_deref())?;
+    let mut settings = settings::load(args.config.as_deref())?;
+    if args.config.is_none() && args.database_url == DEV_DATABASE_URL {
+        settings.share_one_process();
+    }
     let facts = Facts {
         database_url: args.database_url,
-        connections: settings.database.max.saturating_mul(args.replicas),
+        connections: settings.connections().saturating_mul(args.replicas),
         services: vec![
             (Name::Saga, args.saga),
             (Name::Quota, args.quota),

@@ -131,17 +131,18 @@ impl<'a> Stage<'a> {
         Ok(self.answered(answer)?.task.unwrap_or_default())
     }
 
-    /// The newest saga of any kind: the one a refused request has left.
-    pub(super) async fn newest_saga(&mut self) -> Result<Option<Saga>, Failure> {
-        let request = ListSagasRequest {
-            page_size: 1,
-            ..ListSagasRequest::default()
-        };
+    /// The saga that a user's refused request has left.
+    pub(super) async fn saga_of(&mut self, user_id: &str) -> Result<Option<Saga>, Failure> {
+        let request = ListSagasRequest::default();
         let answer = self
             .sagas
             .list_sagas(client::request(request, CALL_TIMEOUT))
             .await;
-        Ok(self.answered(answer)?.sagas.into_iter().next())
+        Ok(self
+            .answered(answer)?
+            .sagas
+            .into_iter()
+            .find(|saga| saga.input_json.contains(user_id)))
     }
 
     pub(super) async fn saga(&mut self, saga_id: &str) -> Result<GetSagaResponse, Status> {

@@ -106,7 +106,7 @@ async fn refused(stage: &mut Stage<'_>) -> Result<(), Failure> {
     if let Some(reason) = &reason {
         stage.narrator.say(&format!("CreateTask answered {reason}."))?;
     }
-    if let Some(saga) = stage.newest_saga().await? {
+    if let Some(saga) = stage.saga_of(&user).await? {
         let ended = stage.end(&saga.saga_id).await?;
         stage.timeline(&ended)?;
     }

@@ -92,9 +92,8 @@ async fn server(
     }
     let number = |name: &str| setting(name).parse::<i64>().unwrap_or_default();
     let available = number("max_connections") - number("superuser_reserved_connections") - SPARE;
-    let services = i64::try_from(Name::ALL.len()).unwrap_or(i64::MAX);
-    let wanted = i64::from(facts.connections).saturating_mul(services);
-    let found = format!("{wanted} wanted by {services} services, {available} available");
+    let wanted = i64::from(facts.connections);
+    let found = format!("{wanted} wanted by all services, {available} available");
     if wanted > available {
         let limit = wanted + number("superuser_reserved_connections") + SPARE;
         report.look(

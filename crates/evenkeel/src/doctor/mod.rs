@@ -13,7 +13,7 @@ use crate::wiring::settings::Name;
 pub(crate) struct Facts {
     /// Database of the services.
     pub(crate) database_url: String,
-    /// Connections that one service with all its replicas may open.
+    /// Connections that all services with all their replicas may open.
     pub(crate) connections: u32,
     /// Where the services are.
     pub(crate) services: Vec<(Name, String)>,

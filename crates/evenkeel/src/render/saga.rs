@@ -8,6 +8,9 @@ use proto::saga::v1::{
 use crate::output::{Cell, Table, Tone};
 use crate::render::time;
 
+/// Longest input shown in a header, in characters.
+const MAX_INPUT_CHARS: usize = 400;
+
 /// Tells whether a saga has ended.
 pub(crate) const fn has_ended(phase: SagaPhase) -> bool {
     match phase {
@@ -158,8 +161,16 @@ pub(crate) fn header(saga: &Saga, now: DateTime<Utc>) -> Table {
         fact("committed", committed.into());
         fact("owner", saga.owner.as_str().into());
     }
-    fact("input", saga.input_json.as_str().into());
+    fact("input", shortened(&saga.input_json).into());
     table
+}
+
+/// Cuts a long text, so that one saga stays one screen; `-o json` has all of it.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_INPUT_CHARS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}… ({} bytes, all of it with -o json)", &text[..end], text.len()),
+    }
 }
 
 /// The steps as a table, in the order of the definition.
@@ -399,6 +410,14 @@ mod tests {
         took         1.5s
         input        {"amount":1}
         "#);
+    }
+
+    #[test]
+    fn a_long_input_is_cut() {
+        let mut saga = saga();
+        saga.input_json = format!("{{\"text\":\"{}\"}}", "é".repeat(1_000));
+        let text = header(&saga, now()).render(false);
+        assert!(text.contains("… (2011 bytes, all of it with -o json)"), "{text}");
     }
 
     #[test]

@@ -118,6 +118,34 @@ impl Default for Settings {
     }
 }
 
+/// Connections of each service where all share a process: they stay well under the 200 of a private server.
+const SHARED_POOL: (u32, u32) = (4, 40);
+/// Connections of the orchestrator beside its pool and its lanes: election, reading, renewal.
+const SAGA_EXTRA_CONNECTIONS: u32 = 4;
+
+impl Settings {
+    /// Makes the pools smaller, unless they are configured: all services share one process and one small database.
+    pub(crate) fn share_one_process(&mut self) {
+        let defaults = PoolConfig::default();
+        if (self.database.min, self.database.max) == (defaults.min, defaults.max) {
+            (self.database.min, self.database.max) = SHARED_POOL;
+        }
+    }
+
+    /// Connections that one replica of every service may open together.
+    pub(crate) fn connections(&self) -> u32 {
+        let lanes = u32::try_from(self.saga.lanes).unwrap_or(u32::MAX);
+        let saga = self
+            .saga
+            .pool
+            .max
+            .saturating_add(lanes)
+            .saturating_add(SAGA_EXTRA_CONNECTIONS);
+        // Quota and tasks have the whole budget each.
+        self.database.max.saturating_mul(2).saturating_add(saga)
+    }
+}
+
 /// Addresses to listen on.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -274,6 +302,14 @@ mod tests {
         let settings: Settings = config::load_from(None, vars, &WELL_KNOWN).unwrap();
         assert_eq!(settings.database.url, "postgres://x/y");
         assert_eq!(settings.peers.saga, "http://sagas:1");
+    }
+
+    #[test]
+    fn one_process_of_all_services_fits_a_small_server() {
+        let mut settings = Settings::default();
+        assert!(settings.connections() > 200);
+        settings.share_one_process();
+        assert!(settings.connections() < 100, "{}", settings.connections());
     }
 
     #[test]

@@ -177,7 +177,26 @@ steps:
         let (pool, participants) = known(&args()).unwrap();
         let problems = compile(BAD, &pool, &participants).unwrap_err();
         let problems: Vec<_> = problems.into_iter().map(on_the_wire).collect();
-        insta::assert_snapshot!(listing("bad.yaml", &problems), @"");
+        insta::assert_snapshot!(listing("bad.yaml", &problems), @r#"
+        bad.yaml:6:5: MISSING_NO_COMPENSATION: nothing says how this step is undone
+            step      RESERVE_QUOTA
+            expected  `compensate`, `no_compensation: "<why>"`, `pivot: true` or `retriable: true`
+        bad.yaml:8:22: UNKNOWN_SOURCE_FIELD: `input.usr_id`: evenkeel.task.v1.TaskRunInput has no field `usr_id`; did you mean `user_id`?
+            step      RESERVE_QUOTA
+            field     with.user_id
+        bad.yaml:8:68: TYPE_MISMATCH: `input.user_id` has another type
+            step      RESERVE_QUOTA
+            field     with.amount
+            expected  int64
+            found     string
+        bad.yaml:10:11: UNKNOWN_METHOD: evenkeel.task.v1.TaskSteps has no method `CreateTaskRecrd`; did you mean `CreateTaskRecord`?
+            step      CREATE_TASK
+            field     call
+        bad.yaml:12:22: EMPTY_REASON: `no_compensation` must say why
+            step      CREATE_TASK
+            field     no_compensation
+        bad.yaml: 5 mistakes
+        "#);
     }
 
     #[test]

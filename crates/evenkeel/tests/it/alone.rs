@@ -1,0 +1,124 @@
+//! Commands that need no server.
+
+use test_support::Scratch;
+
+use crate::{code, evenkeel, run, stderr, stdout};
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    assert_eq!(code(&run(&["saga", "lst"])), 2);
+    assert_eq!(code(&run(&["saga", "start", "TASK_RUN"])), 2);
+    let not_json = run(&["saga", "start", "TASK_RUN", "--business-id", "b", "--input", "{"]);
+    assert_eq!(code(&not_json), 2);
+    assert!(
+        stderr(&not_json).contains("the input is not JSON"),
+        "{}",
+        stderr(&not_json)
+    );
+}
+
+#[test]
+fn a_wrong_configuration_exits_with_64_and_names_the_key() {
+    let unset = run(&[
+        "serve",
+        "quota",
+        "--listen",
+        "127.0.0.1:0",
+        "--steps-listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(code(&unset), 64, "{}", stderr(&unset));
+    assert!(stderr(&unset).contains("DATABASE_URL"), "{}", stderr(&unset));
+
+    let wrong = evenkeel(&["serve", "quota"])
+        .env("EVENKEEL_QUOTA__PAGE", "3")
+        .output()
+        .expect("the binary runs");
+    assert_eq!(code(&wrong), 64, "{}", stderr(&wrong));
+    assert!(stderr(&wrong).contains("page"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn an_absent_server_exits_with_69_and_says_how_to_start_one() {
+    let output = run(&["saga", "list", "--server", "http://127.0.0.1:1"]);
+    assert_eq!(code(&output), 69);
+    assert!(stderr(&output).contains("evenkeel dev"), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn an_absent_database_exits_with_69_and_the_doctor_says_so() {
+    let url = "postgres://nobody@127.0.0.1:1/nowhere";
+    assert_eq!(code(&run(&["migrate", "--database-url", url])), 69);
+    let doctor = run(&["doctor", "--database-url", url, "-o", "json"]);
+    assert_eq!(code(&doctor), 1);
+    let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).expect("one JSON document");
+    assert_eq!(report["well"], false);
+    assert_eq!(report["checks"][0]["state"], "wrong");
+}
+
+#[test]
+fn a_password_is_never_printed() {
+    let url = "postgres//user:hunter2@host";
+    for args in [
+        ["migrate", "--database-url", url],
+        ["doctor", "--database-url", url],
+    ] {
+        let output = run(&args);
+        assert!(!stdout(&output).contains("hunter2"), "{}", stdout(&output));
+        assert!(!stderr(&output).contains("hunter2"), "{}", stderr(&output));
+    }
+    let help = evenkeel(&["migrate", "--help"])
+        .env("DATABASE_URL", url)
+        .output()
+        .expect("the binary runs");
+    assert!(!stdout(&help).contains("hunter2"));
+}
+
+#[test]
+fn check_prints_the_mistakes_of_all_files_and_exits_with_1() {
+    let scratch = Scratch::new().expect("a directory");
+    let (one, two) = (scratch.path().join("one.yaml"), scratch.path().join("two.yaml"));
+    std::fs::write(&one, "saga: [\n").expect("written");
+    std::fs::write(
+        &two,
+        "saga: lower\nversion: 0\ninput: no.such.Message\nsteps: []\n",
+    )
+    .expect("written");
+    let (one, two) = (one.display().to_string(), two.display().to_string());
+    let output = run(&["saga", "check", &one, &two]);
+    assert_eq!(code(&output), 1);
+    let text = stdout(&output);
+    for wanted in [
+        "one.yaml",
+        "BAD_YAML",
+        "two.yaml",
+        "BAD_NAME",
+        "BAD_VERSION",
+        "NO_STEPS",
+        "MISSING_KEY",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing:\n{text}");
+    }
+    let output = run(&["saga", "check", &one, &two, "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert_eq!(report["files"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn output_into_a_closed_pipe_is_no_failure() {
+    let mut child = evenkeel(&["saga", "check", &shipped(), &shipped()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+fn shipped() -> String {
+    concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../services/task/sagas/TASK_RUN.yaml"
+    )
+    .to_owned()
+}
