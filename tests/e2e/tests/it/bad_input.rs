@@ -159,9 +159,9 @@ async fn saga_check_prints_every_mistake_with_its_place() {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     for expected in [
         ":8:",
-        "step ONE",
+        "ONE",
         "Reserv",
-        "step TWO",
+        "TWO",
         "taks_id",
         "expected",
         "no_compensation",
