@@ -102,7 +102,7 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
             let parts = Parts {
                 public: service.public,
-                steps: service.steps,
+                steps: Some(service.steps),
                 pool,
                 steps_pool,
             };
