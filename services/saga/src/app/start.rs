@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::SagaId;
-use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use proto::saga::v1::{self as pb, start_saga_request};
 use saga_core::Payload;

@@ -9,7 +9,7 @@ use tonic::Status;
 use crate::participant::{Act, Participant};
 use crate::service::{Instance, config, database, reason, request, until, until_end};
 
-fn any(type_url: &str, value: Vec<u8>) -> Option<Input> {
+fn packed(type_url: &str, value: Vec<u8>) -> Option<Input> {
     Some(Input::Message(prost_types::Any {
         type_url: type_url.to_owned(),
         value,
@@ -63,18 +63,18 @@ async fn every_mistake_in_a_start_has_its_reason() {
         (
             "SAGA_INPUT_INVALID",
             "BenchInput",
-            with(any("type.googleapis.com/google.protobuf.Duration", vec![])),
+            with(packed("type.googleapis.com/google.protobuf.Duration", vec![])),
         ),
-        ("SAGA_INPUT_INVALID", "BenchInput", with(any("", vec![]))),
+        ("SAGA_INPUT_INVALID", "BenchInput", with(packed("", vec![]))),
         (
             "SAGA_INPUT_INVALID",
             "BenchInput",
-            with(any(bench, vec![0xff; 3])),
+            with(packed(bench, vec![0xff; 3])),
         ),
         (
             "PAYLOAD_TOO_LARGE",
             "message",
-            with(any(bench, vec![0; 256 * 1024 + 1])),
+            with(packed(bench, vec![0; 256 * 1024 + 1])),
         ),
         ("SAGA_INPUT_INVALID", "payloud", with(json(r#"{"payloud":"a"}"#))),
         ("SAGA_INPUT_INVALID", "BenchInput", with(json(r#"{"payload":7}"#))),
@@ -135,7 +135,7 @@ async fn every_mistake_in_a_start_has_its_reason() {
         payload: "fine".to_owned(),
         refuse_step: 0,
     };
-    let fine = with(any(bench, prost::Message::encode_to_vec(&message)));
+    let fine = with(packed(bench, prost::Message::encode_to_vec(&message)));
     assert!(instance.begin(fine).await.unwrap().created);
 }
 
@@ -338,7 +338,7 @@ async fn send(instance: &Instance, anything: Anything) -> Result<(), Status> {
             client.start_saga(request).await.map(drop)
         }
         Anything::Bytes(bytes) => {
-            let input = any("x/evenkeel.bench.v1.BenchInput", bytes);
+            let input = packed("x/evenkeel.bench.v1.BenchInput", bytes);
             client
                 .start_saga(pb::StartSagaRequest {
                     input,

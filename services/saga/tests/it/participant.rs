@@ -34,8 +34,6 @@ pub(crate) enum Act {
     Status(Status),
     /// Never answers.
     Hang,
-    /// Answers as a well-behaved participant would, after a while.
-    Slow(Duration),
 }
 
 /// A call as the participant saw it.
@@ -175,10 +173,6 @@ impl UnaryService<Bytes> for One {
                 }
                 Act::Status(status) => Err(status),
                 Act::Hang => std::future::pending().await,
-                Act::Slow(wait) => {
-                    tokio::time::sleep(wait).await;
-                    work(&seen)
-                }
             }
         })
     }
