@@ -13,7 +13,9 @@ use crate::output::{self, Cell, Table, Tone};
 use crate::wiring::database::{self, Database};
 use crate::wiring::ready;
 use crate::wiring::services::{self, Bound};
-use crate::wiring::settings::{self, DEFAULT_PORT_BASE, Listen, Name, Settings, local, port};
+use crate::wiring::settings::{
+    self, DEFAULT_PORT_BASE, DEV_DATABASE_URL, Listen, Name, Settings, local, port,
+};
 
 /// Distance of the AI provider's port from the first port: 7590, where the task service expects it by default.
 const PROVIDER_PORT_OFFSET: u16 = 490;
@@ -110,6 +112,8 @@ async fn run_on(
         .iter()
         .filter_map(|bound| Some((bound.name(), bound.steps()?)))
         .collect();
+    // The same after a restart, whatever the port, so that sagas go on at once instead of after a lease.
+    settings.saga.instance.get_or_insert_with(|| "dev".to_owned());
     if settings.saga.participants.is_empty() {
         settings.saga.participants = settings::own_participants(&steps);
     }
@@ -219,7 +223,7 @@ impl Places {
             ("saga", &self.saga, "evenkeel saga list"),
             ("quota", &self.quota, "evenkeel quota grant new 10"),
             ("task", &self.task, "evenkeel task features"),
-            ("AI provider", &self.provider, "a double: curl http://…/_books"),
+            ("AI provider", &self.provider, "a double; see GET /_books"),
             ("database", &self.database, "select * from saga_instances"),
         ];
         for (name, place, example) in rows {
@@ -241,9 +245,12 @@ impl Places {
                 text.push_str(&format!("  export {name}={value}\n"));
             }
         }
+        let option = match self.database.as_str() {
+            DEV_DATABASE_URL => String::new(),
+            url => format!(" --database-url '{url}'"),
+        };
         text.push_str(&format!(
-            "\nWhat is wrong, if anything: evenkeel doctor --database-url '{}'\n",
-            self.database
+            "\nWhat is wrong, if anything: evenkeel doctor{option}\n"
         ));
         text
     }
@@ -290,7 +297,7 @@ mod tests {
             quota: "http://127.0.0.1:7102".to_owned(),
             task: "http://127.0.0.1:7103".to_owned(),
             provider: "http://127.0.0.1:7590".to_owned(),
-            database: "postgres://evenkeel@127.0.0.1:7100/evenkeel".to_owned(),
+            database: DEV_DATABASE_URL.to_owned(),
         }
     }
 
@@ -299,13 +306,13 @@ mod tests {
         insta::assert_snapshot!(places("http://127.0.0.1:7101").welcome(false), @r"
         Evenkeel runs until Ctrl-C.
 
-          saga         http://127.0.0.1:7101                        evenkeel saga list
-          quota        http://127.0.0.1:7102                        evenkeel quota grant new 10
-          task         http://127.0.0.1:7103                        evenkeel task features
-          AI provider  http://127.0.0.1:7590                        a double: curl http://…/_books
-          database     postgres://evenkeel@127.0.0.1:7100/evenkeel  select * from saga_instances
+          saga         http://127.0.0.1:7101                                        evenkeel saga list
+          quota        http://127.0.0.1:7102                                        evenkeel quota grant new 10
+          task         http://127.0.0.1:7103                                        evenkeel task features
+          AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
+          database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances
 
-        What is wrong, if anything: evenkeel doctor --database-url 'postgres://evenkeel@127.0.0.1:7100/evenkeel'
+        What is wrong, if anything: evenkeel doctor
         ");
     }
 

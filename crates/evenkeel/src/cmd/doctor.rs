@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::doctor::{self, Facts};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
-use crate::wiring::settings::{self, Name};
+use crate::wiring::settings::{self, DEV_DATABASE_URL, Name};
 
 /// Says what is wrong, if anything, and what to do about it; exits with 1 if something is
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Args {
         env = "DATABASE_URL",
         hide_env_values = true,
         value_name = "URL",
-        default_value = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable"
+        default_value = DEV_DATABASE_URL
     )]
     database_url: String,
     /// Settings as the servers have them, for the size of their pools

@@ -15,6 +15,9 @@ use crate::exit::Failure;
 /// First of the ports that are used unless something else is said: saga 7101, quota 7102 and so on.
 pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 
+/// Where `evenkeel dev` has its database unless something else is said.
+pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
+
 /// Environment names people know, and the key each sets.
 const WELL_KNOWN: [(&str, &str); 3] = [
     ("DATABASE_URL", "database.url"),
