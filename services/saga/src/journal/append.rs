@@ -96,9 +96,10 @@ impl Lanes {
                 continue;
             }
             match self.write(fence, &mut lane, chunk).await? {
-                Written::Durable(won) => losers.extend(range.filter(|&i| {
-                    batch[i].start.is_some() && !won.contains(&batch[i].identity.id.uuid())
-                })),
+                Written::Durable(won) => losers
+                    .extend(range.filter(|&i| {
+                        batch[i].start.is_some() && !won.contains(&batch[i].identity.id.uuid())
+                    })),
                 Written::Refused(why) if chunk.len() == 1 => {
                     tracing::error!(saga_id = %chunk[0].identity.id, why, "the journal cannot hold this");
                     fates[range.start] = Fate::Unwritable(why);
@@ -192,14 +193,17 @@ impl Lanes {
         let (types, business_ids): (Vec<&str>, Vec<&str>) = losers.iter().map(|&i| key(i)).unzip();
         let mut connection = self.connection(lane).await?;
         let query = sqlx::query_as(sql::HOLDERS).bind(types).bind(business_ids);
-        let rows: Vec<(String, String, Uuid, Vec<u8>)> = timeout(ANSWER_TIMEOUT, query.fetch_all(&mut connection))
-            .await
-            .map_err(|elapsed| JournalError::Unknown(Box::new(elapsed)))?
-            .map_err(unknown)?;
+        let rows: Vec<(String, String, Uuid, Vec<u8>)> =
+            timeout(ANSWER_TIMEOUT, query.fetch_all(&mut connection))
+                .await
+                .map_err(|elapsed| JournalError::Unknown(Box::new(elapsed)))?
+                .map_err(unknown)?;
         lane.connection = Some(connection);
         let holders: HashMap<(&str, &str), (Uuid, &[u8])> = rows
             .iter()
-            .map(|(saga_type, business_id, saga, digest)| ((&**saga_type, &**business_id), (*saga, &**digest)))
+            .map(|(saga_type, business_id, saga, digest)| {
+                ((&**saga_type, &**business_id), (*saga, &**digest))
+            })
             .collect();
         for &i in losers {
             let (Some(&(saga, digest)), Some(start)) = (holders.get(&key(i)), &batch[i].start) else {
@@ -231,7 +235,9 @@ impl Lanes {
             lane.failures = 0;
             lane.not_before = None;
         } else {
-            let backoff = FIRST_BACKOFF.saturating_mul(1 << lane.failures.min(10)).min(LAST_BACKOFF);
+            let backoff = FIRST_BACKOFF
+                .saturating_mul(1 << lane.failures.min(10))
+                .min(LAST_BACKOFF);
             lane.failures = lane.failures.saturating_add(1);
             lane.not_before = Some(Instant::now() + backoff);
         }
@@ -253,12 +259,12 @@ enum Verdict {
 
 impl Verdict {
     fn of(error: sqlx::Error) -> Self {
+        // Encoding happens before anything is sent; it fails for what no statement can carry.
+        if let sqlx::Error::Encode(why) = &error {
+            return Self::Refused(why.to_string());
+        }
         let sqlx::Error::Database(refusal) = &error else {
-            // Encoding happens before anything is sent; it fails for what no statement can carry.
-            return match error {
-                sqlx::Error::Encode(why) => Self::Refused(why.to_string()),
-                lost => Self::Lost(lost),
-            };
+            return Self::Lost(error);
         };
         let code = refusal.code().unwrap_or_default();
         match code.get(..2).unwrap_or_default() {
@@ -293,7 +299,10 @@ fn chunks(batch: &[Transition]) -> Vec<Range<usize>> {
 }
 
 fn payload_bytes(transition: &Transition) -> usize {
-    let input = transition.start.as_ref().map_or(0, |s| s.identity.input.json().len());
+    let input = transition
+        .start
+        .as_ref()
+        .map_or(0, |s| s.identity.input.json().len());
     let entries = transition.entries.iter().map(|entry| {
         let request = entry.request.as_ref().map_or(0, |p| p.json().len());
         let reply = match &entry.recorded.event {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use saga_core::{
-    Attention, Cause, Clock, Event, Failure, FailureClass, Millis, Op, OpKey, Payload, Phase, Reason, Recorded,
-    StepError,
+    Attention, Cause, Clock, Event, Failure, FailureClass, Millis, Op, OpKey, Payload, Phase, Reason,
+    Recorded, StepError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -259,7 +259,11 @@ impl<'a> EventColumns<'a> {
                 error: Some(error_json(error)),
                 ..Self::of_attempt(*key, *attempt)
             },
-            Event::Failed { key, attempt, failure } => Self {
+            Event::Failed {
+                key,
+                attempt,
+                failure,
+            } => Self {
                 kind: "failed",
                 class: Some(failure.class.name()),
                 next_retry_at: failure.next_at.map(timestamp),
@@ -387,10 +391,7 @@ impl EventRow {
                 reason: reason_from(self.reason.as_deref().unwrap_or_default())?,
                 failed_step: self.step.map(position_from).transpose()?,
                 error: self.error()?,
-                in_flight: self
-                    .in_flight
-                    .as_deref()
-                    .map_or(Ok(Vec::new()), in_flight_from)?,
+                in_flight: self.in_flight.as_deref().map_or(Ok(Vec::new()), in_flight_from)?,
             },
             "committed" => Event::Committed,
             "deadline_missed" => Event::DeadlineMissed,
@@ -436,10 +437,22 @@ mod tests {
 
     #[test]
     fn names_of_phases_and_reasons_are_read_back() {
-        for phase in [Phase::Running, Phase::Compensating, Phase::Completed, Phase::Compensated, Phase::Resolved] {
+        for phase in [
+            Phase::Running,
+            Phase::Compensating,
+            Phase::Completed,
+            Phase::Compensated,
+            Phase::Resolved,
+        ] {
             assert_eq!(phase_from(phase.name()).unwrap(), phase);
         }
-        for reason in [Reason::Refused, Reason::Timeout, Reason::Cancelled, Reason::Operator, Reason::Exhausted] {
+        for reason in [
+            Reason::Refused,
+            Reason::Timeout,
+            Reason::Cancelled,
+            Reason::Operator,
+            Reason::Exhausted,
+        ] {
             assert_eq!(reason_from(reason.name()).unwrap(), reason);
         }
         assert!(phase_from("DONE").is_err());
@@ -448,7 +461,10 @@ mod tests {
     #[test]
     fn an_instant_far_away_is_kept_as_the_last_one() {
         assert_eq!(rfc3339(Millis(i64::MAX)), "9999-12-31T00:00:00.000Z");
-        assert_eq!(millis(timestamp(Millis(1_700_000_000_123))), Millis(1_700_000_000_123));
+        assert_eq!(
+            millis(timestamp(Millis(1_700_000_000_123))),
+            Millis(1_700_000_000_123)
+        );
     }
 
     #[test]

@@ -55,29 +55,17 @@ impl<'a> Columns<'a> {
 
     /// Returns the smallest statement that writes the batch, with its arguments.
     pub(super) fn statement(self, instance: &str, fence: Seen) -> Statement {
-        let (only_events, only_changes) = (
-            self.rows.id.is_empty() && self.outbox.id.is_empty(),
-            self.starts.id.is_empty(),
-        );
-        let text = match (only_changes, only_events) {
-            (false, _) => sql::STARTS,
-            (true, false) => sql::CHANGES,
-            (true, true) => sql::EVENTS,
-        };
+        let only_events = self.rows.id.is_empty() && self.outbox.id.is_empty() && self.starts.id.is_empty();
+        let text = if only_events { sql::EVENTS } else { sql::BATCH };
         let query = sqlx::query(text)
             .bind(instance.to_owned())
             .bind(fence.epoch)
             .bind(fence.incarnation);
-        let fresh_events = self.events.fresh.clone();
-        let query = self.events.bind(query);
-        if only_changes && only_events {
+        let (fresh_events, query) = self.events.bind(query);
+        if only_events {
             return query;
         }
-        let fresh_outbox = self.outbox.fresh.clone();
-        let query = self.outbox.bind(self.rows.bind(query));
-        if only_changes {
-            return query;
-        }
+        let (fresh_outbox, query) = self.outbox.bind(self.rows.bind(query));
         self.starts.bind(query).bind(fresh_events).bind(fresh_outbox)
     }
 }
@@ -114,7 +102,8 @@ impl<'a> Events<'a> {
             self.seq.push(i32::try_from(seq).unwrap_or(i32::MAX));
             self.idx.push(event.idx);
             self.attempt.push(event.attempt);
-            self.duration_ms.push(entry.duration_ms.map(|ms| i32::try_from(ms).unwrap_or(i32::MAX)));
+            self.duration_ms
+                .push(entry.duration_ms.map(|ms| i32::try_from(ms).unwrap_or(i32::MAX)));
             self.step.push(event.step);
             self.kind.push(event.kind);
             self.op.push(event.op);
@@ -123,14 +112,16 @@ impl<'a> Events<'a> {
             self.actor.push(entry.recorded.actor.as_deref().map(readable));
             self.error.push(event.error);
             self.in_flight.push(event.in_flight);
-            self.request.push(entry.request.as_ref().map(saga_core::Payload::json));
+            self.request
+                .push(entry.request.as_ref().map(saga_core::Payload::json));
             self.reply.push(event.reply);
             self.fresh.push(transition.start.is_some());
         }
     }
 
-    fn bind(self, query: Statement) -> Statement {
-        query
+    /// Binds everything but which of them belong to a start.
+    fn bind(self, query: Statement) -> (Vec<bool>, Statement) {
+        let query = query
             .bind(self.saga_id)
             .bind(self.at)
             .bind(self.next_retry_at)
@@ -147,7 +138,8 @@ impl<'a> Events<'a> {
             .bind(self.error)
             .bind(self.in_flight)
             .bind(self.request)
-            .bind(self.reply)
+            .bind(self.reply);
+        (self.fresh, query)
     }
 }
 
@@ -158,7 +150,6 @@ struct RowColumns {
     deadline_at: Vec<Option<Timestamp>>,
     left_ms: Vec<Option<i64>>,
     failed_step: Vec<Option<i16>>,
-    committed: Vec<bool>,
     phase: Vec<Option<&'static str>>,
     reason: Vec<Option<&'static str>>,
     error: Vec<Option<String>>,
@@ -171,11 +162,13 @@ impl RowColumns {
         self.ended_at.push(row.filter(|r| r.phase.is_ended()).map(|_| at));
         self.deadline_at.push(deadline_at);
         self.left_ms.push(left_ms);
-        self.failed_step.push(row.and_then(|r| r.failed_step).map(position));
-        self.committed.push(row.is_some_and(|r| r.committed));
+        self.failed_step
+            .push(row.and_then(|r| r.failed_step).map(position));
         self.phase.push(row.map(|r| r.phase.name()));
-        self.reason.push(row.and_then(|r| r.reason).map(saga_core::Reason::name));
-        self.error.push(row.and_then(|r| r.error.as_ref()).map(error_json));
+        self.reason
+            .push(row.and_then(|r| r.reason).map(saga_core::Reason::name));
+        self.error
+            .push(row.and_then(|r| r.error.as_ref()).map(error_json));
         let attention = row.map(|r| &r.attention).filter(|a| !a.is_empty());
         self.attention.push(attention.map(|a| attention_json(a)));
     }
@@ -186,7 +179,6 @@ impl RowColumns {
             .bind(self.deadline_at)
             .bind(self.left_ms)
             .bind(self.failed_step)
-            .bind(self.committed)
             .bind(self.phase)
             .bind(self.reason)
             .bind(self.error)
@@ -207,7 +199,8 @@ impl Rows {
             return;
         }
         self.id.push(transition.identity.id.uuid());
-        self.columns.push(transition.row.as_ref(), timestamp(transition.at));
+        self.columns
+            .push(transition.row.as_ref(), timestamp(transition.at));
         self.progressed.push(transition.progressed);
     }
 
@@ -275,20 +268,23 @@ impl<'a> Outbox<'a> {
             self.topic.push(topic);
             self.data.push(told.json());
             self.key.push(key);
-            self.traceparent.push(identity.traceparent.as_deref().map(readable));
+            self.traceparent
+                .push(identity.traceparent.as_deref().map(readable));
             self.fresh.push(transition.start.is_some());
         }
     }
 
-    fn bind(self, query: Statement) -> Statement {
-        query
+    /// Binds everything but which of them belong to a start.
+    fn bind(self, query: Statement) -> (Vec<bool>, Statement) {
+        let query = query
             .bind(self.id)
             .bind(self.saga_id)
             .bind(self.created_at)
             .bind(self.topic)
             .bind(self.key)
             .bind(self.traceparent)
-            .bind(self.data)
+            .bind(self.data);
+        (self.fresh, query)
     }
 }
 
@@ -315,9 +311,11 @@ impl<'a> Starts<'a> {
         self.business_id.push(&identity.business_id);
         self.input_digest.push(&start.input_digest);
         self.definition_id.push(identity.definition.0);
-        self.columns.push(transition.row.as_ref(), timestamp(transition.at));
+        self.columns
+            .push(transition.row.as_ref(), timestamp(transition.at));
         self.actor.push(readable(&identity.actor));
-        self.traceparent.push(identity.traceparent.as_deref().map(readable));
+        self.traceparent
+            .push(identity.traceparent.as_deref().map(readable));
         self.input.push(identity.input.json());
     }
 

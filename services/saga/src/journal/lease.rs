@@ -96,7 +96,9 @@ impl<R: Resolver> PgJournal<R> {
             }
         }
         for _ in 0..CANDIDATES {
-            let Some(dead) = self.next_dead().await? else { break };
+            let Some(dead) = self.next_dead().await? else {
+                break;
+            };
             let sagas = self.sagas_of(&dead.id, limit).await?;
             if sagas.is_empty() {
                 continue;
@@ -105,7 +107,11 @@ impl<R: Resolver> PgJournal<R> {
             let moved = self.move_sagas(&dead, sagas).await?;
             memory.unanswered.clear();
             if !moved.is_empty() {
-                tracing::warn!(instance = dead.id, sagas = moved.len(), "took over sagas of a dead instance");
+                tracing::warn!(
+                    instance = dead.id,
+                    sagas = moved.len(),
+                    "took over sagas of a dead instance"
+                );
                 return Ok(moved);
             }
         }
@@ -181,10 +187,12 @@ impl<R: Resolver> PgJournal<R> {
         sqlx::query("set local lock_timeout = '2s'")
             .execute(&mut *transaction)
             .await?;
-        let locked = sqlx::query("select 1 from saga.replica where id = $1 and expires_at < clock_timestamp() for update")
-            .bind(id)
-            .fetch_optional(&mut *transaction)
-            .await;
+        let locked = sqlx::query(
+            "select 1 from saga.replica where id = $1 and expires_at < clock_timestamp() for update",
+        )
+        .bind(id)
+        .fetch_optional(&mut *transaction)
+        .await;
         match locked {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),

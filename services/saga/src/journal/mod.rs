@@ -131,11 +131,7 @@ impl<R: Resolver> PgJournal<R> {
     ///
     /// # Errors
     /// A configuration that cannot be used, or a database that does not take the registration.
-    pub async fn open(
-        options: &PgConnectOptions,
-        config: &Config,
-        resolver: R,
-    ) -> Result<Self, OpenError> {
+    pub async fn open(options: &PgConnectOptions, config: &Config, resolver: R) -> Result<Self, OpenError> {
         if config.instance.is_empty() || config.instance.contains('\0') {
             return Err(OpenError::Config("the instance needs a name"));
         }
@@ -151,12 +147,13 @@ impl<R: Resolver> PgJournal<R> {
                     .application_name(&format!("evenkeel/saga/{}", config.instance))
                     .options([("statement_timeout", HOUSEKEEPING_TIMEOUT_MS)]),
             );
-        let (epoch, incarnation) = lease::register(&pool, config)
-            .await
-            .map_err(|source| OpenError::Database {
-                instance: config.instance.clone(),
-                source,
-            })?;
+        let (epoch, incarnation) =
+            lease::register(&pool, config)
+                .await
+                .map_err(|source| OpenError::Database {
+                    instance: config.instance.clone(),
+                    source,
+                })?;
         tracing::info!(instance = config.instance, epoch, "the journal is open");
         Ok(Self {
             fence: Fence::new(&config.instance, epoch, incarnation),

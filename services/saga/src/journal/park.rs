@@ -40,7 +40,11 @@ pub(super) const CLEAR_CLAIMS: &str = "
     select count(*) from fence";
 
 impl<R: Resolver> PgJournal<R> {
-    pub(super) async fn change_claims(&self, sagas: &[SagaId], statement: &'static str) -> Result<(), JournalError> {
+    pub(super) async fn change_claims(
+        &self,
+        sagas: &[SagaId],
+        statement: &'static str,
+    ) -> Result<(), JournalError> {
         let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.uuid()).collect();
         let fenced: i64 = sqlx::query_scalar(statement)
             .bind(&*self.fence.instance)
@@ -49,7 +53,11 @@ impl<R: Resolver> PgJournal<R> {
             .fetch_one(&self.pool)
             .await
             .map_err(unknown)?;
-        if fenced == 1 { Ok(()) } else { Err(JournalError::Fenced) }
+        if fenced == 1 {
+            Ok(())
+        } else {
+            Err(JournalError::Fenced)
+        }
     }
 
     /// Parks a saga and tells people, once.
@@ -98,6 +106,10 @@ impl<R: Resolver> PgJournal<R> {
         .fetch_one(&self.pool)
         .await
         .map_err(unknown)?;
-        if fenced == 1 { Ok(()) } else { Err(JournalError::Fenced) }
+        if fenced == 1 {
+            Ok(())
+        } else {
+            Err(JournalError::Fenced)
+        }
     }
 }
