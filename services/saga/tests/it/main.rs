@@ -9,6 +9,14 @@
 mod bad_input;
 mod calls;
 mod definitions;
+mod journal_append;
+mod journal_fence;
+mod journal_lost;
+mod journal_reader;
+mod journal_size;
+mod journal_support;
+mod journal_takeover;
+mod journal_views;
 mod participant;
 mod replicas;
 mod revisions;
