@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::mending::{register, start};
-use crate::platform::{LONG, Mode, Platform, binary, input, reason};
+use e2e::{LONG, Mode, Platform, binary, input, reason};
 
 const BAD: &str = "
 saga: BAD
