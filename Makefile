@@ -1,5 +1,5 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev test check bench ci lint-proto deny readme
+.PHONY: demo dev test test-faults check bench ci lint-proto deny readme
 
 # Plays the five stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
@@ -15,6 +15,11 @@ dev:
 test:
 	deploy/ensure-postgres.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace
+
+# Slow suites: processes killed under load. About three minutes.
+test-faults:
+	deploy/ensure-postgres.sh
+	cargo run -q -p test-support --bin with-services -- cargo test -p e2e --features faults --test faults -- --nocapture
 
 # Format and lints, warnings refused.
 check:

@@ -96,7 +96,6 @@ create table saga.instance (
     failed_step smallint,
     claims smallint not null default 0,
     format smallint not null,
-    committed boolean not null,
     needs_attention boolean not null,
     quarantined boolean not null default false,
     phase text collate "C" not null,

@@ -5,14 +5,18 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use rpc::error::Reason;
 use tonic::Status;
 use tonic::body::Body;
+
+/// Domain of what a listener refuses before any service sees it.
+pub(super) const DOMAIN: &str = "listener.evenkeel";
 
 /// A gRPC message is one byte of flags and four bytes of length, then the message (gRPC over HTTP/2, "Length-Prefixed-
 /// Message").
 const PREFIX_BYTES: usize = 5;
 
-/// Passes a body on until a message announces more bytes than allowed; then the body ends with `RESOURCE_EXHAUSTED`.
+/// Passes a body on until a message announces more bytes than allowed; then the body ends with `PAYLOAD_TOO_LARGE`.
 #[derive(Debug)]
 pub(super) struct SizeLimit {
     inner: Body,
@@ -44,7 +48,7 @@ impl HttpBody for SizeLimit {
         {
             let max = self.scan.max_bytes;
             let text = format!("message of {found} bytes is larger than the limit of {max} bytes");
-            return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
+            return Poll::Ready(Some(Err(Reason::PayloadTooLarge.status(DOMAIN, text))));
         }
         Poll::Ready(Some(Ok(frame)))
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use rpc::error::Reason;
 use telemetry::trace;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::Limits;
-use super::body::SizeLimit;
+use super::body::{DOMAIN, SizeLimit};
 use crate::Shutdown;
 use crate::supervisor::panic_text;
 
@@ -128,7 +129,7 @@ impl Shared {
             let response = tokio::select! {
                 biased;
                 response = self.admit_and_handle(inner, request) => response,
-                () = self.expired.cancelled() => Status::unavailable("the server is shutting down").into_http(),
+                () = self.expired.cancelled() => Reason::Unavailable.status(DOMAIN, "the server is shutting down").into_http(),
             };
             let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
             let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
@@ -152,7 +153,9 @@ impl Shared {
             match self.admit().await {
                 Some(permit) => Some(permit),
                 None => {
-                    return Status::resource_exhausted("too many requests at once; try again").into_http();
+                    return Reason::Overloaded
+                        .status(DOMAIN, "too many requests at once; try again")
+                        .into_http();
                 }
             }
         };
@@ -168,7 +171,7 @@ impl Shared {
             Ok(Err(never)) => match never {},
             Err(panic) => {
                 tracing::error!(panic = panic_text(&*panic), "a request handler panicked");
-                Status::internal("internal error").into_http()
+                Reason::Internal.status(DOMAIN, "internal error").into_http()
             }
         }
     }

@@ -25,9 +25,9 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 pub struct Limits {
     /// Requests handled at once, at least 1.
     pub max_concurrent: usize,
-    /// Requests that wait for their turn; further ones are answered `RESOURCE_EXHAUSTED` at once.
+    /// Requests that wait for their turn; further ones are answered `OVERLOADED` at once.
     pub max_queued: usize,
-    /// Size of one request message in bytes; a larger one is answered `RESOURCE_EXHAUSTED` before it is read. tonic itself
+    /// Size of one request message in bytes; a larger one is answered `PAYLOAD_TOO_LARGE` before it is read. tonic itself
     /// stops at 4 MiB unless the service says otherwise.
     pub max_message_bytes: u32,
     /// Requests open at once on one connection.

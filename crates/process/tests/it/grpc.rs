@@ -189,7 +189,8 @@ async fn a_message_above_the_limit_is_refused_and_one_at_the_limit_is_not() {
     // Tag and length of the field take three bytes.
     assert_eq!(running.work(&"x".repeat(997)).await.unwrap(), "997");
     let status = running.work(&"x".repeat(998)).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let info = rpc::error::info(&status).expect("a reason");
+    assert_eq!(info.reason, "PAYLOAD_TOO_LARGE", "{status}");
     assert!(
         status.message().contains("1001 bytes") && status.message().contains("1000 bytes"),
         "{status}"

@@ -1,5 +1,10 @@
 //! The engine over a journal in memory, scripted participants and virtual time.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod crashes;
 mod isolation;
 mod requests;

@@ -1,7 +1,6 @@
 use ids::{TaskId, UserId};
 use proptest::prelude::*;
 use proto::quota::v1 as pb;
-use tonic::Code;
 
 use crate::support::{Fixture, grant, reason};
 
@@ -107,7 +106,11 @@ async fn an_oversize_message_is_refused_before_it_is_read() {
         ..grant("g", UserId::new(), 1, 0)
     };
     let status = f.quota.create_grant(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert_eq!(
+        rpc::error::info(&status).unwrap().reason,
+        "PAYLOAD_TOO_LARGE",
+        "{status}"
+    );
 }
 
 #[tokio::test]

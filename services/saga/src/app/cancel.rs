@@ -1,5 +1,7 @@
 //! CancelSaga.
 
+use std::time::Duration;
+
 use proto::saga::v1 as pb;
 use saga_core::{Phase, StepError};
 use saga_engine::RequestError;
@@ -9,8 +11,9 @@ use crate::app::{App, Caller, Error, read};
 
 /// Longest reason that is kept, in characters.
 const MAX_REASON_CHARS: usize = 500;
-/// A saga whose owner changes while it is being cancelled is looked up again this often.
-const MAX_ROUNDS: u32 = 3;
+/// A saga that this instance owns but does not drive yet (it starts, or has just taken over) is asked again this often.
+const MAX_ROUNDS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl App {
     /// Asks a saga to unwind, wherever it is driven.
@@ -51,8 +54,7 @@ impl App {
                 phase @ (Phase::Completed | Phase::Resolved) => return Err(Error::Ended { saga: id, phase }),
                 Phase::Running if found.stored.quarantined => return Err(Error::OwnerAway(id)),
                 Phase::Running if found.stored.owner == *self.instance => {
-                    // It was started or taken over a moment ago; the engine knows it by the next round.
-                    tokio::task::yield_now().await;
+                    self.stopping.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
                 }
                 Phase::Running if caller.forwarded => return Err(Error::OwnerAway(id)),
                 Phase::Running => {

@@ -135,10 +135,10 @@ impl From<Error> for Status {
                 definitions::Error::Database(_) => Reason::Unavailable,
             },
         };
-        match reason {
+        if reason == Reason::Internal {
             // Details are for the log only.
-            Reason::Internal => reason.status(DOMAIN, "internal error"),
-            _ => reason.status(DOMAIN, error.to_string()),
+            return reason.status(DOMAIN, "internal error");
         }
+        reason.status(DOMAIN, error.to_string())
     }
 }

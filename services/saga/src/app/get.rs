@@ -2,7 +2,7 @@
 
 use proto::saga::v1 as pb;
 
-use crate::app::{App, Error, read, view};
+use crate::app::{App, Error, history, read};
 
 impl App {
     /// Shows one saga, found by its id or by its business key.
@@ -26,7 +26,7 @@ impl App {
             (false, true) => return Err(Error::invalid("saga_id", "excludes type and business_id")),
         };
         let history = if request.with_history {
-            view::history(&found.shown(), &found.stored.actor)
+            history::render(&found.shown(), &found.stored.actor)
         } else {
             Vec::new()
         };

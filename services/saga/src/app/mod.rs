@@ -4,6 +4,7 @@ mod activate;
 mod cancel;
 mod error;
 mod get;
+mod history;
 mod list;
 mod page;
 mod peers;

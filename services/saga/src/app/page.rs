@@ -33,7 +33,7 @@ pub(crate) fn token(filters: &str, position: &[u8]) -> String {
 /// Reads a position back; the token must be for the same filters.
 pub(crate) fn position(filters: &str, token: &str) -> Result<Vec<u8>, Error> {
     let text = token.as_bytes();
-    if text.len() % 2 != 0 || text.len() > 2 * (CHECK_BYTES + MAX_POSITION_BYTES) {
+    if !text.len().is_multiple_of(2) || text.len() > 2 * (CHECK_BYTES + MAX_POSITION_BYTES) {
         return Err(Error::PageToken);
     }
     let nibble = |digit: u8| match digit {

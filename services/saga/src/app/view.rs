@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ids::SagaId;
-use prost_types::{Duration, Timestamp};
+use prost_types::Timestamp;
 use proto::saga::v1 as pb;
 use saga_core::{
     Attention, Clock, Event, Millis, Op, OpKey, OpState, Open, Payload, Phase, Plan, Reason, Run, State,
@@ -257,88 +257,7 @@ fn deadline(clock: Clock, phase: Phase) -> Option<Millis> {
     }
 }
 
-/// Renders the history; `seq` counts from 1, after the start itself.
-pub(crate) fn history(shown: &Shown<'_>, started_by: &str) -> Vec<pb::SagaEvent> {
-    let started = pb::SagaEvent {
-        at: Some(timestamp(shown.created_at)),
-        kind: "started".to_owned(),
-        actor: started_by.to_owned(),
-        ..pb::SagaEvent::default()
-    };
-    let numbered = (1..).zip(shown.entries);
-    std::iter::once(started)
-        .chain(numbered.map(|(seq, entry)| event(seq, entry, shown.plan)))
-        .collect()
-}
-
-fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
-    let recorded = &entry.recorded;
-    let operation = operation_of(&recorded.event);
-    let mut shown = pb::SagaEvent {
-        seq,
-        at: Some(timestamp(recorded.at)),
-        kind: kind(&recorded.event).to_owned(),
-        actor: recorded.actor.as_deref().unwrap_or_default().to_owned(),
-        request_json: entry
-            .request
-            .as_ref()
-            .map_or_else(String::new, |request| request.json().to_owned()),
-        duration: entry.duration_ms.map(duration),
-        ..pb::SagaEvent::default()
-    };
-    if let Some((key, attempt)) = operation {
-        plan.name(key.step).clone_into(&mut shown.step);
-        shown.index = key.index;
-        op_name(key.op).clone_into(&mut shown.op);
-        shown.attempt = attempt.unwrap_or(0);
-    }
-    match &recorded.event {
-        Event::Succeeded { reply, .. } => reply.json().clone_into(&mut shown.reply_json),
-        Event::Refused { error, .. } => shown.error = Some(proto_error(error, shown.step.clone())),
-        Event::Failed { failure, .. } => {
-            shown.error = Some(proto_error(&failure.error, shown.step.clone()));
-            shown.next_retry_at = failure.next_at.map(timestamp);
-        }
-        Event::Unwinding {
-            reason,
-            failed_step,
-            error,
-            ..
-        } => {
-            let step = failed_step.map_or_else(String::new, |step| plan.name(step).to_owned());
-            shown.step.clone_from(&step);
-            let error = error.as_ref().map(|error| proto_error(error, step));
-            shown.error = error.or_else(|| {
-                Some(pb::SagaError {
-                    reason: reason.name().to_owned(),
-                    ..pb::SagaError::default()
-                })
-            });
-        }
-        Event::Pending { .. }
-        | Event::Abandoned { .. }
-        | Event::Committed
-        | Event::DeadlineMissed
-        | Event::Ended { .. } => {}
-    }
-    shown
-}
-
-const fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::Succeeded { .. } => "succeeded",
-        Event::Refused { .. } => "refused",
-        Event::Failed { .. } => "failed",
-        Event::Pending { .. } => "pending",
-        Event::Abandoned { .. } => "abandoned",
-        Event::Unwinding { .. } => "unwinding",
-        Event::Committed => "committed",
-        Event::DeadlineMissed => "deadline_missed",
-        Event::Ended { .. } => "ended",
-    }
-}
-
-const fn operation_of(event: &Event) -> Option<(OpKey, Option<u32>)> {
+pub(crate) const fn operation_of(event: &Event) -> Option<(OpKey, Option<u32>)> {
     match event {
         Event::Succeeded { key, attempt, .. }
         | Event::Refused { key, attempt, .. }
@@ -346,13 +265,6 @@ const fn operation_of(event: &Event) -> Option<(OpKey, Option<u32>)> {
         | Event::Pending { key, attempt } => Some((*key, Some(*attempt))),
         Event::Abandoned { key } => Some((*key, None)),
         Event::Unwinding { .. } | Event::Committed | Event::DeadlineMissed | Event::Ended { .. } => None,
-    }
-}
-
-const fn op_name(op: Op) -> &'static str {
-    match op {
-        Op::Action => "action",
-        Op::Compensation => "compensation",
     }
 }
 
@@ -446,14 +358,6 @@ pub(crate) fn timestamp(at: Millis) -> Timestamp {
     let nanos = i32::try_from(at.0.rem_euclid(1_000) * 1_000_000).expect("below a second");
     Timestamp {
         seconds: at.0.div_euclid(1_000),
-        nanos,
-    }
-}
-
-fn duration(ms: u32) -> Duration {
-    let nanos = i32::try_from(ms % 1_000 * 1_000_000).expect("below a second");
-    Duration {
-        seconds: i64::from(ms / 1_000),
         nanos,
     }
 }

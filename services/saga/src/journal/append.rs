@@ -259,12 +259,12 @@ enum Verdict {
 
 impl Verdict {
     fn of(error: sqlx::Error) -> Self {
+        // Encoding happens before anything is sent; it fails for what no statement can carry.
+        if let sqlx::Error::Encode(why) = &error {
+            return Self::Refused(why.to_string());
+        }
         let sqlx::Error::Database(refusal) = &error else {
-            // Encoding happens before anything is sent; it fails for what no statement can carry.
-            return match error {
-                sqlx::Error::Encode(why) => Self::Refused(why.to_string()),
-                lost => Self::Lost(lost),
-            };
+            return Self::Lost(error);
         };
         let code = refusal.code().unwrap_or_default();
         match code.get(..2).unwrap_or_default() {

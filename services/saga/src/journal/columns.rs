@@ -55,29 +55,17 @@ impl<'a> Columns<'a> {
 
     /// Returns the smallest statement that writes the batch, with its arguments.
     pub(super) fn statement(self, instance: &str, fence: Seen) -> Statement {
-        let (only_events, only_changes) = (
-            self.rows.id.is_empty() && self.outbox.id.is_empty(),
-            self.starts.id.is_empty(),
-        );
-        let text = match (only_changes, only_events) {
-            (false, _) => sql::STARTS,
-            (true, false) => sql::CHANGES,
-            (true, true) => sql::EVENTS,
-        };
+        let only_events = self.rows.id.is_empty() && self.outbox.id.is_empty() && self.starts.id.is_empty();
+        let text = if only_events { sql::EVENTS } else { sql::BATCH };
         let query = sqlx::query(text)
             .bind(instance.to_owned())
             .bind(fence.epoch)
             .bind(fence.incarnation);
-        let fresh_events = self.events.fresh.clone();
-        let query = self.events.bind(query);
-        if only_changes && only_events {
+        let (fresh_events, query) = self.events.bind(query);
+        if only_events {
             return query;
         }
-        let fresh_outbox = self.outbox.fresh.clone();
-        let query = self.outbox.bind(self.rows.bind(query));
-        if only_changes {
-            return query;
-        }
+        let (fresh_outbox, query) = self.outbox.bind(self.rows.bind(query));
         self.starts.bind(query).bind(fresh_events).bind(fresh_outbox)
     }
 }
@@ -131,8 +119,9 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn bind(self, query: Statement) -> Statement {
-        query
+    /// Binds everything but which of them belong to a start.
+    fn bind(self, query: Statement) -> (Vec<bool>, Statement) {
+        let query = query
             .bind(self.saga_id)
             .bind(self.at)
             .bind(self.next_retry_at)
@@ -149,7 +138,8 @@ impl<'a> Events<'a> {
             .bind(self.error)
             .bind(self.in_flight)
             .bind(self.request)
-            .bind(self.reply)
+            .bind(self.reply);
+        (self.fresh, query)
     }
 }
 
@@ -160,7 +150,6 @@ struct RowColumns {
     deadline_at: Vec<Option<Timestamp>>,
     left_ms: Vec<Option<i64>>,
     failed_step: Vec<Option<i16>>,
-    committed: Vec<bool>,
     phase: Vec<Option<&'static str>>,
     reason: Vec<Option<&'static str>>,
     error: Vec<Option<String>>,
@@ -175,7 +164,6 @@ impl RowColumns {
         self.left_ms.push(left_ms);
         self.failed_step
             .push(row.and_then(|r| r.failed_step).map(position));
-        self.committed.push(row.is_some_and(|r| r.committed));
         self.phase.push(row.map(|r| r.phase.name()));
         self.reason
             .push(row.and_then(|r| r.reason).map(saga_core::Reason::name));
@@ -191,7 +179,6 @@ impl RowColumns {
             .bind(self.deadline_at)
             .bind(self.left_ms)
             .bind(self.failed_step)
-            .bind(self.committed)
             .bind(self.phase)
             .bind(self.reason)
             .bind(self.error)
@@ -287,15 +274,17 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    fn bind(self, query: Statement) -> Statement {
-        query
+    /// Binds everything but which of them belong to a start.
+    fn bind(self, query: Statement) -> (Vec<bool>, Statement) {
+        let query = query
             .bind(self.id)
             .bind(self.saga_id)
             .bind(self.created_at)
             .bind(self.topic)
             .bind(self.key)
             .bind(self.traceparent)
-            .bind(self.data)
+            .bind(self.data);
+        (self.fresh, query)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ids::SagaId;
-use saga_core::{Recorded, Start};
+use saga_core::{Event, Recorded, Start};
 use saga_engine::{DefinitionId, Identity, JournalError, Loaded, Row};
 use uuid::Uuid;
 
@@ -27,7 +27,6 @@ pub(super) struct InstanceRow {
     left_ms: Option<i64>,
     failed_step: Option<i16>,
     pub(super) claims: i16,
-    committed: bool,
     pub(super) needs_attention: bool,
     pub(super) quarantined: bool,
     phase: String,
@@ -44,7 +43,7 @@ pub(super) struct InstanceRow {
 /// The columns of [`InstanceRow`], of a table that goes by `i`.
 macro_rules! instance_columns {
     () => {
-        "i.id, i.definition_id, i.created_at, i.ended_at, i.deadline_at, i.left_ms, i.failed_step, i.claims, i.committed,
+        "i.id, i.definition_id, i.created_at, i.ended_at, i.deadline_at, i.left_ms, i.failed_step, i.claims,
          i.needs_attention, i.quarantined, i.phase, i.reason, i.error::text as error, i.attention::text as attention,
          i.owner, i.business_id, i.actor, i.traceparent, i.input::text as input"
     };
@@ -52,14 +51,14 @@ macro_rules! instance_columns {
 pub(super) use instance_columns;
 
 impl InstanceRow {
-    /// Reads what the engine calls the row.
-    pub(super) fn row(&self) -> Result<Row, Garbled> {
+    /// Reads what the engine calls the row. Whether the commit point is passed stands in the events alone.
+    pub(super) fn row(&self, committed: bool) -> Result<Row, Garbled> {
         Ok(Row {
             phase: phase_from(&self.phase)?,
             reason: self.reason.as_deref().map(reason_from).transpose()?,
             failed_step: self.failed_step.map(position_from).transpose()?,
             error: self.error.as_deref().map(error_from).transpose()?,
-            committed: self.committed,
+            committed,
             clock: clock_from(self.deadline_at, self.left_ms)?,
             attention: self.attention.as_deref().map_or(Ok(Vec::new()), attention_from)?,
         })
@@ -149,7 +148,8 @@ impl<R: Resolver> PgJournal<R> {
             .map(EventRow::recorded)
             .collect::<Result<_, _>>()
             .map_err(broken)?;
-        let row = stored.row().map_err(broken)?;
+        let committed = events.iter().any(|r| r.event == Event::Committed);
+        let row = stored.row(committed).map_err(broken)?;
         let definition = DefinitionId(stored.definition_id);
         let resolved = self.resolver.resolve(definition, &stored.input).await?;
         Ok(Loaded {

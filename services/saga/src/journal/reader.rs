@@ -145,7 +145,8 @@ macro_rules! select_stored {
             instance_columns!(),
             ", d.name, d.version, d.revision, d.steps, d.compensated, d.epilogue, v.current_step, v.updated_at,
               nullif(r.address, '') as owner_address,
-              coalesce((select max(e.seq) + 1 from saga.event e where e.saga_id = i.id), 0) as event_count
+              coalesce((select max(e.seq) + 1 from saga.event e where e.saga_id = i.id), 0) as event_count,
+              exists (select 1 from saga.event e where e.saga_id = i.id and e.kind = 'committed') as committed
              from saga.instance i
              join saga.definition d on d.id = i.definition_id
              join saga.saga_instances v on v.saga_uuid = i.id
@@ -333,6 +334,7 @@ struct StoredRow {
     updated_at: DateTime<Utc>,
     owner_address: Option<String>,
     event_count: i32,
+    committed: bool,
 }
 
 impl FromRow<'_, PgRow> for StoredRow {
@@ -354,13 +356,14 @@ impl FromRow<'_, PgRow> for StoredRow {
             updated_at: row.try_get("updated_at")?,
             owner_address: row.try_get("owner_address")?,
             event_count: row.try_get("event_count")?,
+            committed: row.try_get("committed")?,
         })
     }
 }
 
 impl StoredRow {
     fn stored(self) -> Result<Stored, ReadError> {
-        let row = self.instance.row()?;
+        let row = self.instance.row(self.committed)?;
         let instance = self.instance;
         Ok(Stored {
             id: SagaId::from_uuid(instance.id),

@@ -5,9 +5,12 @@
 //! needed: it waits for a takeover that has not committed and makes a later one wait; a plain read or `for key share`
 //! lets writes of a replaced instance commit after the takeover has read.
 //!
-//! Parameters: 1 to 3 the fence; 4 to 20 events; 21 to 31 rows; 32 to 38 the outbox; 39 to 59 starts. A statement uses a
-//! prefix of them. Arrays are sorted before they are bound (events and rows by saga, starts by business key), which is the
-//! order in which locks are taken, so that batches cannot wait for each other in a circle.
+//! There are two: [`EVENTS`] for batches of nothing but events, which is most of them while little is going on (0.27 ms
+//! instead of 0.4 ms on a Postgres without fsync), and [`BATCH`] for all others.
+//!
+//! Parameters: 1 to 3 the fence; 4 to 20 events; 21 to 30 rows; 31 to 37 the outbox; 38 to 57 starts. Arrays are sorted
+//! before they are bound (events and rows by saga, starts by business key), which is the order in which locks are taken,
+//! so that batches cannot wait for each other in a circle.
 
 macro_rules! fence {
     () => {
@@ -18,7 +21,7 @@ macro_rules! fence {
 }
 
 macro_rules! events {
-    ($source:literal, $kept:literal) => {
+    ($more:literal, $named:literal, $kept:literal) => {
         concat!(
             ", written as (
     insert into saga.event (
@@ -32,147 +35,106 @@ macro_rules! events {
         $4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::int4[], $8::int4[], $9::int4[], $10::int4[],
         $11::int2[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
         $19::text[], $20::text[]",
-            $source,
+            $more,
+            "
+    ) e (
+        saga_id, at, next_retry_at, seq, idx, attempt, duration_ms, step, kind, op, class, reason, actor, error,
+        in_flight, request, reply",
+            $named,
+            ")",
             $kept,
             "
 )"
         )
-    };
-}
-
-/// A null phase leaves the row as it is but for the claims.
-macro_rules! rows {
-    () => {
-        ", changed as (
-    update saga.instance i set
-        ended_at = case when r.phase is null then i.ended_at else r.ended_at end,
-        deadline_at = case when r.phase is null then i.deadline_at else r.deadline_at end,
-        left_ms = case when r.phase is null then i.left_ms else r.left_ms end,
-        failed_step = case when r.phase is null then i.failed_step else r.failed_step end,
-        claims = case when r.progressed then 0 else i.claims end,
-        committed = case when r.phase is null then i.committed else r.committed end,
-        needs_attention = case when r.phase is null then i.needs_attention else r.attention is not null end,
-        phase = coalesce(r.phase, i.phase),
-        reason = case when r.phase is null then i.reason else r.reason end,
-        error = case when r.phase is null then i.error else r.error::json end,
-        attention = case when r.phase is null then i.attention else r.attention::json end
-    from fence cross join unnest(
-        $21::uuid[], $22::timestamptz[], $23::timestamptz[], $24::int8[], $25::int2[], $26::bool[], $27::text[],
-        $28::text[], $29::text[], $30::text[], $31::bool[]
-    ) r (
-        id, ended_at, deadline_at, left_ms, failed_step, committed, phase, reason, error, attention, progressed
-    )
-    where i.id = r.id
-)"
-    };
-}
-
-/// Attention is told once, when it begins: `before` is the row as it was before this statement.
-macro_rules! outbox {
-    ($source:literal, $kept:literal) => {
-        concat!(
-            ", told as (
-    insert into saga.outbox (id, created_at, topic, key, traceparent, data)
-    select o.id, o.created_at, o.topic, o.key, o.traceparent, o.data::jsonb
-    from fence cross join unnest(
-        $32::uuid[], $33::uuid[], $34::timestamptz[], $35::text[], $36::text[], $37::text[], $38::text[]",
-            $source,
-            "
-    left join saga.instance before on before.id = o.saga_id
-    where (o.topic <> 'saga.attention' or before.needs_attention is not true)",
-            $kept,
-            "
-)"
-        )
-    };
-}
-
-macro_rules! starts {
-    () => {
-        ", won as (
-    insert into saga.saga_keys (saga_id, created_at, type, business_id, input_digest)
-    select s.saga_id, s.created_at, s.type, s.business_id, s.input_digest
-    from fence cross join unnest($39::uuid[], $40::timestamptz[], $41::text[], $42::text[], $43::bytea[])
-        s (saga_id, created_at, type, business_id, input_digest)
-    on conflict (type, business_id) do nothing
-    returning saga_id
-), created as (
-    insert into saga.instance (
-        id, definition_id, created_at, ended_at, deadline_at, left_ms, failed_step, format, committed,
-        needs_attention, phase, reason, error, attention, owner, business_id, actor, traceparent, input
-    )
-    select
-        s.id, s.definition_id, s.created_at, s.ended_at, s.deadline_at, s.left_ms, s.failed_step, $44, s.committed,
-        s.attention is not null, s.phase, s.reason, s.error::json, s.attention::json, $1, s.business_id, s.actor,
-        s.traceparent, s.input::json
-    from fence cross join unnest(
-        $39::uuid[], $45::int8[], $40::timestamptz[], $46::timestamptz[], $47::timestamptz[], $48::int8[],
-        $49::int2[], $50::bool[], $51::text[], $52::text[], $53::text[], $54::text[], $42::text[], $55::text[],
-        $56::text[], $57::text[]
-    ) s (
-        id, definition_id, created_at, ended_at, deadline_at, left_ms, failed_step, committed, phase, reason, error,
-        attention, business_id, actor, traceparent, input
-    )
-    where (s.id in (select saga_id from won)) is true
-)"
     };
 }
 
 /// Only events.
 pub(super) const EVENTS: &str = concat!(
     fence!(),
-    events!(
-        "
-    ) e (
-        saga_id, at, next_retry_at, seq, idx, attempt, duration_ms, step, kind, op, class, reason, actor, error,
-        in_flight, request, reply
-    )",
-        ""
-    ),
+    events!("", "", ""),
     " select (select count(*) from fence) as fenced, null::uuid[] as won"
 );
 
-/// Events, rows of sagas that exist, and what others are told.
-pub(super) const CHANGES: &str = concat!(
+/// Everything a batch can hold. What belongs to a start is written only if the start won its business key; the form of
+/// the condition makes it a hashed lookup, where a plain `in` would become a nested loop.
+pub(super) const BATCH: &str = concat!(
     fence!(),
+    ", won as (
+    insert into saga.saga_keys (saga_id, created_at, type, business_id, input_digest)
+    select s.saga_id, s.created_at, s.type, s.business_id, s.input_digest
+    from fence cross join unnest($38::uuid[], $39::timestamptz[], $40::text[], $41::text[], $42::bytea[])
+        s (saga_id, created_at, type, business_id, input_digest)
+    on conflict (type, business_id) do nothing
+    returning saga_id
+), created as (
+    insert into saga.instance (
+        id, definition_id, created_at, ended_at, deadline_at, left_ms, failed_step, format,
+        needs_attention, phase, reason, error, attention, owner, business_id, actor, traceparent, input
+    )
+    select
+        s.id, s.definition_id, s.created_at, s.ended_at, s.deadline_at, s.left_ms, s.failed_step, $43,
+        s.attention is not null, s.phase, s.reason, s.error::json, s.attention::json, $1, s.business_id, s.actor,
+        s.traceparent, s.input::json
+    from fence cross join unnest(
+        $38::uuid[], $44::int8[], $39::timestamptz[], $45::timestamptz[], $46::timestamptz[], $47::int8[],
+        $48::int2[], $49::text[], $50::text[], $51::text[], $52::text[], $41::text[], $53::text[],
+        $54::text[], $55::text[]
+    ) s (
+        id, definition_id, created_at, ended_at, deadline_at, left_ms, failed_step, phase, reason, error,
+        attention, business_id, actor, traceparent, input
+    )
+    where (s.id in (select saga_id from won)) is true
+)",
     events!(
-        "
-    ) e (
-        saga_id, at, next_retry_at, seq, idx, attempt, duration_ms, step, kind, op, class, reason, actor, error,
-        in_flight, request, reply
-    )",
-        ""
-    ),
-    rows!(),
-    outbox!(
-        "
-    ) o (id, saga_id, created_at, topic, key, traceparent, data)",
-        ""
-    ),
-    " select (select count(*) from fence) as fenced, null::uuid[] as won"
-);
-
-/// Everything. What belongs to a start is written only if the start won its business key; the form of the condition
-/// makes it a hashed lookup, where a plain `in` would become a nested loop.
-pub(super) const STARTS: &str = concat!(
-    fence!(),
-    starts!(),
-    events!(
-        ", $58::bool[]
-    ) e (
-        saga_id, at, next_retry_at, seq, idx, attempt, duration_ms, step, kind, op, class, reason, actor, error,
-        in_flight, request, reply, fresh
-    )",
+        ", $56::bool[]",
+        ", fresh",
         "
     where not e.fresh or e.saga_id in (select saga_id from won)"
     ),
-    rows!(),
-    outbox!(
-        ", $59::bool[]
-    ) o (id, saga_id, created_at, topic, key, traceparent, data, fresh)",
-        "
-        and (not o.fresh or o.saga_id in (select saga_id from won))"
-    ),
+    // A null phase leaves the row as it is but for the claims. A row that would not change is not written: what the engine
+    // calls a change may be one that only events show, such as the commit point.
+    ", changed as (
+    update saga.instance i set
+        ended_at = case when r.phase is null then i.ended_at else r.ended_at end,
+        deadline_at = case when r.phase is null then i.deadline_at else r.deadline_at end,
+        left_ms = case when r.phase is null then i.left_ms else r.left_ms end,
+        failed_step = case when r.phase is null then i.failed_step else r.failed_step end,
+        claims = case when r.progressed then 0 else i.claims end,
+        needs_attention = case when r.phase is null then i.needs_attention else r.attention is not null end,
+        phase = coalesce(r.phase, i.phase),
+        reason = case when r.phase is null then i.reason else r.reason end,
+        error = case when r.phase is null then i.error else r.error::json end,
+        attention = case when r.phase is null then i.attention else r.attention::json end
+    from fence cross join unnest(
+        $21::uuid[], $22::timestamptz[], $23::timestamptz[], $24::int8[], $25::int2[], $26::text[], $27::text[],
+        $28::text[], $29::text[], $30::bool[]
+    ) r (id, ended_at, deadline_at, left_ms, failed_step, phase, reason, error, attention, progressed)
+    where i.id = r.id
+        and (
+            r.progressed and i.claims > 0
+            or r.phase <> i.phase
+            or r.phase is not null and (
+                r.deadline_at is distinct from i.deadline_at
+                or r.left_ms is distinct from i.left_ms
+                or r.reason is distinct from i.reason
+                or r.failed_step is distinct from i.failed_step
+                or r.attention is distinct from i.attention::text
+                or r.error is distinct from i.error::text
+            )
+        )
+)",
+    // Attention is told once, when it begins: `before` is the row as it was before this statement.
+    ", told as (
+    insert into saga.outbox (id, created_at, topic, key, traceparent, data)
+    select o.id, o.created_at, o.topic, o.key, o.traceparent, o.data::jsonb
+    from fence cross join unnest(
+        $31::uuid[], $32::uuid[], $33::timestamptz[], $34::text[], $35::text[], $36::text[], $37::text[], $57::bool[]
+    ) o (id, saga_id, created_at, topic, key, traceparent, data, fresh)
+    left join saga.instance before on before.id = o.saga_id
+    where (o.topic <> 'saga.attention' or before.needs_attention is not true)
+        and (not o.fresh or o.saga_id in (select saga_id from won))
+)",
     " select (select count(*) from fence) as fenced, array(select saga_id from won) as won"
 );
 

@@ -61,7 +61,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The cause.
         #[source]
-        source: DescriptorError,
+        source: Box<DescriptorError>,
     },
 }
 
@@ -152,7 +152,7 @@ fn add_descriptors(types: &mut DescriptorPool, prefix: &str, path: &PathBuf) -> 
         .map_err(|source| ConfigError::Descriptors {
             prefix: prefix.to_owned(),
             path: path.clone(),
-            source,
+            source: Box::new(source),
         })
 }
 

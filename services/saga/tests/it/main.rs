@@ -1,10 +1,24 @@
 //! The saga service against real parts: a Postgres of its own, and participants that answer over gRPC what a test tells
 //! them to.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that cannot go on ends with a panic that names the place"
+)]
 
 mod bad_input;
 mod calls;
 mod definitions;
+mod journal_append;
+mod journal_fence;
+mod journal_lost;
+mod journal_reader;
+mod journal_size;
+mod journal_support;
+mod journal_takeover;
+mod journal_views;
 mod participant;
 mod replicas;
+mod revisions;
 mod sagas;
 mod service;

@@ -9,5 +9,6 @@ mod api;
 mod crashes;
 mod fake_sagas;
 mod pipelines;
+mod shipped;
 mod steps;
 mod world;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::mending::{register, start};
-use crate::platform::{LONG, Mode, Platform, binary, input, reason};
+use e2e::{LONG, Mode, Platform, binary, input, reason};
 
 const BAD: &str = "
 saga: BAD
@@ -159,9 +159,9 @@ async fn saga_check_prints_every_mistake_with_its_place() {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     for expected in [
         ":8:",
-        "step ONE",
+        "ONE",
         "Reserv",
-        "step TWO",
+        "TWO",
         "taks_id",
         "expected",
         "no_compensation",

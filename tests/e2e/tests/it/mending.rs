@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
-use crate::platform::{LONG, Mode, Platform};
+use e2e::{LONG, Mode, Platform};
 
 const DEFINITION: &str = "
 saga: MOODY

@@ -10,7 +10,7 @@ use proto::task::v1::{CancelTaskRequest, ListTasksRequest, TaskState};
 use rstest::rstest;
 use test_support::eventually;
 
-use crate::platform::{LONG, Mode, Platform, reason};
+use e2e::{LONG, Mode, Platform, reason};
 
 const BROKEN: Behaviour = Behaviour::Status {
     code: 400,

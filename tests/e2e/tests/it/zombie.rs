@@ -4,7 +4,7 @@ use doubles::ai::{Behaviour, Rule};
 use proto::task::v1::TaskState;
 use test_support::{Signal, eventually, free_port};
 
-use crate::platform::{LONG, Mode, Orchestrator, Platform};
+use e2e::{LONG, Mode, Orchestrator, Platform};
 
 #[tokio::test]
 async fn a_paused_orchestrator_that_was_taken_over_writes_nothing_and_exits() {

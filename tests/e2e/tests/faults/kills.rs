@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use test_support::{Signal, eventually};
 
-use crate::platform::{LONG, Mode, Platform, reason};
+use e2e::{LONG, Mode, Platform, reason};
 
 const KILLS: u32 = 50;
 const SAGAS_AT_A_TIME: usize = 20;

@@ -21,11 +21,11 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 /// Everything ends within this time, or the test fails. Machines in CI are slow.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// How the services run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// `evenkeel dev`: one process.
     Dev,
     /// `evenkeel serve <service>`: a process each.
@@ -33,7 +33,7 @@ pub(crate) enum Mode {
 }
 
 /// Path of the binary under test. Built once, by the same cargo that runs the tests.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY
         .get_or_init(|| {
@@ -56,22 +56,23 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Where the orchestrator listens and what it is called.
 #[derive(Debug, Clone)]
-pub(crate) struct Orchestrator {
-    pub(crate) instance: String,
-    pub(crate) port: u16,
+pub struct Orchestrator {
+    pub instance: String,
+    pub port: u16,
 }
 
-/// A platform.
-pub(crate) struct Platform {
-    pub(crate) database: TestDatabase,
-    pub(crate) provider: AiProvider,
-    pub(crate) orchestrator: Orchestrator,
+/// A platform. Its processes end when it is dropped.
+#[derive(Debug)]
+pub struct Platform {
+    pub database: TestDatabase,
+    pub provider: AiProvider,
+    pub orchestrator: Orchestrator,
     ports: Ports,
     /// Participants besides our own, `PACKAGE=URL`.
-    pub(crate) participants: Vec<String>,
+    pub participants: Vec<String>,
     /// Orchestrator, or the one process of `dev`.
-    pub(crate) saga: Option<ChildProcess>,
-    _others: Vec<ChildProcess>,
+    pub saga: Option<ChildProcess>,
+    others: Vec<ChildProcess>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +93,7 @@ fn local(port: u16) -> String {
 
 impl Platform {
     /// Starts a platform and waits until every service answers.
-    pub(crate) async fn start(mode: Mode) -> Self {
+    pub async fn start(mode: Mode) -> Self {
         let database = TestDatabase::create(&[]).await;
         let provider = ai::start("127.0.0.1:0").await.expect("a free port");
         match mode {
@@ -128,7 +129,7 @@ impl Platform {
             ports,
             participants: Vec::new(),
             saga: None,
-            _others: Vec::new(),
+            others: Vec::new(),
         };
         let quota = platform.command(&[
             "serve",
@@ -146,7 +147,7 @@ impl Platform {
             "--steps-listen",
             &local(ports.task_steps),
         ]);
-        platform._others = vec![ChildProcess::spawn(quota), ChildProcess::spawn(task)];
+        platform.others = vec![ChildProcess::spawn(quota), ChildProcess::spawn(task)];
         platform.start_orchestrator();
         platform.ready().await;
         platform
@@ -172,7 +173,7 @@ impl Platform {
             ports,
             participants: Vec::new(),
             saga: None,
-            _others: Vec::new(),
+            others: Vec::new(),
         };
         let command = platform.command(&["dev", "--port-base", &base.to_string()]);
         platform.saga = Some(ChildProcess::spawn(command));
@@ -181,7 +182,7 @@ impl Platform {
     }
 
     /// A command with the platform's settings in its environment.
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
             .args(args)
@@ -196,12 +197,12 @@ impl Platform {
     }
 
     /// Starts the orchestrator's process; the one before must have ended.
-    pub(crate) fn start_orchestrator(&mut self) {
+    pub fn start_orchestrator(&mut self) {
         self.saga = Some(self.spawn_orchestrator(&self.orchestrator.clone()));
     }
 
     /// Starts an orchestrator of any name and port on the platform's database.
-    pub(crate) fn spawn_orchestrator(&self, orchestrator: &Orchestrator) -> ChildProcess {
+    pub fn spawn_orchestrator(&self, orchestrator: &Orchestrator) -> ChildProcess {
         let mut command = self.command(&[
             "serve",
             "saga",
@@ -223,7 +224,7 @@ impl Platform {
     }
 
     /// Ends the orchestrator and starts it again, with one more participant.
-    pub(crate) async fn with_participant(&mut self, participant: String) {
+    pub async fn with_participant(&mut self, participant: String) {
         self.participants.push(participant);
         self.saga = None;
         self.start_orchestrator();
@@ -251,24 +252,24 @@ impl Platform {
         .await;
     }
 
-    pub(crate) fn sagas(&self) -> SagaServiceClient<Channel> {
+    pub fn sagas(&self) -> SagaServiceClient<Channel> {
         SagaServiceClient::new(rpc::channel::lazy(&url(self.orchestrator.port)).expect("a URL"))
     }
 
-    pub(crate) fn quota(&self) -> QuotaServiceClient<Channel> {
+    pub fn quota(&self) -> QuotaServiceClient<Channel> {
         QuotaServiceClient::new(rpc::channel::lazy(&url(self.ports.quota)).expect("a URL"))
     }
 
-    pub(crate) fn tasks(&self) -> TaskServiceClient<Channel> {
+    pub fn tasks(&self) -> TaskServiceClient<Channel> {
         TaskServiceClient::new(rpc::channel::lazy(&url(self.ports.task)).expect("a URL"))
     }
 
-    pub(crate) fn sql(&self) -> &PgPool {
+    pub fn sql(&self) -> &PgPool {
         self.database.admin()
     }
 
     /// A user with quota.
-    pub(crate) async fn user(&self, amount: i64) -> UserId {
+    pub async fn user(&self, amount: i64) -> UserId {
         let user = UserId::new();
         let request = CreateGrantRequest {
             grant_id: format!("grant-{user}"),
@@ -281,7 +282,7 @@ impl Platform {
         user
     }
 
-    pub(crate) async fn balance(&self, user: UserId) -> Balance {
+    pub async fn balance(&self, user: UserId) -> Balance {
         let request = GetBalanceRequest {
             user_id: user.to_string(),
         };
@@ -290,7 +291,7 @@ impl Platform {
     }
 
     /// Asks for a task, as a client does.
-    pub(crate) async fn create_task(
+    pub async fn create_task(
         &self,
         user: UserId,
         feature: &str,
@@ -312,7 +313,7 @@ impl Platform {
             .expect("a task"))
     }
 
-    pub(crate) async fn task(&self, task_id: &str) -> Result<Task, Status> {
+    pub async fn task(&self, task_id: &str) -> Result<Task, Status> {
         let request = GetTaskRequest {
             task_id: task_id.to_owned(),
         };
@@ -326,7 +327,7 @@ impl Platform {
     }
 
     /// Waits until a task has ended.
-    pub(crate) async fn ended(&self, task_id: &str) -> Task {
+    pub async fn ended(&self, task_id: &str) -> Task {
         eventually(LONG, || async {
             let task = self.task(task_id).await.ok()?;
             let ended =
@@ -336,7 +337,7 @@ impl Platform {
         .await
     }
 
-    pub(crate) async fn saga_of(&self, saga_id: &str) -> (Saga, Vec<SagaEvent>) {
+    pub async fn saga_of(&self, saga_id: &str) -> (Saga, Vec<SagaEvent>) {
         let request = GetSagaRequest {
             saga_id: saga_id.to_owned(),
             with_history: true,
@@ -347,7 +348,7 @@ impl Platform {
     }
 
     /// Checks what must hold when everything has come to rest.
-    pub(crate) async fn assert_conserved(&self) {
+    pub async fn assert_conserved(&self) {
         let quota = self.database.pool("quota").await;
         let drift = quota::drift(&quota).await.expect("the database answers");
         assert_eq!(drift, [], "the quota ledger drifted");
@@ -363,7 +364,7 @@ impl Platform {
     }
 }
 
-pub(crate) fn input(text: &str) -> Struct {
+pub fn input(text: &str) -> Struct {
     let field = |text: &str| Value {
         kind: Some(Kind::StringValue(text.to_owned())),
     };
@@ -376,7 +377,7 @@ pub(crate) fn input(text: &str) -> Struct {
     }
 }
 
-pub(crate) fn reason(status: &Status) -> String {
+pub fn reason(status: &Status) -> String {
     rpc::error::info(status)
         .map(|info| info.reason)
         .unwrap_or_default()

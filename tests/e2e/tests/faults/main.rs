@@ -1,0 +1,3 @@
+//! Faults on purpose, under load. Slow: `make test-faults`.
+
+mod kills;
