@@ -17,7 +17,7 @@ block() {
         inside { print }' "$readme"
 }
 
-for target in $(grep -o '`*make [a-z-]*' "$readme" | awk '{ print $2 }' | sort -u); do
+for target in $(grep -oE '(^|`)make [a-z-]+' "$readme" | awk '{ print $2 }' | sort -u); do
     if ! grep -q "^$target:" Makefile; then
         echo "README names 'make $target', which the Makefile does not have" >&2
         failed=1

@@ -40,8 +40,8 @@ pub(crate) async fn play(
     let narrator = Narrator::new(output::colour());
     let mut stage = Stage::open(places, provider, child, narrator)?;
     let begun = std::time::Instant::now();
-    for (number, (title, story)) in (1..).zip(stories::all()) {
-        stage.narrator.heading(number, title)?;
+    for (title, story) in stories::all() {
+        stage.narrator.story(title)?;
         if let Err(failure) = story(&mut stage).await {
             stage
                 .narrator

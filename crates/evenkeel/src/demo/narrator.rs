@@ -27,11 +27,15 @@ impl Narrator {
         }
     }
 
-    /// Begins a story.
-    pub(super) fn heading(&mut self, number: u32, title: &str) -> Result<(), Failure> {
-        self.stories = number;
-        let heading = Tone::Bold.paint(&format!("{number}. {title}"), self.colour);
-        output::emit(&format!("\n{heading}\n"))
+    /// Begins the next story.
+    pub(super) fn story(&mut self, title: &str) -> Result<(), Failure> {
+        self.stories += 1;
+        self.heading(&format!("{}. {title}", self.stories))
+    }
+
+    /// Begins a part.
+    pub(super) fn heading(&self, title: &str) -> Result<(), Failure> {
+        output::emit(&format!("\n{}\n", Tone::Bold.paint(title, self.colour)))
     }
 
     /// Tells what happens.

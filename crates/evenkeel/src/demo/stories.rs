@@ -202,7 +202,7 @@ async fn killed(stage: &mut Stage<'_>) -> Result<(), Failure> {
 
 /// What is true of all stories together.
 pub(super) async fn epilogue(stage: &mut Stage<'_>) -> Result<(), Failure> {
-    stage.narrator.say("")?;
+    stage.narrator.heading("All together")?;
     stage
         .narrator
         .say("In SQL: select status, reason, count(*) from saga_instances group by 1, 2")?;
