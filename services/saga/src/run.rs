@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Peers};
 use crate::config::Config;
+use saga_definition::ProblemKind;
+
 use crate::definitions::{self, Definitions};
 use crate::journal::{self, PgJournal, Reader};
 use crate::participants::{ConfigError, GrpcParticipants, Targets};
@@ -213,14 +215,26 @@ fn engine_ended(ended: Result<Result<(), Stopped>, tokio::task::JoinError>) -> R
     }
 }
 
+/// Registers and activates a definition that ships with the program. One whose participants are not configured here is
+/// left out: an orchestrator need not know everybody.
 async fn register(definitions: &Definitions, name: &str, source: &str) -> Result<(), Error> {
-    let checked = definitions.check(source).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(name)).collect();
-        Error::BuiltIn {
-            name: name.to_owned(),
-            problems: lines.join("\n"),
+    let checked = match definitions.check(source) {
+        Ok(checked) => checked,
+        Err(problems) if problems.iter().all(|p| p.kind == ProblemKind::UnknownParticipant) => {
+            tracing::warn!(
+                definition = name,
+                "not registered: its participants are not configured"
+            );
+            return Ok(());
         }
-    })?;
+        Err(problems) => {
+            let lines: Vec<String> = problems.iter().map(|problem| problem.in_file(name)).collect();
+            return Err(Error::BuiltIn {
+                name: name.to_owned(),
+                problems: lines.join("\n"),
+            });
+        }
+    };
     let failed = |source| Error::Register {
         name: name.to_owned(),
         source,
