@@ -7,6 +7,7 @@ use std::time::Duration;
 use process::grpc::Listener;
 use process::health::Health;
 use process::{PoolGauge, Shutdown, Supervisor};
+use saga_definition::ProblemKind;
 use saga_engine::{Engine, Stopped, SystemClock};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
@@ -14,8 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Peers};
 use crate::config::Config;
-use saga_definition::ProblemKind;
-
 use crate::definitions::{self, Definitions};
 use crate::journal::{self, PgJournal, Reader};
 use crate::participants::{ConfigError, GrpcParticipants, Targets};
