@@ -54,8 +54,7 @@ impl Database {
             }
             started => started,
         };
-        let server = server
-            .map_err(|error| Failure::unavailable("cannot start a private Postgres").because(&error))?;
+        let server = server.map_err(|error| no_server(&error))?;
         create_database(&server.admin_url()).await?;
         Ok(Self {
             url: server.url(DATABASE),
@@ -75,6 +74,25 @@ async fn start(data_dir: PathBuf, port: Option<u16>) -> Result<PrivatePostgres, 
     let mut config = private_postgres::Config::new(data_dir);
     config.port = port;
     PrivatePostgres::start(config).await
+}
+
+fn no_server(error: &private_postgres::Error) -> Failure {
+    use private_postgres::Error;
+    let failure = Failure::unavailable("cannot start a private Postgres").because(error);
+    match error {
+        Error::Start { .. } | Error::InUse { .. } => {
+            failure.next("choose other ports with --port-base (0 takes free ones), or another --data-dir")
+        }
+        // These say themselves what to do.
+        Error::NoBinaries { .. }
+        | Error::BadPgBin { .. }
+        | Error::Version { .. }
+        | Error::NotSearchable { .. }
+        | Error::NoAccount
+        | Error::Initdb { .. }
+        | Error::NotReady { .. }
+        | Error::Io { .. } => failure,
+    }
 }
 
 async fn create_database(admin_url: &str) -> Result<(), Failure> {
