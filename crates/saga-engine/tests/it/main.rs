@@ -3,4 +3,5 @@
 mod crashes;
 mod isolation;
 mod requests;
+mod sim;
 mod world;
