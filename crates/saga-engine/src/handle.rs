@@ -107,6 +107,8 @@ pub struct Status {
     pub live: usize,
     /// Calls in flight.
     pub calls: usize,
+    /// Entries on the heap of alarms, stale ones included.
+    pub alarms: usize,
     /// Whether the lease is held, so that calls may go out.
     pub leased: bool,
 }

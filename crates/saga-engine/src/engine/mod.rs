@@ -197,6 +197,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 }
                 () = sleep(&*clock, alarm), if alarm.is_some() => self.fire_timers(),
             }
+            self.timers.tidy(&self.live);
             self.write_batches();
         }
         Err(Stopped::Fenced)
@@ -267,6 +268,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 let status = Status {
                     live: self.live.len(),
                     calls: self.calls_in_flight,
+                    alarms: self.timers.len(),
                     leased: self.leased(self.clock.now()),
                 };
                 // Whoever asked may have gone.
@@ -394,11 +396,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     fn fire_timers(&mut self) {
         let now = self.clock.now();
-        while let Some(saga) = self.timers.pop(now) {
-            let Some(live) = self.live.get_mut(&saga) else {
+        while let Some((at, saga)) = self.timers.pop(now) {
+            let Some(live) = self.live.get_mut(&saga).filter(|live| live.wake_at == Some(at)) else {
                 continue;
             };
-            // Entries that were replaced by an earlier one are stale; looking once more does no harm.
             live.wake_at = None;
             let alarm = live.state.alarm_at(&live.identity.plan);
             if alarm.is_some_and(|at| at <= now) {

@@ -1,15 +1,17 @@
 //! Alarms of all sagas in one heap.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use ids::SagaId;
 use saga_core::Millis;
 
 use super::live::Live;
 
-/// Alarms, earliest first. A saga has one valid entry at most, the one in its `wake_at`; later ones that were replaced
-/// stay until their time and are harmless.
+/// Stale entries that are not worth a rebuild.
+const SLACK: usize = 1_024;
+
+/// Alarms, earliest first. A saga has one valid entry, the one that its `wake_at` names; others are stale and dropped.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Millis, SagaId)>>,
@@ -28,10 +30,24 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    pub(super) fn pop(&mut self, now: Millis) -> Option<SagaId> {
+    pub(super) fn pop(&mut self, now: Millis) -> Option<(Millis, SagaId)> {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, saga))| saga)
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Drops stale entries once they outnumber the valid ones: those of ended sagas would stay until their deadline.
+    pub(super) fn tidy(&mut self, live: &HashMap<SagaId, Live>) {
+        if self.heap.len() > SLACK + 4 * live.len() {
+            let valid = live
+                .values()
+                .filter_map(|live| Some(Reverse((live.wake_at?, live.id()))));
+            self.heap = valid.collect();
+        }
     }
 }

@@ -8,4 +8,5 @@
 mod crashes;
 mod isolation;
 mod requests;
+mod sim;
 mod world;

@@ -333,3 +333,37 @@ async fn a_stopping_engine_takes_no_more_and_loses_nothing() {
     let _next = world.process();
     assert_eq!(world.until_ended(saga).await, Phase::Completed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn alarms_of_ended_sagas_do_not_pile_up() {
+    let world = World::new();
+    let process = world.process();
+    let plan = plan();
+    for round in 0..30 {
+        let starts = (0..100).map(|i| {
+            let saga = world.saga(&plan, &format!("k{round}-{i}"));
+            process.handle.start(saga, Until::End, LONG)
+        });
+        for seen in futures::future::join_all(starts).await {
+            assert!(seen.unwrap().reached);
+        }
+    }
+    let status = process.handle.status().await.unwrap();
+    assert_eq!(status.live, 0);
+    assert!(status.alarms < 2_000, "{} alarms for no saga", status.alarms);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_of_a_pending_saga_do_not_pile_up() {
+    let world = World::new();
+    world
+        .participants
+        .script(0, Op::Action, vec![Script::Pending; 5_000]);
+    let process = world.process();
+    let saga = world.saga(&plan(), "k");
+    process.handle.start(saga, Until::Durable, LONG).await.unwrap();
+    let calls = |world: &World| world.participants.books.lock().unwrap().calls.len();
+    world.until(|world| (calls(world) > 4_000).then_some(())).await;
+    let status = process.handle.status().await.unwrap();
+    assert!(status.alarms < 2_000, "{} alarms for one saga", status.alarms);
+}
