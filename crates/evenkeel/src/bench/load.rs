@@ -8,7 +8,9 @@ use prost::Message;
 use proto::bench::v1::baseline_service_client::BaselineServiceClient;
 use proto::bench::v1::{BenchInput, RunSagaRequest};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
-use proto::saga::v1::{SagaPhase, StartSagaRequest, WaitUntil, start_saga_request, wait_until};
+use proto::saga::v1::{
+    SagaPhase, StartSagaRequest, WaitSagaRequest, WaitUntil, start_saga_request, wait_until,
+};
 use tonic::transport::Channel;
 
 use super::measure::Latencies;
@@ -32,6 +34,15 @@ pub(crate) enum Variant {
     Compensated,
 }
 
+/// What a latency is the latency of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Latency {
+    /// From the start of the saga to its end.
+    End,
+    /// From the request to start the saga to the answer that it is durable; each worker then waits for the end.
+    Start,
+}
+
 /// One measurement to take.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
@@ -40,6 +51,7 @@ pub(crate) struct Load {
     pub(crate) url: String,
     pub(crate) concurrency: usize,
     pub(crate) payload_bytes: usize,
+    pub(crate) latency: Latency,
 }
 
 /// Workers share this many connections at most; one HTTP/2 connection carries many calls, but not without limit.
@@ -115,15 +127,16 @@ impl Worker {
                 return Ok(latencies);
             }
             let began = Instant::now();
-            let completed = match self.load.engine {
-                Engine::Evenkeel => self.evenkeel(&payload, refuse_step).await?,
+            let (completed, latency) = match self.load.engine {
+                Engine::Evenkeel => self.evenkeel(&payload, refuse_step, began).await?,
                 Engine::Baseline => {
                     let request = RunSagaRequest {
                         payload: payload.clone(),
                         refuse_step,
                     };
                     let mut client = BaselineServiceClient::new(self.channel.clone());
-                    client.run_saga(request).await?.into_inner().completed
+                    let answer = client.run_saga(request).await?.into_inner();
+                    (answer.completed, began.elapsed())
                 }
             };
             if completed != (refuse_step == 0) {
@@ -132,12 +145,18 @@ impl Worker {
                 ));
             }
             if phase == 1 {
-                latencies.push(began.elapsed());
+                latencies.push(latency);
             }
         }
     }
 
-    async fn evenkeel(&self, payload: &str, refuse_step: u32) -> Result<bool, tonic::Status> {
+    /// Runs one saga; tells whether it completed, and the latency that was asked for.
+    async fn evenkeel(
+        &self,
+        payload: &str,
+        refuse_step: u32,
+        began: Instant,
+    ) -> Result<(bool, Duration), tonic::Status> {
         let input = BenchInput {
             payload: payload.to_owned(),
             refuse_step,
@@ -146,25 +165,32 @@ impl Worker {
             type_url: "type.googleapis.com/evenkeel.bench.v1.BenchInput".to_owned(),
             value: input.encode_to_vec(),
         };
+        let until_end = WaitUntil {
+            until: Some(wait_until::Until::End(true)),
+            timeout: Some(prost_types::Duration::try_from(SAGA_BOUND).unwrap_or_default()),
+        };
         let request = StartSagaRequest {
             r#type: "BENCH_FOUR".to_owned(),
             business_id: uuid::Uuid::now_v7().simple().to_string(),
             input: Some(start_saga_request::Input::Message(message)),
-            wait: Some(WaitUntil {
-                until: Some(wait_until::Until::End(true)),
-                timeout: Some(prost_types::Duration::try_from(SAGA_BOUND).unwrap_or_default()),
-            }),
+            wait: (self.load.latency == Latency::End).then(|| until_end.clone()),
         };
         let mut client = SagaServiceClient::new(self.channel.clone());
-        let saga = client
-            .start_saga(request)
-            .await?
-            .into_inner()
-            .saga
-            .unwrap_or_default();
-        match saga.phase() {
-            SagaPhase::Completed => Ok(true),
-            SagaPhase::Compensated => Ok(false),
+        let started = client.start_saga(request).await?.into_inner().saga;
+        let latency = began.elapsed();
+        let saga = match (self.load.latency, started) {
+            (Latency::Start, Some(started)) => {
+                let request = WaitSagaRequest {
+                    saga_id: started.saga_id,
+                    wait: Some(until_end),
+                };
+                client.wait_saga(request).await?.into_inner().saga
+            }
+            (Latency::Start | Latency::End, started) => started,
+        };
+        match saga.unwrap_or_default().phase() {
+            SagaPhase::Completed => Ok((true, latency)),
+            SagaPhase::Compensated => Ok((false, latency)),
             SagaPhase::Unspecified | SagaPhase::Running | SagaPhase::Compensating | SagaPhase::Resolved => {
                 Err(tonic::Status::deadline_exceeded("a saga did not end in time"))
             }

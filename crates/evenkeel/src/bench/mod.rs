@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use crate::exit::{Code, Failure};
-use load::{Engine, Variant};
+use load::{Engine, Latency, Variant};
 
 /// Measures throughput and latency
 #[derive(Debug, clap::Args)]
@@ -58,6 +58,7 @@ enum What {
 #[command(after_help = "Examples:
   evenkeel bench sagas
   evenkeel bench sagas --concurrency 128 --seconds 30 --engine evenkeel --variant compensated
+  evenkeel bench sagas --latency start --concurrency 32,100
   evenkeel bench sagas --json > bench.jsonl")]
 pub(crate) struct SagasArgs {
     /// Sagas at a time
@@ -83,6 +84,9 @@ pub(crate) struct SagasArgs {
     /// Size of the payload that every step gets and returns, in bytes
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=65_536))]
     payload_bytes: u32,
+    /// What P50 and P99 are the latency of; `start` measures Evenkeel only
+    #[arg(long, value_enum, default_value = "end")]
+    latency: Latency,
     /// One JSON object a line instead of a table
     #[arg(long)]
     json: bool,

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::SagasArgs;
-use super::load::{Engine, Load, Variant};
+use super::load::{Engine, Latency, Load, Variant};
 use super::measure::{Counters, Latencies};
 use crate::exit::Failure;
 use crate::output::{self, Cell, Table};
@@ -183,8 +183,10 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), F
     for variant in [Variant::Completed, Variant::Compensated] {
         for &concurrency in &args.concurrency {
             for (kind, process) in [(Engine::Evenkeel, &engine), (Engine::Baseline, &baseline)] {
-                let wanted =
-                    args.engine.is_none_or(|e| e == kind) && args.variant.is_none_or(|v| v == variant);
+                let wanted = args.engine.is_none_or(|e| e == kind)
+                    && args.variant.is_none_or(|v| v == variant)
+                    // The baseline answers at the end only.
+                    && (args.latency == Latency::End || kind == Engine::Evenkeel);
                 if wanted {
                     let load = Load {
                         engine: kind,
@@ -192,6 +194,7 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), F
                         url: process.url.clone(),
                         concurrency,
                         payload_bytes: usize::try_from(args.payload_bytes).unwrap_or(0),
+                        latency: args.latency,
                     };
                     measure(args, &load, process.pid(), &mut connection, &mut report).await?;
                 }
