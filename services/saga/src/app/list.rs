@@ -31,16 +31,17 @@ impl App {
             business_id: some(request.business_id),
             needs_attention: request.needs_attention,
         };
-        let found = self
+        // One more than is shown tells whether there is a next page.
+        let mut found = self
             .reader
-            .list(&filter, size, before)
+            .list(&filter, size + 1, before)
             .await
             .map_err(Error::Journal)?;
-        // A full page may be the last one; the next is then empty.
-        let full = found.len() == size as usize;
+        let more = found.len() > size as usize;
+        found.truncate(size as usize);
         let next = found
             .last()
-            .filter(|_| full)
+            .filter(|_| more)
             .map(|last| page::token(&filters, last.id.uuid().as_bytes()));
         Ok(pb::ListSagasResponse {
             sagas: found.iter().map(view::of_row).collect(),

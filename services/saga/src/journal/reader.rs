@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::codec::{EventRow, Garbled, millis};
 use super::load::{InstanceRow, instance_columns};
 
-/// Most sagas on one page.
-const MAX_PAGE: u32 = 500;
+/// Most sagas read at once: a page, and one more that tells whether there is a next.
+const MAX_ROWS: u32 = 501;
 
 /// Why sagas cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -200,14 +200,14 @@ impl Reader {
         }
     }
 
-    /// Lists sagas, newest first, at most `page_size` (1 to 500) of those older than `before`, without their events.
+    /// Lists sagas, newest first, at most `rows` (1 to 501) of those older than `before`, without their events.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
     pub async fn list(
         &self,
         filter: &Filter,
-        page_size: u32,
+        rows: u32,
         before: Option<SagaId>,
     ) -> Result<Vec<Stored>, ReadError> {
         let asks_for_nul = [&filter.saga_type, &filter.business_id]
@@ -224,7 +224,7 @@ impl Reader {
         }
         query
             .push(" order by i.id desc limit ")
-            .push_bind(i64::from(page_size.clamp(1, MAX_PAGE)));
+            .push_bind(i64::from(rows.clamp(1, MAX_ROWS)));
         let rows: Vec<StoredRow> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter().map(StoredRow::stored).collect()
     }

@@ -243,6 +243,10 @@ async fn every_mistake_in_the_other_requests_has_its_reason() {
         let status = client.list_sagas(request.clone()).await.unwrap_err();
         assert_eq!(reason(&status), expected, "{request:?}");
     }
+    instance
+        .begin(request("one more", Some(until_end())))
+        .await
+        .unwrap();
     let page = pb::ListSagasRequest {
         page_size: 1,
         r#type: "ORDERS".to_owned(),

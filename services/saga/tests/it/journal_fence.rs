@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ids::SagaId;
 use saga::journal::PgJournal;
@@ -58,6 +58,8 @@ async fn an_instance_that_was_replaced_writes_nothing_and_is_told() {
 
 /// Events of a saga in each batch of the race: statements that take some milliseconds leave a window to look through.
 const WIDE: usize = 40;
+/// Takeovers, or starts, that are raced. By count and not by time, so that a slow machine proves as much.
+const ROUNDS: usize = 10;
 
 /// One writer task: appends to its sagas as fast as it can until it is fenced, and never renews its lease.
 async fn hammer(journal: Arc<PgJournal<Plans>>, lane: usize, mut sagas: Vec<Driven>) {
@@ -131,9 +133,8 @@ async fn a_writer_that_was_taken_over_from_adds_nothing_after_the_takeover() {
             }
         }
     });
-    let end = Instant::now() + Duration::from_secs(5);
     let (mut takeovers, mut too_late) = (0, 0);
-    while Instant::now() < end {
+    while takeovers < ROUNDS {
         let writer = Arc::new(world.open_with(&format!("writer-{takeovers}"), LEASE).await);
         let (sagas, hammers) = set_going(&world, &writer, takeovers).await;
         let mut seen: HashMap<SagaId, usize> = HashMap::new();
@@ -150,10 +151,6 @@ async fn a_writer_that_was_taken_over_from_adds_nothing_after_the_takeover() {
     }
     beating.abort();
     assert_eq!(too_late, 0, "rows of an old epoch after {takeovers} takeovers");
-    assert!(
-        takeovers >= 5,
-        "only {takeovers} takeovers: the machine is too slow for this to prove anything"
-    );
 }
 
 /// The same for a second process under the same name. Its start only updates the row, which `for key share` would not
@@ -161,9 +158,8 @@ async fn a_writer_that_was_taken_over_from_adds_nothing_after_the_takeover() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_writer_that_was_started_again_adds_nothing_after_the_new_start() {
     let world = World::new().await;
-    let end = Instant::now() + Duration::from_secs(4);
     let (mut starts, mut too_late) = (0, 0);
-    while Instant::now() < end {
+    while starts < ROUNDS {
         let name = format!("writer-{starts}");
         let writer = Arc::new(world.open(&name).await);
         let (sagas, hammers) = set_going(&world, &writer, starts).await;
@@ -179,8 +175,4 @@ async fn a_writer_that_was_started_again_adds_nothing_after_the_new_start() {
         starts += 1;
     }
     assert_eq!(too_late, 0, "rows of an old epoch after {starts} starts");
-    assert!(
-        starts >= 5,
-        "only {starts} starts: the machine is too slow for this to prove anything"
-    );
 }

@@ -398,3 +398,35 @@ async fn an_ordered_end_answers_those_who_wait() {
         assert!(!answer.into_inner().waited_for_reached);
     }
 }
+
+#[tokio::test]
+async fn a_last_page_that_is_full_promises_no_other() {
+    let participant = Participant::serve(|_| Act::Work).await;
+    let database = database().await;
+    let instance = Instance::start(config(&database, &participant));
+    for business_id in ["a", "b", "c", "d"] {
+        instance
+            .begin(request(business_id, Some(until_end())))
+            .await
+            .unwrap();
+    }
+    let mut client = instance.client.clone();
+    let mut seen = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListSagasRequest {
+            page_size: 2,
+            page_token,
+            ..pb::ListSagasRequest::default()
+        };
+        let page = client.list_sagas(request).await.unwrap().into_inner();
+        assert_eq!(page.sagas.len(), 2);
+        seen.extend(page.sagas.into_iter().map(|saga| saga.business_id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["d", "c", "b", "a"]);
+    instance.stop().await.unwrap();
+}
