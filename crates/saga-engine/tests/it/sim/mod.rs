@@ -174,7 +174,7 @@ impl Sim {
                 traceparent: None,
                 start: Start {
                     at: self.clock.now(),
-                    deadline_ms: if key % 2 == 0 { 3_000 } else { 600_000 },
+                    deadline_ms: if key.is_multiple_of(2) { 3_000 } else { 600_000 },
                     expires_ms: Vec::new(),
                 },
                 actor: "sim".to_owned(),
