@@ -1,7 +1,13 @@
 //! The engine over a journal in memory, scripted participants and virtual time.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod crashes;
 mod isolation;
+mod recovery;
 mod requests;
 mod sim;
 mod world;

@@ -33,13 +33,15 @@ struct Sim {
     plans: Vec<Arc<Plan>>,
     replicas: Vec<Option<Process>>,
     starts: Vec<Asked>,
-    cancels: Vec<(SagaId, JoinHandle<Result<Seen, RequestError>>)>,
-    waits: Vec<(SagaId, JoinHandle<Result<Seen, RequestError>>)>,
+    cancels: Vec<(SagaId, Answer)>,
+    waits: Vec<(SagaId, Answer)>,
 }
+
+type Answer = JoinHandle<Result<Seen, RequestError>>;
 
 struct Asked {
     key: u32,
-    answer: JoinHandle<Result<Seen, RequestError>>,
+    answer: Answer,
 }
 
 struct Process {
@@ -174,7 +176,7 @@ impl Sim {
                 traceparent: None,
                 start: Start {
                     at: self.clock.now(),
-                    deadline_ms: if key % 2 == 0 { 3_000 } else { 600_000 },
+                    deadline_ms: if key.is_multiple_of(2) { 3_000 } else { 600_000 },
                     expires_ms: Vec::new(),
                 },
                 actor: "sim".to_owned(),
