@@ -90,7 +90,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             live.in_flight
                 .retain(|flight| flight.key != key || flight.attempt != attempt);
             match answer {
-                Err(panic) => self.park(saga, panic),
+                Err(panic) => self.park(saga, format!("a call panicked: {panic}")),
                 Ok(Answer {
                     result: CallResult::Superseded,
                     ..
@@ -119,6 +119,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                     };
                     live.inbox.push_back(told(input, request, now.since(began)));
                     self.pump(saga);
+                    self.handled(saga);
                 }
             }
         }

@@ -127,13 +127,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                             .for_each(|answer| refuse(answer, RequestError::NotHere));
                     }
                 }
-                self.recovery.progressed(saga);
-                self.next_suspect();
+                self.progressed(saga);
             }
             Phase::Running | Phase::Compensating => {
-                if self.recovery.progressed(saga) {
-                    self.next_suspect();
-                }
+                self.progressed(saga);
                 self.pump(saga);
             }
         }

@@ -4,10 +4,12 @@ mod calls;
 mod lanes;
 mod live;
 mod recovery;
+mod suspects;
 mod timers;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +103,15 @@ enum Done {
     Survived {
         generation: u64,
     },
-    Wrote {
+    Watched {
+        round: u64,
+    },
+    Forgiven {
+        result: Result<(), JournalError>,
+    },
+    Parked {
+        saga: SagaId,
+        why: String,
         result: Result<(), JournalError>,
     },
 }
@@ -121,6 +131,8 @@ pub struct Engine<J, P, C> {
     recovery: Recovery,
     work: FuturesUnordered<Work>,
     calls_in_flight: usize,
+    /// Writes about sagas under way that are not transitions.
+    notes: usize,
     /// Sagas with a call that waits for a place or for the lease.
     held: VecDeque<SagaId>,
     lease_until: Millis,
@@ -141,7 +153,8 @@ impl<J, P, C> std::fmt::Debug for Engine<J, P, C> {
 impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     /// Makes an engine and the handle to it. Nothing happens before [`Engine::run`].
     #[must_use]
-    pub fn new(config: Config, journal: Arc<J>, participants: Arc<P>, clock: Arc<C>) -> (Handle, Self) {
+    pub fn new(mut config: Config, journal: Arc<J>, participants: Arc<P>, clock: Arc<C>) -> (Handle, Self) {
+        config.load_chunk = config.load_chunk.max(1);
         let (sender, requests) = mpsc::channel(config.max_requests.max(1));
         let engine = Self {
             lanes: Lanes::new(config.lanes, config.max_batch),
@@ -156,6 +169,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             recovery: Recovery::default(),
             work: FuturesUnordered::new(),
             calls_in_flight: 0,
+            notes: 0,
             held: VecDeque::new(),
             generation: 0,
             stopping: false,
@@ -175,7 +189,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.start_housekeeping();
         while !self.fenced {
             if let Some(until) = drained_at
-                && (self.clock.now() >= until || (self.calls_in_flight == 0 && self.lanes.idle()))
+                && (self.clock.now() >= until
+                    || (self.calls_in_flight == 0 && self.notes == 0 && self.lanes.idle()))
             {
                 return Ok(());
             }
@@ -185,6 +200,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 () = &mut shutdown, if drained_at.is_none() => {
                     self.stopping = true;
                     self.requests.close();
+                    // Nobody's fault that the process ends.
+                    self.forgive_all(self.generation);
                     drained_at = Some(self.clock.now().plus(millis(self.config.drain)));
                 }
                 Some(done) = self.work.next(), if !self.work.is_empty() => {
@@ -238,9 +255,9 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             Done::Owned { result } => self.owned(result),
             Done::TakenOver { result } => self.taken_over(result),
             Done::Survived { generation } => self.survived(generation),
-            Done::Wrote { result } => {
-                self.journal_ok(result);
-            }
+            Done::Watched { round } => self.watched(round),
+            Done::Forgiven { result } => self.forgiven(result),
+            Done::Parked { saga, why, result } => self.parked(saga, why, result),
         }
     }
 
@@ -334,7 +351,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                     self.lanes.queue(*transition);
                     return;
                 }
-                Decided::Panicked(why) => return self.park(saga, why),
+                Decided::Panicked(why) => return self.park(saga, format!("deciding panicked: {why}")),
             }
         }
         self.dispatch(saga);
@@ -351,29 +368,36 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             return;
         }
         live.answer_waiters();
-        let (ready, later) = live.ready(now);
+        let looked = catch_unwind(AssertUnwindSafe(|| live.ready(now)));
+        let (ready, later) = match looked {
+            Ok(found) => found,
+            Err(panic) => return self.park(saga, panic_text(&*panic)),
+        };
         for due in ready {
-            if !leased || self.stopping || self.calls_in_flight >= self.config.max_calls {
-                if let Some(live) = self.live.get_mut(&saga)
-                    && !self.stopping
-                    && !live.held
-                {
+            let free = leased && self.calls_in_flight < self.config.max_calls;
+            let Some(live) = self.live.get_mut(&saga) else {
+                return;
+            };
+            if self.stopping || !free {
+                if !self.stopping && !live.held {
                     live.held = true;
                     self.held.push_back(saga);
                 }
                 break;
             }
-            let Some(live) = self.live.get_mut(&saga) else {
-                return;
-            };
-            let call = calls::call(live, due, self.journal.epoch());
+            let made = catch_unwind(AssertUnwindSafe(|| {
+                let call = calls::call(live, due, self.journal.epoch());
+                calls::make(&self.participants, &self.clock, live.generation, call)
+            }));
+            match made {
+                Ok(work) => self.work.push(work),
+                Err(panic) => return self.park(saga, panic_text(&*panic)),
+            }
             live.in_flight.push(live::InFlight {
                 key: due.key,
                 attempt: due.attempt,
             });
-            let work = calls::make(&self.participants, &self.clock, live.generation, call);
             self.calls_in_flight += 1;
-            self.work.push(work);
         }
         if let (Some(at), Some(live)) = (later, self.live.get_mut(&saga)) {
             self.timers.set(live, at);
@@ -432,18 +456,6 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
         }
     }
-
-    /// Parks a saga whose handling panicked; its neighbours go on (rule 11).
-    fn park(&mut self, saga: SagaId, why: String) {
-        tracing::error!(saga_id = %saga, why, "handling the saga panicked; it is parked");
-        self.live.remove(&saga);
-        let journal = Arc::clone(&self.journal);
-        self.work.push(Box::pin(async move {
-            Done::Wrote {
-                result: journal.quarantine(saga, why).await,
-            }
-        }));
-    }
 }
 
 enum Decided {
@@ -472,11 +484,11 @@ fn decide(live: &mut Live, now: Millis, jitter: u32, told: Told) -> Decided {
     };
     let plan = Arc::clone(&live.identity.plan);
     let state = &mut live.state;
-    let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        state.handle(&plan, context, input)
-    }));
-    match handled {
-        Err(panic) => Decided::Panicked(panic_text(&*panic)),
+    match catch_unwind(AssertUnwindSafe(|| state.handle(&plan, context, input))) {
+        Err(panic) => {
+            live.on_durable.extend(answer);
+            Decided::Panicked(panic_text(&*panic))
+        }
         Ok(Err(rejected)) => {
             if let Some(answer) = answer {
                 reject(live, answer, rejected);

@@ -1,32 +1,26 @@
 //! Loading sagas: at the start, after a takeover, after a write whose outcome is unknown.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ids::SagaId;
 use saga_core::{Millis, OpKey};
 
 use super::live::{Live, Waiter};
-use super::{Done, Engine, millis, refuse};
+use super::suspects::SUSPECT_CLAIMS;
+use super::{Done, Engine, millis, panic_text, refuse};
 use crate::handle::RequestError;
 use crate::journal::{Journal, JournalError, Loaded, Transition};
 use crate::participants::{Clock, Participants};
 
-/// Loads without progress after which a saga is suspected of killing the process: it is driven alone.
-const SUSPECT_CLAIMS: u32 = 3;
-/// Loads without progress after which it is parked: it was alone, and the process died, again and again.
-const PARK_CLAIMS: u32 = 6;
-/// How long a saga must be driven without the process dying before it is no longer suspected, in milliseconds.
-const SUSPECT_WATCH_MS: u64 = 250;
-/// How long loaded sagas must be driven before their loads are forgotten, in milliseconds.
-const SURVIVAL_MS: u64 = 10_000;
 /// Waits between tries while the journal does not answer, in milliseconds.
-const RETRY_MS: u64 = 200;
+pub(super) const RETRY_MS: u64 = 200;
 
 /// Why sagas are loaded.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// The process starts, or took sagas over. Carries what to load after this chunk.
+    /// The process starts, or took sagas over.
     Claim { sagas: Vec<SagaId> },
     /// One suspect, alone.
     Suspect { saga: SagaId },
@@ -39,16 +33,23 @@ pub(super) enum Purpose {
 pub(super) struct Recovery {
     listed_until: Option<SagaId>,
     to_claim: VecDeque<SagaId>,
+    /// Sagas on their way into memory for the first time: waiting to be claimed, being loaded, or suspects. A saga that
+    /// is listed twice must not be loaded twice: the second load could be stale when it is looked at.
+    pub(super) claimed: HashSet<SagaId>,
     claiming: bool,
-    suspects: VecDeque<SagaId>,
-    suspect: Option<SagaId>,
+    pub(super) suspects: VecDeque<SagaId>,
+    pub(super) suspect: Option<SagaId>,
+    /// Counts suspects, so that a watch that ends late is not taken for that of the next one.
+    pub(super) round: u64,
+    /// Sagas whose quarantine is being written: not to be driven, whatever is loaded of them.
+    pub(super) parking: HashSet<SagaId>,
+    /// A look at who survived is due.
+    pub(super) watching: bool,
     reloading: HashMap<SagaId, Vec<Waiter>>,
     to_reload: VecDeque<SagaId>,
     /// Which operation made a saga be loaded again because a participant called it superseded.
     superseded: HashMap<SagaId, OpKey>,
     reload_under_way: bool,
-    /// Generation number up to which loaded sagas are watched for survival.
-    watched_until: u64,
 }
 
 impl Recovery {
@@ -61,16 +62,23 @@ impl Recovery {
     }
 
     pub(super) fn wait(&mut self, saga: SagaId, waiter: Waiter) {
-        self.reloading.entry(saga).or_default().push(waiter);
+        let waiters = self.reloading.entry(saga).or_default();
+        // During an outage nothing else forgets those who left.
+        waiters.retain(|waiter| !waiter.answer.is_closed());
+        waiters.push(waiter);
     }
+}
 
-    /// Notes that a saga made progress; tells whether it was the suspect.
-    pub(super) fn progressed(&mut self, saga: SagaId) -> bool {
-        let cleared = self.suspect == Some(saga);
-        if cleared {
-            self.suspect = None;
+/// Makes what could not be loaded smaller, and at last lets others go first: one saga that cannot be loaded must not keep
+/// the others from it.
+fn try_less(sagas: &mut Vec<SagaId>, queue: &mut VecDeque<SagaId>) {
+    if sagas.len() > 1 {
+        for saga in sagas.split_off(sagas.len() / 2).into_iter().rev() {
+            queue.push_front(saga);
         }
-        cleared
+    } else if let Some(other) = queue.pop_front() {
+        queue.extend(sagas.drain(..));
+        sagas.push(other);
     }
 }
 
@@ -125,14 +133,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         };
         let Some((last, _)) = listed.last() else { return };
         self.recovery.listed_until = Some(*last);
-        // A saga may have been started by this process before it was listed.
-        self.recovery.to_claim.extend(
-            listed
-                .iter()
-                .map(|(id, _)| *id)
-                .filter(|id| !self.live.contains_key(id)),
-        );
-        self.claim_more();
+        self.claim(listed.into_iter().map(|(saga, _)| saga));
         self.list_owned(0);
     }
 
@@ -162,11 +163,22 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         if !taken.is_empty() {
             tracing::info!(sagas = taken.len(), "took over sagas of an instance that died");
         }
-        self.recovery
-            .to_claim
-            .extend(taken.into_iter().filter(|id| !self.live.contains_key(id)));
-        self.claim_more();
+        self.claim(taken.into_iter());
         self.look_for_dead(wait);
+    }
+
+    /// Queues sagas that this instance owns, those that it has or is loading already left out: one may have been started
+    /// by this process before it was listed.
+    fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
+        for saga in sagas {
+            let here = self.live.contains_key(&saga)
+                || self.recovery.reloading.contains_key(&saga)
+                || self.recovery.parking.contains(&saga);
+            if !here && self.recovery.claimed.insert(saga) {
+                self.recovery.to_claim.push_back(saga);
+            }
+        }
+        self.claim_more();
     }
 
     /// Loads the next chunk of sagas that this instance has come to own.
@@ -180,57 +192,56 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.load(Purpose::Claim { sagas }, 0);
     }
 
-    fn load(&mut self, purpose: Purpose, wait_ms: u64) {
+    pub(super) fn load(&mut self, purpose: Purpose, wait_ms: u64) {
         let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
         let at = self.clock.now().plus(wait_ms);
         self.work.push(Box::pin(async move {
             clock.sleep_until(at).await;
             let result = match &purpose {
                 Purpose::Reload { sagas } => journal.load(sagas.clone()).await,
-                Purpose::Claim { sagas } => load_and_count(&*journal, sagas.clone()).await,
-                Purpose::Suspect { saga } => match journal.count_claims(vec![*saga]).await {
-                    Ok(()) => journal.load(vec![*saga]).await,
-                    Err(error) => Err(error),
-                },
+                Purpose::Claim { sagas } => load_and_count(&*journal, sagas.clone(), SUSPECT_CLAIMS).await,
+                Purpose::Suspect { saga } => load_and_count(&*journal, vec![*saga], u32::MAX).await,
             };
             Done::Loaded { purpose, result }
         }));
     }
 
-    pub(super) fn loaded(&mut self, purpose: Purpose, result: Result<Vec<Loaded>, JournalError>) {
+    pub(super) fn loaded(&mut self, mut purpose: Purpose, result: Result<Vec<Loaded>, JournalError>) {
         let Some(loaded) = self.journal_ok(result) else {
+            match &mut purpose {
+                Purpose::Claim { sagas } => try_less(sagas, &mut self.recovery.to_claim),
+                Purpose::Reload { sagas } => try_less(sagas, &mut self.recovery.to_reload),
+                Purpose::Suspect { saga } => {
+                    let mut one = vec![*saga];
+                    try_less(&mut one, &mut self.recovery.suspects);
+                    *saga = one[0];
+                    self.recovery.suspect = Some(*saga);
+                }
+            }
             return self.load(purpose, RETRY_MS);
         };
         match purpose {
-            Purpose::Claim { .. } => {
-                let (suspects, innocent): (Vec<_>, Vec<_>) = loaded
-                    .into_iter()
-                    .partition(|l| l.claims >= SUSPECT_CLAIMS && !l.quarantined);
-                for suspect in suspects {
-                    self.suspect(&suspect);
+            Purpose::Claim { sagas } => {
+                for saga in &sagas {
+                    self.recovery.claimed.remove(saga);
                 }
-                let any = !innocent.is_empty();
-                for mut saga in innocent {
-                    // Counted before it is driven, see `load_and_count`.
-                    saga.claims += 1;
-                    self.drive(saga, Vec::new());
-                }
-                if any {
-                    self.watch_survival();
+                for saga in loaded {
+                    if saga.claims >= SUSPECT_CLAIMS && !saga.quarantined {
+                        self.suspect(&saga);
+                    } else {
+                        self.drive_claimed(saga);
+                    }
                 }
                 self.recovery.claiming = false;
                 self.claim_more();
                 self.next_suspect();
             }
             Purpose::Suspect { saga } => {
-                if loaded.is_empty() {
-                    self.recovery.progressed(saga);
-                    return self.next_suspect();
-                }
+                self.recovery.claimed.remove(&saga);
                 for saga in loaded {
-                    self.drive(saga, Vec::new());
+                    self.drive_claimed(saga);
                 }
-                self.watch_survival();
+                self.watch_suspect(saga);
             }
             Purpose::Reload { sagas } => {
                 for saga in loaded {
@@ -254,88 +265,44 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
     }
 
-    fn suspect(&mut self, loaded: &Loaded) {
-        let saga = loaded.identity.id;
-        if loaded.claims >= PARK_CLAIMS {
-            let why = format!(
-                "the process died {} times while this saga was driven",
-                loaded.claims
-            );
-            return self.park(saga, why);
-        }
-        tracing::warn!(saga_id = %saga, claims = loaded.claims, "loaded often without progress; driven alone");
-        self.recovery.suspects.push_back(saga);
-    }
-
-    /// Loads the next suspect if no other is being watched.
-    pub(super) fn next_suspect(&mut self) {
-        if self.recovery.suspect.is_some() {
-            return;
-        }
-        if let Some(saga) = self.recovery.suspects.pop_front() {
-            self.recovery.suspect = Some(saga);
-            self.load(Purpose::Suspect { saga }, 0);
-        }
+    fn drive_claimed(&mut self, mut saga: Loaded) {
+        // Counted before it is driven, see `load_and_count`.
+        saga.claims = saga.claims.saturating_add(1);
+        self.drive(saga, Vec::new());
     }
 
     fn drive(&mut self, loaded: Loaded, waiters: Vec<Waiter>) {
         let saga = loaded.identity.id;
-        if loaded.quarantined || self.live.contains_key(&saga) {
+        let superseded = self.recovery.superseded.remove(&saga);
+        let parked = loaded.quarantined || self.recovery.parking.contains(&saga);
+        if parked || self.live.contains_key(&saga) {
             for waiter in waiters {
                 refuse(waiter.answer, RequestError::NotHere);
             }
             return;
         }
         self.generation += 1;
-        let mut live = Live::loaded(loaded, self.generation);
-        live.waiters = waiters;
-        live.superseded = self.recovery.superseded.remove(&saga);
-        self.live.insert(saga, live);
-        self.pump(saga);
-    }
-
-    /// Looks again in a while: sagas that are still driven then have not killed the process.
-    fn watch_survival(&mut self) {
-        let clock = Arc::clone(&self.clock);
-        let watch_ms = if self.recovery.suspect.is_some() {
-            SUSPECT_WATCH_MS
-        } else {
-            SURVIVAL_MS
-        };
-        let (at, generation) = (self.clock.now().plus(watch_ms), self.generation);
-        self.work.push(Box::pin(async move {
-            clock.sleep_until(at).await;
-            Done::Survived { generation }
-        }));
-    }
-
-    pub(super) fn survived(&mut self, generation: u64) {
-        if generation <= self.recovery.watched_until {
-            return;
-        }
-        self.recovery.watched_until = generation;
-        let survivors: Vec<SagaId> = self
-            .live
-            .values_mut()
-            .filter(|live| live.generation <= generation && live.claims() > 0 && !live.writing)
-            .map(|live| {
-                live.forget_claims();
-                live.id()
-            })
-            .collect();
-        let suspect = self.recovery.suspect;
-        if suspect.is_some_and(|s| survivors.contains(&s) || !self.live.contains_key(&s)) {
-            self.recovery.suspect = None;
-        }
-        if !survivors.is_empty() {
-            let journal = Arc::clone(&self.journal);
-            self.work.push(Box::pin(async move {
-                Done::Wrote {
-                    result: journal.clear_claims(survivors).await,
+        let generation = self.generation;
+        match catch_unwind(AssertUnwindSafe(|| Live::loaded(loaded, generation))) {
+            Ok(mut live) => {
+                live.waiters = waiters;
+                live.superseded = superseded;
+                if live.claims() > 0 {
+                    self.watch_survival();
                 }
-            }));
+                self.live.insert(saga, live);
+                self.pump(saga);
+            }
+            Err(panic) => {
+                for waiter in waiters {
+                    refuse(waiter.answer, RequestError::NotHere);
+                }
+                self.park(
+                    saga,
+                    format!("replaying its events panicked: {}", panic_text(&*panic)),
+                );
+            }
         }
-        self.next_suspect();
     }
 
     /// Drops sagas whose last write may or may not be durable, and loads what is.
@@ -377,6 +344,9 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
             waiters = live.waiters;
         }
+        if self.recovery.parking.contains(&saga) {
+            return;
+        }
         if !self.recovery.reloading.contains_key(&saga) {
             self.recovery.to_reload.push_back(saga);
         }
@@ -384,13 +354,19 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 }
 
-/// Loads sagas and, unless they are suspects, counts the load before anything is done with them.
-async fn load_and_count<J: Journal>(journal: &J, sagas: Vec<SagaId>) -> Result<Vec<Loaded>, JournalError> {
+/// Loads sagas and counts the load, of those with fewer than `below` claims, before anything is done with them.
+///
+/// Counted last: a load that does not succeed is tried again, and must not count each time.
+async fn load_and_count<J: Journal>(
+    journal: &J,
+    sagas: Vec<SagaId>,
+    below: u32,
+) -> Result<Vec<Loaded>, JournalError> {
     let loaded = journal.load(sagas).await?;
-    let innocent = loaded
+    let counted = loaded
         .iter()
-        .filter(|saga| saga.claims < SUSPECT_CLAIMS && !saga.quarantined);
-    let ids: Vec<SagaId> = innocent.map(|saga| saga.identity.id).collect();
+        .filter(|saga| saga.claims < below && !saga.quarantined);
+    let ids: Vec<SagaId> = counted.map(|saga| saga.identity.id).collect();
     if !ids.is_empty() {
         journal.count_claims(ids).await?;
     }

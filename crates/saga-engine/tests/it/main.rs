@@ -7,6 +7,7 @@
 
 mod crashes;
 mod isolation;
+mod recovery;
 mod requests;
 mod sim;
 mod world;

@@ -76,6 +76,14 @@ pub(crate) struct Disk {
     pub(crate) faults: HashMap<usize, Fault>,
     pub(crate) down: bool,
     pub(crate) beats_fail: bool,
+    /// So many loads of one saga alone fail.
+    pub(crate) failing_single_loads: usize,
+    /// So many quarantines fail.
+    pub(crate) failing_quarantines: usize,
+    /// A load that this saga is part of fails.
+    pub(crate) unloadable: Option<SagaId>,
+    /// What the next looks for dead instances bring.
+    pub(crate) taken_over: Vec<Vec<SagaId>>,
 }
 
 /// A journal in memory, as one process with one epoch sees it.
@@ -174,8 +182,15 @@ impl Journal for MemoryJournal {
     }
 
     async fn load(&self, sagas: Vec<SagaId>) -> Result<Vec<Loaded>, JournalError> {
-        let disk = self.disk.lock().unwrap();
+        let mut disk = self.disk.lock().unwrap();
         self.check(&disk)?;
+        if sagas.len() == 1 && disk.failing_single_loads > 0 {
+            disk.failing_single_loads -= 1;
+            return Err(JournalError::Unknown("no load".into()));
+        }
+        if disk.unloadable.is_some_and(|saga| sagas.contains(&saga)) {
+            return Err(JournalError::Unknown("no load".into()));
+        }
         let unfinished = sagas
             .iter()
             .filter_map(|id| disk.sagas.get(id))
@@ -226,6 +241,10 @@ impl Journal for MemoryJournal {
     async fn quarantine(&self, saga: SagaId, why: String) -> Result<(), JournalError> {
         let mut disk = self.disk.lock().unwrap();
         self.check(&disk)?;
+        if disk.failing_quarantines > 0 {
+            disk.failing_quarantines -= 1;
+            return Err(JournalError::Unknown("no quarantine".into()));
+        }
         if let Some(stored) = disk.sagas.get_mut(&saga) {
             stored.quarantined = Some(why);
         }
@@ -243,8 +262,9 @@ impl Journal for MemoryJournal {
     }
 
     async fn take_over(&self, _: usize) -> Result<Vec<SagaId>, JournalError> {
-        self.check(&self.disk.lock().unwrap())?;
-        Ok(Vec::new())
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        Ok(disk.taken_over.pop().unwrap_or_default())
     }
 }
 
@@ -258,6 +278,8 @@ pub(crate) enum Script {
     Pending,
     Hang,
     Panic,
+    /// Not in the call but while it is made.
+    PanicAtOnce,
     Superseded,
 }
 
@@ -309,6 +331,15 @@ fn failed() -> CallResult {
 impl Participants for ScriptedParticipants {
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let (books, disk) = (Arc::clone(&self.books), Arc::clone(&self.disk));
+        let at_once = {
+            let books = books.lock().unwrap();
+            let scripts = books.scripts.get(&(call.key.step, call.key.op));
+            matches!(scripts.and_then(VecDeque::front), Some(Script::PanicAtOnce))
+        };
+        if at_once {
+            self.script(call.key.step, call.key.op, []);
+            panic!("making the call panics");
+        }
         async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let durable = disk
@@ -367,7 +398,7 @@ impl Participants for ScriptedParticipants {
                     tokio::time::sleep(Duration::from_millis(call.timeout_ms)).await;
                     failed()
                 }
-                Some(Script::Panic) => panic!("the participant's code panics"),
+                Some(Script::Panic | Script::PanicAtOnce) => panic!("the participant's code panics"),
                 Some(Script::Superseded) => CallResult::Superseded,
             };
             Answer {

@@ -33,13 +33,15 @@ struct Sim {
     plans: Vec<Arc<Plan>>,
     replicas: Vec<Option<Process>>,
     starts: Vec<Asked>,
-    cancels: Vec<(SagaId, JoinHandle<Result<Seen, RequestError>>)>,
-    waits: Vec<(SagaId, JoinHandle<Result<Seen, RequestError>>)>,
+    cancels: Vec<(SagaId, Answer)>,
+    waits: Vec<(SagaId, Answer)>,
 }
+
+type Answer = JoinHandle<Result<Seen, RequestError>>;
 
 struct Asked {
     key: u32,
-    answer: JoinHandle<Result<Seen, RequestError>>,
+    answer: Answer,
 }
 
 struct Process {
