@@ -209,7 +209,7 @@ impl<R: Resolver> Journal for PgJournal<R> {
 
 /// Ends an operation that the database does not answer.
 async fn bounded<T>(operation: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
-    match tokio::time::timeout(PATIENCE, operation).await {
+    match tokio::time::timeout(PATIENCE, Box::pin(operation)).await {
         Ok(result) => result,
         Err(elapsed) => Err(JournalError::Unknown(Box::new(elapsed))),
     }
