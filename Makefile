@@ -19,7 +19,7 @@ test:
 # Slow suites: processes killed under load. About three minutes.
 test-faults:
 	deploy/ensure-postgres.sh
-	cargo run -q -p test-support --bin with-services -- cargo test -p e2e --features faults --test faults -- --nocapture
+	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test faults -- --nocapture
 
 # Format and lints, warnings refused.
 check:

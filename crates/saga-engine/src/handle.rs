@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::SagaId;
-use saga_core::{State, StepError};
+use saga_core::{Millis, State, StepError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::{Identity, NewSaga};
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub state: State,
     /// How many events it has.
     pub events: u32,
+    /// Instant of its latest change; of its start if nothing has happened since.
+    pub at: Millis,
 }
 
 /// What a request found.

@@ -128,6 +128,21 @@ impl Checker<'_> {
         None
     }
 
+    /// Checks how long a step waits for a person. The state machine takes every such time when the saga starts.
+    pub(super) fn expires(&mut self, time: &Spanned<Time>, site: Site<'_>) -> Option<Deadline> {
+        if let Time::Path(text) = &time.value
+            && text.starts_with("steps.")
+        {
+            let message = "`expires` is read when the saga starts, before any step has answered";
+            let problem = Problem::new(ProblemKind::ReplyNotAvailable, time.at, message)
+                .expected("a literal or a path into the input")
+                .found(shorten(text));
+            self.report_at(site, "expires", problem);
+            return None;
+        }
+        self.time(time, site, "expires")
+    }
+
     pub(super) fn business_id(&mut self, text: &Spanned<String>) -> Option<Path> {
         let resolved = self.path(&text.value, text.at, Site::SAGA, "business_id")?;
         if resolved.shape == Shape::Single(Kind::String) {

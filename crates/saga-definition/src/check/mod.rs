@@ -307,10 +307,7 @@ impl Checker<'_> {
         if let Some(why) = &source.no_compensation {
             self.explained(why, site, "no_compensation");
         }
-        let expires = source
-            .expires
-            .as_ref()
-            .map(|time| self.time(time, site, "expires"));
+        let expires = source.expires.as_ref().map(|time| self.expires(time, site));
         Some(Step {
             name: step_name(source)?.to_owned(),
             zone,

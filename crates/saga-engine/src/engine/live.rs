@@ -54,6 +54,8 @@ pub(super) struct Live {
     pub(super) generation: u64,
     row: Row,
     events: u32,
+    /// Instant of the latest change.
+    at: Millis,
     claims: u32,
     pub(super) writing: bool,
     pub(super) in_flight: Vec<InFlight>,
@@ -76,7 +78,8 @@ impl Live {
         let identity = Arc::clone(&saga.identity);
         let state = State::start(&identity.plan, &identity.start);
         let row = row(&state);
-        Self::new(identity, state, generation, row, 0, 0)
+        let at = identity.start.at;
+        Self::new(identity, state, generation, row, 0, at, 0)
     }
 
     /// Rebuilds a saga from its events.
@@ -93,8 +96,9 @@ impl Live {
             state.apply(&identity.plan, recorded);
         }
         state.recovered();
+        let at = events.last().map_or(identity.start.at, |last| last.at);
         let events = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        Self::new(identity, state, generation, row, events, claims)
+        Self::new(identity, state, generation, row, events, at, claims)
     }
 
     fn new(
@@ -103,6 +107,7 @@ impl Live {
         generation: u64,
         row: Row,
         events: u32,
+        at: Millis,
         claims: u32,
     ) -> Self {
         Self {
@@ -111,6 +116,7 @@ impl Live {
             generation,
             row,
             events,
+            at,
             claims,
             writing: false,
             in_flight: Vec::new(),
@@ -150,6 +156,7 @@ impl Live {
         duration_ms: Option<u32>,
     ) -> Transition {
         let first_seq = self.events;
+        self.at = at;
         let mut of_attempt = Some((request, duration_ms));
         let entries: Vec<Entry> = recorded
             .into_iter()
@@ -291,6 +298,7 @@ impl Live {
                 identity: Arc::clone(&self.identity),
                 state: self.state.clone(),
                 events: self.events,
+                at: self.at,
             })),
         }
     }

@@ -9,10 +9,9 @@ use crate::world::{Fault, Process, Script, World, plan};
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// Name, what the second step answers, how the saga must end, and what must have happened then.
 type Story = (&'static str, Option<Script>, Phase, Vec<(u16, Op)>);
 
-/// How sagas of these tests end.
+/// How a saga of these tests is to end, and what must have happened then.
 fn stories() -> Vec<Story> {
     let forward = vec![(0, Op::Action), (1, Op::Action), (2, Op::Action)];
     let undone = vec![(0, Op::Action), (0, Op::Compensation), (3, Op::Action)];

@@ -367,3 +367,14 @@ async fn alarms_of_a_pending_saga_do_not_pile_up() {
     let status = process.handle.status().await.unwrap();
     assert!(status.alarms < 2_000, "{} alarms for one saga", status.alarms);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_says_when_the_saga_changed_last() {
+    let world = World::new();
+    let process = world.process();
+    let saga = world.saga(&plan(), "k");
+    let seen = process.handle.start(saga, Until::End, LONG).await.unwrap();
+    let snapshot = seen.snapshot.unwrap();
+    let disk = world.disk.lock().unwrap();
+    assert_eq!(snapshot.at, disk.sagas[&seen.saga].events.last().unwrap().at);
+}

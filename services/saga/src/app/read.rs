@@ -36,7 +36,7 @@ impl Found {
             business_id: &stored.business_id,
             input_json: &stored.input,
             created_at: stored.created_at,
-            updated_at: Some(stored.updated_at),
+            updated_at: stored.updated_at,
             owner: &stored.owner,
             parked: (stored.row.attention.iter())
                 .find(|attention| stored.quarantined && attention.cause == Cause::Quarantined),

@@ -26,7 +26,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) business_id: &'a str,
     pub(crate) input_json: &'a str,
     pub(crate) created_at: Millis,
-    pub(crate) updated_at: Option<Millis>,
+    pub(crate) updated_at: Millis,
     pub(crate) owner: &'a str,
     /// Present if the saga is parked.
     pub(crate) parked: Option<&'a Attention>,
@@ -48,7 +48,7 @@ impl<'a> Shown<'a> {
             business_id: &identity.business_id,
             input_json: identity.input.json(),
             created_at: identity.start.at,
-            updated_at: (snapshot.events == 0).then_some(identity.start.at),
+            updated_at: snapshot.at,
             owner,
             parked: None,
             plan: &identity.plan,
@@ -62,7 +62,7 @@ impl<'a> Shown<'a> {
     pub(crate) fn render(&self) -> pb::Saga {
         let phase = self.state.phase();
         let attention = self.attention();
-        let ended_at = |wanted| self.updated_at.filter(|_| phase == wanted).map(timestamp);
+        let ended_at = |wanted| (phase == wanted).then(|| timestamp(self.updated_at));
         pb::Saga {
             saga_id: self.id.to_string(),
             r#type: self.saga_type.to_owned(),
@@ -81,7 +81,7 @@ impl<'a> Shown<'a> {
             attention,
             state_version: self.events.saturating_add(u32::from(phase.is_ended())),
             created_at: Some(timestamp(self.created_at)),
-            updated_at: self.updated_at.map(timestamp),
+            updated_at: Some(timestamp(self.updated_at)),
             deadline_at: deadline(self.state.clock(), phase).map(timestamp),
             completed_at: ended_at(Phase::Completed),
             compensated_at: ended_at(Phase::Compensated),

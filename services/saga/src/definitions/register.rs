@@ -1,6 +1,6 @@
 //! Registering a definition.
 
-use saga_definition::{Deadline, Definition, Problem, ProblemKind, Step};
+use saga_definition::{Definition, Problem};
 
 use crate::definitions::compiled::recompile;
 use crate::definitions::store::{self, New, Stored};
@@ -24,30 +24,7 @@ pub struct Registered {
 /// # Errors
 /// Every mistake found.
 pub fn check(source: &str, targets: &Targets) -> Result<Definition, Vec<Problem>> {
-    let definition = saga_definition::compile(source, targets.types(), targets.allowed())?;
-    let problems: Vec<Problem> = definition.steps().iter().filter_map(late_expiry).collect();
-    if problems.is_empty() {
-        Ok(definition)
-    } else {
-        Err(problems)
-    }
-}
-
-/// What a saga starts from is known at its start: the state machine takes every `expires` then.
-fn late_expiry(step: &Step) -> Option<Problem> {
-    let Some(Deadline::Path(path)) = &step.expires else {
-        return None;
-    };
-    path.text().starts_with("steps.").then(|| Problem {
-        kind: ProblemKind::ReplyNotAvailable,
-        line: 0,
-        column: 0,
-        step: Some(step.name.clone()),
-        field: Some("expires".to_owned()),
-        expected: Some("a literal or a path into the input".to_owned()),
-        found: Some(path.text().to_owned()),
-        message: "`expires` is read when the saga starts, before any step has answered".to_owned(),
-    })
+    saga_definition::compile(source, targets.types(), targets.allowed())
 }
 
 impl Definitions {

@@ -144,10 +144,12 @@ impl Lanes {
                         lane.connection = Some(connection);
                         return Ok(Written::Durable(won.unwrap_or_default().into_iter().collect()));
                     }
-                    let now = sqlx::query_as(sql::FENCE_NOW)
+                    let look = sqlx::query_as(sql::FENCE_NOW)
                         .bind(&*fence.instance)
-                        .fetch_optional(&mut connection)
+                        .fetch_optional(&mut connection);
+                    let now = timeout(ANSWER_TIMEOUT, look)
                         .await
+                        .map_err(|elapsed| JournalError::Unknown(Box::new(elapsed)))?
                         .map_err(unknown)?;
                     fence.refresh(now)?;
                     Verdict::Again(sqlx::Error::RowNotFound)

@@ -42,6 +42,9 @@ const HOUSEKEEPING_CONNECTIONS: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server gives up on a housekeeping statement after this, in milliseconds.
 const HOUSEKEEPING_TIMEOUT_MS: u32 = 15_000;
+/// We give up on an operation of several statements after this: a server that is gone does not tell, and the engine waits
+/// for one load, one listing and one takeover at a time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an instance says of itself.
 #[derive(Debug, Clone)]
@@ -176,23 +179,23 @@ impl<R: Resolver> Journal for PgJournal<R> {
     }
 
     async fn load(&self, sagas: Vec<SagaId>) -> Result<Vec<Loaded>, JournalError> {
-        self.load_sagas(&sagas).await
+        bounded(self.load_sagas(&sagas)).await
     }
 
     async fn owned(&self, after: Option<SagaId>, limit: usize) -> Result<Vec<(SagaId, u32)>, JournalError> {
-        self.list_owned(after, limit).await
+        bounded(self.list_owned(after, limit)).await
     }
 
     async fn count_claims(&self, sagas: Vec<SagaId>) -> Result<(), JournalError> {
-        self.change_claims(&sagas, park::COUNT_CLAIMS).await
+        bounded(self.change_claims(&sagas, park::COUNT_CLAIMS)).await
     }
 
     async fn clear_claims(&self, sagas: Vec<SagaId>) -> Result<(), JournalError> {
-        self.change_claims(&sagas, park::CLEAR_CLAIMS).await
+        bounded(self.change_claims(&sagas, park::CLEAR_CLAIMS)).await
     }
 
     async fn quarantine(&self, saga: SagaId, why: String) -> Result<(), JournalError> {
-        self.park(saga, &why).await
+        bounded(self.park(saga, &why)).await
     }
 
     async fn beat(&self) -> Result<(), JournalError> {
@@ -200,6 +203,14 @@ impl<R: Resolver> Journal for PgJournal<R> {
     }
 
     async fn take_over(&self, limit: usize) -> Result<Vec<SagaId>, JournalError> {
-        self.take_over_chunk(limit).await
+        bounded(self.take_over_chunk(limit)).await
+    }
+}
+
+/// Ends an operation that the database does not answer.
+async fn bounded<T>(operation: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
+    match tokio::time::timeout(PATIENCE, Box::pin(operation)).await {
+        Ok(result) => result,
+        Err(elapsed) => Err(JournalError::Unknown(Box::new(elapsed))),
     }
 }

@@ -93,7 +93,8 @@ pub(super) const BATCH: &str = concat!(
     where not e.fresh or e.saga_id in (select saga_id from won)"
     ),
     // A null phase leaves the row as it is but for the claims. A row that would not change is not written: what the engine
-    // calls a change may be one that only events show, such as the commit point.
+    // calls a change may be one that only events show, such as the commit point. A saga may have been parked while the write
+    // was under way: that stays to be seen.
     ", changed as (
     update saga.instance i set
         ended_at = case when r.phase is null then i.ended_at else r.ended_at end,
@@ -101,11 +102,17 @@ pub(super) const BATCH: &str = concat!(
         left_ms = case when r.phase is null then i.left_ms else r.left_ms end,
         failed_step = case when r.phase is null then i.failed_step else r.failed_step end,
         claims = case when r.progressed then 0 else i.claims end,
-        needs_attention = case when r.phase is null then i.needs_attention else r.attention is not null end,
+        needs_attention = case
+            when r.phase is null then i.needs_attention
+            else r.attention is not null or i.quarantined and r.ended_at is null
+        end,
         phase = coalesce(r.phase, i.phase),
         reason = case when r.phase is null then i.reason else r.reason end,
         error = case when r.phase is null then i.error else r.error::json end,
-        attention = case when r.phase is null then i.attention else r.attention::json end
+        attention = case
+            when r.phase is null or i.quarantined and r.ended_at is null then i.attention
+            else r.attention::json
+        end
     from fence cross join unnest(
         $21::uuid[], $22::timestamptz[], $23::timestamptz[], $24::int8[], $25::int2[], $26::text[], $27::text[],
         $28::text[], $29::text[], $30::bool[]

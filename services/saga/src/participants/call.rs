@@ -50,9 +50,12 @@ async fn attempt(definitions: &Definitions, call: &Call) -> Answer {
         request: None,
         result,
     };
-    let compiled = match definitions.compiled(call.saga.definition).await {
-        Ok(compiled) => compiled,
-        Err(error) => return unsent(answer::no_definition(&error.to_string())),
+    let limit = Duration::from_millis(call.timeout_ms);
+    let loading = definitions.compiled(call.saga.definition);
+    let compiled = match tokio::time::timeout(limit, loading).await {
+        Ok(Ok(compiled)) => compiled,
+        Ok(Err(error)) => return unsent(answer::no_definition(&error.to_string())),
+        Err(_) => return unsent(answer::no_definition("the definition was not read in time")),
     };
     let Some(operation) = compiled.operation(call.key) else {
         return unsent(answer::no_definition("the definition has no such operation"));
@@ -71,7 +74,6 @@ async fn attempt(definitions: &Definitions, call: &Call) -> Answer {
     };
     let mut outgoing = Request::new(message);
     write_metadata(&mut outgoing, call.saga.plan.name(call.key.step), call);
-    let limit = Duration::from_millis(call.timeout_ms);
     let result =
         match tokio::time::timeout(limit + SLACK, send(operation, target.channel.clone(), outgoing)).await {
             Err(_) => answer::timed_out(call.timeout_ms),

@@ -329,3 +329,22 @@ async fn a_batch_larger_than_one_statement_is_written_in_several() {
     .await;
     assert_eq!(world.number("select count(*) from saga.instance").await, 80);
 }
+
+#[tokio::test]
+async fn a_write_that_lands_after_the_saga_was_parked_does_not_hide_that() {
+    let world = World::new().await;
+    let journal = world.open("a").await;
+    let mut saga = world.saga(Kind::Pivot, "k");
+    write(&journal, vec![saga.start()]).await;
+    let first = saga.succeed();
+    write(&journal, vec![first]).await;
+    journal.quarantine(saga.id(), "why".to_owned()).await.unwrap();
+    let refused = saga.answer(Outcome::Refused {
+        error: error("no"),
+        stored: true,
+    });
+    write(&journal, vec![refused]).await;
+    let shown = "select count(*) from saga.instance
+                 where phase = 'COMPENSATING' and needs_attention and attention::text like '%QUARANTINED%'";
+    assert_eq!(world.number(shown).await, 1);
+}
