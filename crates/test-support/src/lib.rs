@@ -13,22 +13,34 @@ mod eventually;
 mod scratch;
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 pub use child::{ChildProcess, Signal, signal};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use eventually::{Answer, eventually};
 pub use scratch::Scratch;
 
-/// Returns a TCP port on 127.0.0.1 that was free a moment ago. Prefer to bind port 0 yourself: another process may take
-/// the port in between.
+/// First and last port that [`free_port`] gives: below the range from which Linux takes ports for outgoing connections
+/// (32768 on), so that no connection of another test takes it in between.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// Returns a TCP port on 127.0.0.1 that was free a moment ago; each one once in this process. Prefer to bind port 0
+/// yourself: another process may take the port in between.
 ///
 /// # Panics
 /// If no port is free.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Processes begin at different places, so that they do not look at the same ports at the same moment.
+    let begin = u16::try_from(std::process::id().wrapping_mul(7_919) % u32::from(count)).unwrap_or(0);
+    for _ in 0..count {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = PORTS.start + offset;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }

@@ -85,6 +85,13 @@ struct Ports {
     task_steps: u16,
 }
 
+/// The port in the line `export <variable>=http://127.0.0.1:<port>` that `dev` prints.
+async fn said_port(dev: &ChildProcess, variable: &str) -> u16 {
+    let line = dev.wait_for_line(LONG, |line| line.contains(variable)).await;
+    let port = line.rsplit(':').next().and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {line:?}"))
+}
+
 fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
@@ -156,29 +163,30 @@ impl Platform {
     }
 
     async fn dev(database: TestDatabase, provider: AiProvider) -> Self {
-        // The ports of `dev` follow from the first one; a free range is found by trying.
-        let base = 20_000 + free_port() % 20_000;
-        let ports = Ports {
-            quota: base + 2,
-            quota_steps: base + 12,
-            task: base + 3,
-            task_steps: base + 13,
-        };
-        let orchestrator = Orchestrator {
-            instance: "dev".to_owned(),
-            port: base + 1,
-        };
         let mut platform = Self {
             database,
             provider,
-            orchestrator,
-            ports,
+            orchestrator: Orchestrator {
+                instance: "dev".to_owned(),
+                port: 0,
+            },
+            ports: Ports {
+                quota: 0,
+                quota_steps: 0,
+                task: 0,
+                task_steps: 0,
+            },
             participants: Vec::new(),
             saga: None,
             others: Vec::new(),
         };
-        let command = platform.command(&["dev", "--port-base", &base.to_string()]);
-        platform.saga = Some(ChildProcess::spawn(command));
+        let mut command = platform.command(&["dev", "--port-base", "0"]);
+        command.env_remove("EVENKEEL_PEERS__SAGA");
+        let dev = ChildProcess::spawn(command);
+        platform.orchestrator.port = said_port(&dev, "EVENKEEL_SAGA_URL").await;
+        platform.ports.quota = said_port(&dev, "EVENKEEL_QUOTA_URL").await;
+        platform.ports.task = said_port(&dev, "EVENKEEL_TASK_URL").await;
+        platform.saga = Some(dev);
         platform.ready().await;
         platform
     }
