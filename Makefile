@@ -16,7 +16,7 @@ test:
 	deploy/ensure-postgres.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace
 
-# Slow suites: processes killed under load. About three minutes.
+# Slow suites: processes killed under load. About a minute after the build.
 test-faults:
 	deploy/ensure-postgres.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test faults -- --nocapture
