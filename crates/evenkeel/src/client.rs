@@ -91,6 +91,14 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
             Some("it only goes forward now; follow it with `evenkeel saga watch ID`")
         }
         Reason::SagaEnded => Some("see how it ended with `evenkeel saga show ID`"),
+        Reason::SagaChanged => Some("look at it again with `evenkeel saga show ID`, then decide"),
+        Reason::ActionNotAllowed => Some("`evenkeel saga show ID` lists what is allowed now"),
+        Reason::CompletionTokenInvalid
+        | Reason::StepNotWaiting
+        | Reason::StepAnswered
+        | Reason::StepGivenUp => {
+            Some("the saga's history has what was recorded: `evenkeel saga show ID --history`")
+        }
         Reason::DefinitionNotFound => Some(
             "see what there is with `evenkeel saga definitions`; then `evenkeel saga register FILE --activate`",
         ),

@@ -44,6 +44,18 @@ pub enum Reason {
     SagaPastCommitPoint,
     /// The saga has ended already.
     SagaEnded,
+    /// The saga is not as it was when the operator decided.
+    SagaChanged,
+    /// The saga does not allow this operator's action as it stands.
+    ActionNotAllowed,
+    /// The completion token was tampered with, or is not ours.
+    CompletionTokenInvalid,
+    /// The step was not called yet, so nothing can complete it.
+    StepNotWaiting,
+    /// The outcome of the step is recorded already.
+    StepAnswered,
+    /// The saga unwinds and no longer waits for the step.
+    StepGivenUp,
     /// No active definition has this name.
     DefinitionNotFound,
     /// The definition has mistakes; they are listed.
@@ -82,7 +94,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for documentation and tests.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 37] = [
         Self::InvalidArgument,
         Self::InvalidId,
         Self::InvalidPageToken,
@@ -98,6 +110,12 @@ impl Reason {
         Self::SagaInputInvalid,
         Self::SagaPastCommitPoint,
         Self::SagaEnded,
+        Self::SagaChanged,
+        Self::ActionNotAllowed,
+        Self::CompletionTokenInvalid,
+        Self::StepNotWaiting,
+        Self::StepAnswered,
+        Self::StepGivenUp,
         Self::DefinitionNotFound,
         Self::DefinitionInvalid,
         Self::DefinitionConflict,
@@ -172,6 +190,22 @@ impl Reason {
                 "流程已无法取消",
             ),
             Self::SagaEnded => ("SAGA_ENDED", Code::FailedPrecondition, 409, "流程已结束"),
+            Self::SagaChanged => ("SAGA_CHANGED", Code::Aborted, 409, "流程状态已变化"),
+            Self::ActionNotAllowed => (
+                "ACTION_NOT_ALLOWED",
+                Code::FailedPrecondition,
+                409,
+                "当前状态不允许此操作",
+            ),
+            Self::CompletionTokenInvalid => (
+                "COMPLETION_TOKEN_INVALID",
+                Code::PermissionDenied,
+                403,
+                "完成凭证无效",
+            ),
+            Self::StepNotWaiting => ("STEP_NOT_WAITING", Code::FailedPrecondition, 409, "步骤尚未开始"),
+            Self::StepAnswered => ("STEP_ANSWERED", Code::FailedPrecondition, 409, "步骤已有结果"),
+            Self::StepGivenUp => ("STEP_GIVEN_UP", Code::FailedPrecondition, 409, "步骤已放弃"),
             Self::DefinitionNotFound => ("DEFINITION_NOT_FOUND", Code::NotFound, 404, "流程定义不存在"),
             Self::DefinitionInvalid => ("DEFINITION_INVALID", Code::InvalidArgument, 400, "流程定义有误"),
             Self::DefinitionConflict => (

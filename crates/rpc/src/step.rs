@@ -11,6 +11,7 @@
 //! | `evenkeel-attempt` | number of the attempt, from 1; rises only after a recorded failure |
 //! | `evenkeel-epoch` | epoch of the orchestrator instance; rises when it restarts or is taken over |
 //! | `evenkeel-refusable` | `true` if a definite "no" is an answer the saga can act on |
+//! | `evenkeel-completion-token` | for a step that awaits a token: what `CompletionService` takes with the final answer |
 //!
 //! (saga, step, index, op) is the idempotency key: it is the same for all attempts. `grpc-timeout` and `traceparent`
 //! come along. In its answer a participant may set the headers [`PENDING_HEADER`] and [`BARRIER_HEADER`].
@@ -31,6 +32,8 @@ pub const PENDING_HEADER: &str = "evenkeel-pending-ms";
 pub const BARRIER_HEADER: &str = "evenkeel-barrier";
 /// Value of [`BARRIER_HEADER`].
 pub const BARRIER_STORED: &str = "stored";
+/// Header of a step call whose final answer may also come through `CompletionService`; opaque, at most 512 characters.
+pub const COMPLETION_TOKEN_HEADER: &str = "evenkeel-completion-token";
 /// Header that names who acts, for the history: a person or a service. Free text, at most 128 characters.
 pub const ACTOR_HEADER: &str = "evenkeel-actor";
 

@@ -216,6 +216,7 @@ fn operation(operation: Option<&Operation>) -> (Cell, Cell) {
         OperationState::Succeeded => ("succeeded", Tone::Good),
         OperationState::Refused => ("refused", Tone::Bad),
         OperationState::Abandoned => ("abandoned", Tone::Warn),
+        OperationState::Skipped => ("skipped", Tone::Dim),
     };
     let tries = if operation.attempts == 0 {
         String::new()
@@ -434,6 +435,7 @@ mod tests {
             cause: "UNREACHABLE".to_owned(),
             step: "RUN_PIPELINE".to_owned(),
             since: at(5_000),
+            ..Attention::default()
         }];
         insta::assert_snapshot!(header(&saga, now()).render(false), @r#"
         saga         saga_01939a3c5e8b7c3f9d2a4b6c8e0f1a2b

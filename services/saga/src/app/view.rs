@@ -89,6 +89,7 @@ impl<'a> Shown<'a> {
             owner: self.owner.to_owned(),
             steps: self.steps(),
             committed: self.state.committed(),
+            ..pb::Saga::default()
         }
     }
 
@@ -141,9 +142,18 @@ impl<'a> Shown<'a> {
                 index: run.index,
                 action: Some(known.operation(key(Op::Action), &run.action)),
                 compensation: compensated.then(|| known.operation(key(Op::Compensation), &run.compensation)),
+                after: self.after(run.step),
             }
         };
         self.state.runs().iter().map(step).collect()
+    }
+}
+
+impl Shown<'_> {
+    fn after(&self, step: u16) -> Vec<String> {
+        let after = self.plan.steps().get(usize::from(step)).map(|step| &step.after);
+        let name = |&before: &u16| self.plan.name(before).to_owned();
+        after.into_iter().flatten().map(name).collect()
     }
 }
 
@@ -273,6 +283,7 @@ fn proto_attention<'n>(attention: &Attention, name: impl Fn(u16) -> &'n str) -> 
         cause: attention.cause.name().to_owned(),
         step: attention.step.map_or("", name).to_owned(),
         since: Some(timestamp(attention.since)),
+        detail: String::new(),
     }
 }
 
@@ -321,6 +332,7 @@ pub(crate) fn of_row(stored: &Stored) -> pb::Saga {
         owner: stored.owner.clone(),
         steps: Vec::new(),
         committed: row.committed,
+        ..pb::Saga::default()
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) async fn run(mut session: Session, args: Args) -> Result<Code, Failur
             .collect(),
         business_id: args.business_id.unwrap_or_default(),
         needs_attention: args.attention,
+        ..ListSagasRequest::default()
     };
     loop {
         let call = client::request(request.clone(), CALL_TIMEOUT);
