@@ -73,6 +73,8 @@ pub struct Platform {
     ports: Ports,
     /// Who answers for a package, when the orchestrator runs alone: URL by package.
     pub participants: BTreeMap<String, String>,
+    /// Further settings of every process, by environment variable.
+    environment: Vec<(String, String)>,
     /// Orchestrator, or the one process of `dev`.
     pub saga: Option<ChildProcess>,
     others: Vec<ChildProcess>,
@@ -107,12 +109,18 @@ impl Platform {
         let database = TestDatabase::create(&[]).await;
         let provider = ai::start("127.0.0.1:0").await.expect("a free port");
         match mode {
-            Mode::Serve => Self::serve(database, provider).await,
+            Mode::Serve => Self::serve(database, provider, Vec::new()).await,
             Mode::Dev => Self::dev(database, provider).await,
         }
     }
 
-    async fn serve(database: TestDatabase, provider: AiProvider) -> Self {
+    /// Starts a platform of one process a service on this database, with further settings in the environment.
+    pub async fn start_on(database: TestDatabase, environment: Vec<(String, String)>) -> Self {
+        let provider = ai::start("127.0.0.1:0").await.expect("a free port");
+        Self::serve(database, provider, environment).await
+    }
+
+    async fn serve(database: TestDatabase, provider: AiProvider, environment: Vec<(String, String)>) -> Self {
         let migrated = Command::new(binary())
             .args(["migrate", "--database-url", &database.url()])
             .output()
@@ -142,6 +150,7 @@ impl Platform {
                 ("evenkeel.task.v1".to_owned(), url(ports.task_steps)),
             ]
             .into(),
+            environment,
             saga: None,
             others: Vec::new(),
         };
@@ -182,6 +191,7 @@ impl Platform {
                 task_steps: 0,
             },
             participants: BTreeMap::new(),
+            environment: Vec::new(),
             saga: None,
             others: Vec::new(),
         };
@@ -207,7 +217,8 @@ impl Platform {
             .env("EVENKEEL_DATABASE__MAX", "30")
             .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
-            .env("EVENKEEL_TELEMETRY__LEVEL", "info");
+            .env("EVENKEEL_TELEMETRY__LEVEL", "info")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
