@@ -19,6 +19,7 @@
 use crate::problem::Position;
 use crate::scalar::Literal;
 use crate::source::{AwaitSource, CallSource, Expr, ExprNode, RetryPatch, Slot, Source, StepSource, Time};
+use crate::tcc::{self, TrySource};
 use crate::yaml::Spanned;
 
 const NOWHERE: Position = Position { line: 0, column: 0 };
@@ -98,6 +99,15 @@ impl Builder {
         self
     }
 
+    /// Adds tries after the steps added before: each a step whose compensation is its cancel, then the decision as the
+    /// pivot, then the confirms.
+    #[must_use]
+    pub fn tcc(mut self, tries: impl IntoIterator<Item = Try>, decide: Option<Step>) -> Self {
+        let tries = tries.into_iter().map(|tried| tried.0).collect();
+        self.steps.extend(tcc::steps(tries, decide.map(|step| step.0)));
+        self
+    }
+
     /// Sets the call made after the last compensation.
     #[must_use]
     pub fn on_compensated(mut self, call: Call) -> Self {
@@ -122,18 +132,8 @@ impl Step {
     #[must_use]
     pub fn new(name: &str, call: Call) -> Self {
         Self(StepSource {
-            at: NOWHERE,
             name: Slot::Given(spanned(name.to_owned())),
-            call: call.0,
-            compensate: None,
-            no_compensation: None,
-            pivot: None,
-            retriable: None,
-            expires: None,
-            after: None,
-            when: None,
-            probe: None,
-            undo_invalid: false,
+            ..StepSource::new(NOWHERE, call.0)
         })
     }
 
@@ -182,8 +182,7 @@ impl Step {
     /// Names the steps that must have succeeded before this one starts.
     #[must_use]
     pub fn after<'a>(mut self, steps: impl IntoIterator<Item = &'a str>) -> Self {
-        let names = steps.into_iter().map(|name| spanned(name.to_owned())).collect();
-        self.0.after = Some(spanned(names));
+        self.0.after = Some(names(steps));
         self
     }
 
@@ -200,6 +199,67 @@ impl Step {
         self.0.probe = Some(call.behind("probe."));
         self
     }
+}
+
+/// Builds a try with its confirm and its cancel.
+#[derive(Clone, Debug)]
+pub struct Try(TrySource);
+
+impl Try {
+    /// Starts a try; its name has at most 56 letters.
+    #[must_use]
+    pub fn new(name: &str, call: Call, confirm: Call, cancel: Call) -> Self {
+        Self(TrySource {
+            at: NOWHERE,
+            name: Slot::Given(spanned(name.to_owned())),
+            call: call.behind("try."),
+            confirm: Some(confirm.behind("confirm.")),
+            cancel: Some(cancel.behind("cancel.")),
+            when: None,
+            after: None,
+            probe: None,
+            expires: None,
+        })
+    }
+
+    /// Names the tries that must have succeeded before this one starts; without it, the one before.
+    #[must_use]
+    pub fn after<'a>(mut self, tries: impl IntoIterator<Item = &'a str>) -> Self {
+        self.0.after = Some(names(tries));
+        self
+    }
+
+    /// Sets the path to a bool; the try and its confirm are left out when it is false.
+    #[must_use]
+    pub fn when(mut self, condition: Expr) -> Self {
+        self.0.when = Some(condition);
+        self
+    }
+
+    /// Sets the call that finds out what became of the try.
+    #[must_use]
+    pub fn probe(mut self, call: Call) -> Self {
+        self.0.probe = Some(call.behind("probe."));
+        self
+    }
+
+    /// Bounds the wait for a person, in milliseconds.
+    #[must_use]
+    pub fn expires_ms(mut self, ms: u64) -> Self {
+        self.0.expires = Some(spanned(Time::Ms(ms)));
+        self
+    }
+
+    /// Bounds the wait for a person by a `google.protobuf.Duration` found at this path.
+    #[must_use]
+    pub fn expires_path(mut self, path: &str) -> Self {
+        self.0.expires = Some(spanned(Time::Path(path.to_owned())));
+        self
+    }
+}
+
+fn names<'a>(steps: impl IntoIterator<Item = &'a str>) -> Spanned<Vec<Spanned<String>>> {
+    spanned(steps.into_iter().map(|name| spanned(name.to_owned())).collect())
 }
 
 /// Builds one call.
