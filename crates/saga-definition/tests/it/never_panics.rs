@@ -369,6 +369,23 @@ fn build_all(definition: &saga_definition::Definition, message: &DynamicMessage,
     }
 }
 
+/// Steps that each come after all before.
+fn dense(steps: usize) -> String {
+    let names: Vec<String> = (0..steps).map(|n| format!("S{n}")).collect();
+    let step = |n: usize| {
+        let keys = format!("name: S{n}, after: [{}]", names[..n].join(","));
+        format!("  - {{ {keys}, call: lab.v1.LabSteps/Read, retriable: true }}\n")
+    };
+    saga(&(0..steps).rev().map(step).collect::<String>())
+}
+
+#[test]
+fn a_dense_graph_is_reduced_to_its_chain() {
+    let definition = good(&dense(100));
+    let chain = |(n, step): (usize, &saga_definition::Step)| step.after.iter().copied().eq(n.checked_sub(1));
+    assert!(definition.steps().iter().enumerate().all(chain));
+}
+
 #[test]
 fn hostile_texts_of_full_size_are_refused_soon() {
     let full = saga_definition::MAX_SOURCE_BYTES;
@@ -397,6 +414,17 @@ fn hostile_texts_of_full_size_are_refused_soon() {
         one_step(&format!("tags: [{}", &fill("a,")[..full - 400])) + "]",
         one_step(&format!("inners: [{}", &fill("{},")[..full - 400])) + "]",
         (0..6_000).map(|n| format!("key{n}: 1\n")).collect(),
+        dense(100),
+        saga(&format!(
+            "  - {{ name: A, after: [{}] }}\n",
+            &fill("A,")[..full - 200]
+        )),
+        saga(&format!(
+            "  - {{ name: A, after: [{}] }}\n",
+            &fill("B,")[..full - 200]
+        )),
+        saga(&fill("  - {publish: a.b, message: lab.v1.Othr}\n")[..full - 200]),
+        saga("").replace("steps:", "kind: tcc\ntries:") + &fill("  - {name: A}\n")[..full - 200],
     ];
     for text in texts {
         let start = Instant::now();
