@@ -16,6 +16,7 @@ mod columns;
 mod fence;
 mod lease;
 mod load;
+mod operators;
 mod park;
 mod reader;
 mod sql;
@@ -30,7 +31,11 @@ use saga_engine::{DefinitionId, Fate, Journal, JournalError, Loaded, Transition}
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use reader::{Counts, Filter, ReadError, Reader, Stored, StoredDefinition, StoredEvent};
+pub use codec::Quarantine;
+pub use operators::{AuditEntry, AuditFilter, AuditKey, Operators, PausedType, TypePause};
+pub use reader::{
+    Filter, OpenFilter, OpenOperation, ReadError, Reader, Stored, StoredDefinition, StoredEvent, TypeCounts,
+};
 
 use append::Lanes;
 use fence::Fence;
