@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::SagaId;
-use saga_core::{Millis, State, StepError};
+use saga_core::{Millis, OpKey, State, StepError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::{Identity, NewSaga};
+use crate::participants::ParticipantStatus;
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,46 @@ pub struct Snapshot {
     pub events: u32,
     /// Instant of its latest change; of its start if nothing has happened since.
     pub at: Millis,
+    /// What each open operation waits for.
+    pub waits: Vec<(OpKey, Wait)>,
+}
+
+/// What an open operation waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// The answer to a call that is in flight, or about to be.
+    Answer,
+    /// The time of its next attempt.
+    Retry {
+        /// When that is.
+        at: Millis,
+    },
+    /// The participant works on it, and is asked again.
+    AskAgain {
+        /// When that is.
+        at: Millis,
+    },
+    /// The saga unwinds; an attempt from before is waited for.
+    Drain {
+        /// No longer than this.
+        until: Millis,
+    },
+    /// Its participant has as many calls as it may have.
+    Place {
+        /// The participant.
+        participant: Arc<str>,
+    },
+    /// Its participant does not answer, so calls are held back.
+    Circuit {
+        /// The participant.
+        participant: Arc<str>,
+        /// When one call is let through; absent while that one is in flight.
+        until: Option<Millis>,
+    },
+    /// This instance has as many calls as it may have, or does not hold its lease at the moment.
+    Instance,
+    /// The type is paused.
+    TypePaused,
 }
 
 /// What a request found.
@@ -60,6 +101,9 @@ pub enum RequestError {
     /// The engine does not drive this saga: another instance does, or it has ended.
     #[error("this instance does not drive the saga")]
     NotHere,
+    /// The saga ended before the request's turn came.
+    #[error("the saga has ended")]
+    Ended,
     /// The saga is past the point where it could be undone.
     #[error("the saga is past the point where it could be undone")]
     PastCommitPoint,
@@ -97,22 +141,32 @@ pub(crate) enum Request {
         note: StepError,
         answer: Answer,
     },
+    PauseTypes {
+        types: Vec<Arc<str>>,
+        answer: oneshot::Sender<()>,
+    },
     Status {
         answer: oneshot::Sender<Status>,
     },
 }
 
 /// Numbers about a running engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Sagas in memory.
     pub live: usize,
+    /// Sagas of this instance that wait to be loaded.
+    pub to_load: usize,
     /// Calls in flight.
     pub calls: usize,
     /// Entries on the heap of alarms, stale ones included.
     pub alarms: usize,
     /// Whether the lease is held, so that calls may go out.
     pub leased: bool,
+    /// Every participant.
+    pub participants: Vec<ParticipantStatus>,
+    /// Types whose sagas make no calls, sorted.
+    pub paused_types: Vec<Arc<str>>,
 }
 
 /// A cheap handle to a running engine.
@@ -187,6 +241,17 @@ impl Handle {
             answer,
         })?;
         answered.await.map_err(|_| RequestError::Stopped)?
+    }
+
+    /// Tells which types are paused: their sagas make no calls until another set without them is told. To be called after
+    /// the journal has taken note; what a beat brings replaces it.
+    ///
+    /// # Errors
+    /// `Overloaded`, `Stopped`.
+    pub async fn set_paused_types(&self, types: Vec<Arc<str>>) -> Result<(), RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::PauseTypes { types, answer })?;
+        answered.await.map_err(|_| RequestError::Stopped)
     }
 
     /// Returns numbers about the engine.

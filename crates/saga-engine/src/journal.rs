@@ -115,6 +115,13 @@ pub enum JournalError {
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What a renewal of the lease brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Types whose sagas make no calls.
+    pub paused_types: Vec<Arc<str>>,
+}
+
 /// A saga as loaded.
 #[derive(Debug)]
 pub struct Loaded {
@@ -166,8 +173,12 @@ pub trait Journal: Send + Sync + 'static {
     /// Parks a saga: it is shown to operators and not driven any more.
     fn quarantine(&self, saga: SagaId, why: String) -> impl Future<Output = Result<(), JournalError>> + Send;
 
-    /// Renews this instance's lease.
-    fn beat(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Renews this instance's lease, and brings what all instances are to know.
+    fn beat(&self) -> impl Future<Output = Result<Beat, JournalError>> + Send;
+
+    /// Gives the lease up, so that others may take this instance's sagas over at once. Nothing is written under this
+    /// epoch any more.
+    fn resign(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
 
     /// Takes over sagas of instances whose lease has run out, a chunk at a time; returns those now owned by this
     /// instance. Empty when there is nothing to take.

@@ -7,7 +7,10 @@ use futures::FutureExt;
 use ids::SagaId;
 use saga_core::{Due, FailureClass, Input, Millis, OpKey, Outcome, Payload, StepError};
 
+use super::breaker::Verdict;
+use super::gates::Place;
 use super::live::{Live, Told};
+use super::metrics::Ending;
 use super::{Done, Engine, Work, panic_text};
 use crate::journal::Journal;
 use crate::participants::{Answer, Call, CallResult, Clock, Participants};
@@ -17,6 +20,11 @@ const MAX_ASK_AGAIN_MS: u64 = 60_000;
 /// Shortest: a participant that says "at once" does not get a hot loop.
 const MIN_ASK_AGAIN_MS: u64 = 10;
 
+/// Domain of the orchestrator's own errors.
+const OWN_DOMAIN: &str = "saga.evenkeel";
+/// Codes with which nobody but the connection speaks.
+const SILENCE: [&str; 2] = ["UNAVAILABLE", "DEADLINE_EXCEEDED"];
+
 /// A call that has ended.
 #[derive(Debug)]
 pub(super) struct CallDone {
@@ -25,6 +33,7 @@ pub(super) struct CallDone {
     key: OpKey,
     attempt: u32,
     began: Millis,
+    place: Option<Place>,
     answer: Result<Answer, String>,
 }
 
@@ -49,6 +58,7 @@ pub(super) fn make<P: Participants, C: Clock>(
     participants: &Arc<P>,
     clock: &Arc<C>,
     generation: u64,
+    place: Option<Place>,
     call: Call,
 ) -> Work {
     let (saga, key, attempt, began) = (call.saga.id, call.key, call.attempt, clock.now());
@@ -64,9 +74,29 @@ pub(super) fn make<P: Participants, C: Clock>(
             key,
             attempt,
             began,
+            place,
             answer,
         }))
     })
+}
+
+/// What a call says about its participant.
+///
+/// A refused connection, a broken one and silence do; whatever it says itself, be it an error, shows that it is there. What
+/// went wrong on our side says nothing.
+fn verdict(answer: &Result<Answer, String>) -> Verdict {
+    let Ok(answer) = answer else { return Verdict::Nothing };
+    match &answer.result {
+        CallResult::Outcome(Outcome::Failed { error, .. }) if &*error.domain == OWN_DOMAIN => Verdict::Nothing,
+        CallResult::Outcome(Outcome::Failed { class, error }) => match class {
+            FailureClass::Unsent => Verdict::Silent,
+            FailureClass::Unknown if SILENCE.contains(&&*error.code) => Verdict::Silent,
+            FailureClass::Unknown | FailureClass::Misconfigured | FailureClass::CannotBeRefused => Verdict::Answers,
+        },
+        CallResult::Outcome(Outcome::Succeeded(_) | Outcome::Refused { .. } | Outcome::Pending)
+        | CallResult::Pending { .. }
+        | CallResult::Superseded => Verdict::Answers,
+    }
 }
 
 impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
@@ -77,10 +107,12 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             key,
             attempt,
             began,
+            place,
             answer,
         } = done;
-        self.calls_in_flight = self.calls_in_flight.saturating_sub(1);
+        self.traffic.calls = self.traffic.calls.saturating_sub(1);
         let now = self.clock.now();
+        self.leave(place, verdict(&answer), now);
         // A saga that was loaded again meanwhile has sent the call anew; this answer is of the life before.
         if let Some(live) = self
             .live
@@ -89,6 +121,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         {
             live.in_flight
                 .retain(|flight| flight.key != key || flight.attempt != attempt);
+            if let Ok(answer) = &answer {
+                let ending = Ending::of(&answer.result);
+                self.metrics.answered(live.series, key, ending, now.since(began));
+            }
             match answer {
                 Err(panic) => self.park(saga, format!("a call panicked: {panic}")),
                 Ok(Answer {
@@ -123,7 +159,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 }
             }
         }
-        self.release_held();
+        self.fill_places();
     }
 }
 
@@ -131,7 +167,7 @@ fn superseded() -> StepError {
     StepError {
         code: "ABORTED".into(),
         reason: "SUPERSEDED".into(),
-        domain: "saga.evenkeel".into(),
+        domain: OWN_DOMAIN.into(),
         message: "the participant has compensated this operation, but the journal knows of no compensation"
             .into(),
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use saga_core::{Context, Input, Millis, OpKey, Rejected};
 
 use super::live::{Live, Told};
+use super::traffic::Traffic;
 use super::panic_text;
 use crate::handle::{Answer, RequestError};
 use crate::journal::Transition;
@@ -17,7 +18,7 @@ pub(super) enum Decided {
 }
 
 /// Lets the state machine decide on one input. A panic in it concerns this saga only.
-pub(super) fn decide(live: &mut Live, now: Millis, jitter: u32, told: Told) -> Decided {
+pub(super) fn decide(live: &mut Live, traffic: &Traffic, now: Millis, jitter: u32, told: Told) -> Decided {
     let Told {
         input,
         request,
@@ -43,7 +44,7 @@ pub(super) fn decide(live: &mut Live, now: Millis, jitter: u32, told: Told) -> D
         }
         Ok(Err(rejected)) => {
             if let Some(answer) = answer {
-                reject(live, answer, rejected);
+                reject(live, traffic, answer, rejected);
             }
             Decided::Nothing
         }
@@ -57,12 +58,13 @@ pub(super) fn decide(live: &mut Live, now: Millis, jitter: u32, told: Told) -> D
     }
 }
 
-fn reject(live: &Live, answer: Answer, rejected: Rejected) {
+fn reject(live: &Live, traffic: &Traffic, answer: Answer, rejected: Rejected) {
     let result = match rejected {
         Rejected::PastCommitPoint => Err(RequestError::PastCommitPoint),
         // It is as the caller wants it already.
-        Rejected::AlreadyUnwinding => Ok(live.seen(false, true)),
-        Rejected::Stale | Rejected::Ended => Err(RequestError::NotHere),
+        Rejected::AlreadyUnwinding => Ok(live.seen(false, true, traffic)),
+        Rejected::Ended => Err(RequestError::Ended),
+        Rejected::Stale => Err(RequestError::NotHere),
     };
     // Whoever asked may have gone.
     let _ = answer.send(result);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::SagaId;
 use saga_core::Recorded;
-use saga_engine::{Clock as _, Fate, Identity, Journal, JournalError, Loaded, Row, Transition};
+use saga_engine::{Beat, Clock as _, Fate, Identity, Journal, JournalError, Loaded, Row, Transition};
 
 use super::dice::Dice;
 use crate::world::VirtualClock;
@@ -38,6 +38,7 @@ pub(crate) struct Disk {
     /// One journal operation in so many goes wrong; 0 for none.
     pub(crate) faults: u32,
     pub(crate) takeovers: u32,
+    pub(crate) paused_types: Vec<Arc<str>>,
 }
 
 /// A journal as one life of one replica sees it.
@@ -205,10 +206,22 @@ impl Journal for SimJournal {
         .await
     }
 
-    async fn beat(&self) -> Result<(), JournalError> {
+    async fn beat(&self) -> Result<Beat, JournalError> {
         let expires_ms = self.clock.now().plus(ms(LEASE)).0;
         self.on_disk(|disk| {
             disk.replicas.get_mut(&self.replica).unwrap().expires_ms = expires_ms;
+            Beat {
+                paused_types: disk.paused_types.clone(),
+            }
+        })
+        .await
+    }
+
+    async fn resign(&self) -> Result<(), JournalError> {
+        self.on_disk(|disk| {
+            let replica = disk.replicas.get_mut(&self.replica).unwrap();
+            replica.epoch += 1;
+            replica.expires_ms = i64::MIN;
         })
         .await
     }
