@@ -24,9 +24,9 @@ mod participants;
 
 pub use clock::SystemClock;
 pub use engine::{BreakerConfig, Circuit, Config, Engine, Stopped};
-pub use handle::{Handle, RequestError, Seen, Snapshot, Status, Until, Wait};
+pub use handle::{Handle, OperatorRequest, RequestError, Seen, Snapshot, Status, Until, Wait};
 pub use journal::{
-    Beat, DefinitionId, Entry, Fate, Identity, Journal, JournalError, Loaded, NewSaga, Row, Transition,
+    Beat, DefinitionId, Entry, Fate, Identity, Journal, JournalError, Loaded, NewSaga, Noted, Row, Transition,
 };
 pub use participants::{
     Answer, Call, CallResult, Clock, Participant, ParticipantId, ParticipantStatus, Participants,

@@ -23,6 +23,8 @@ pub struct Call {
     pub timeout_ms: u64,
     /// Whether a definite "no" is an answer the saga can act on.
     pub refusable: bool,
+    /// Whether the participant is to be asked what became of the action, instead of being called again.
+    pub probe: bool,
     /// Replies of the steps' actions, by position; absent where a step has not succeeded.
     pub replies: Arc<[Option<Payload>]>,
     /// Why the saga unwinds; empty while it goes forward.
@@ -89,10 +91,10 @@ pub trait Participants: Send + Sync + 'static {
     /// Lists the participants. Asked once, when the engine is made.
     fn participants(&self) -> Vec<Participant>;
 
-    /// Tells which participant answers an operation. Called before every call, so it must be cheap and must not wait.
+    /// Tells which participant answers an operation, or its probe. Called before every call, so it must be cheap and must not wait.
     ///
     /// Without one, only the limit on all calls holds the call back.
-    fn participant(&self, definition: DefinitionId, key: OpKey) -> Option<ParticipantId>;
+    fn participant(&self, definition: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId>;
 
     /// Makes one attempt. Ends within `call.timeout_ms` and some slack, whatever the participant does; never panics
     /// on what it answers.

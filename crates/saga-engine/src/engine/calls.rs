@@ -32,6 +32,7 @@ pub(super) struct CallDone {
     generation: u64,
     key: OpKey,
     attempt: u32,
+    probe: bool,
     began: Millis,
     place: Option<Place>,
     answer: Result<Answer, String>,
@@ -46,6 +47,7 @@ pub(super) fn call(live: &Live, due: Due, epoch: u64) -> Call {
         epoch,
         timeout_ms: due.timeout_ms,
         refusable: due.refusable,
+        probe: due.probe,
         replies: live.replies(),
         reason: live.state.reason().map_or("", saga_core::Reason::name),
         failed_step: live.failed_step(),
@@ -61,7 +63,7 @@ pub(super) fn make<P: Participants, C: Clock>(
     place: Option<Place>,
     call: Call,
 ) -> Work {
-    let (saga, key, attempt, began) = (call.saga.id, call.key, call.attempt, clock.now());
+    let (saga, key, attempt, probe, began) = (call.saga.id, call.key, call.attempt, call.probe, clock.now());
     let future = participants.call(call);
     Box::pin(async move {
         let answer = AssertUnwindSafe(future)
@@ -73,6 +75,7 @@ pub(super) fn make<P: Participants, C: Clock>(
             generation,
             key,
             attempt,
+            probe,
             began,
             place,
             answer,
@@ -91,9 +94,16 @@ fn verdict(answer: &Result<Answer, String>) -> Verdict {
         CallResult::Outcome(Outcome::Failed { class, error }) => match class {
             FailureClass::Unsent => Verdict::Silent,
             FailureClass::Unknown if SILENCE.contains(&&*error.code) => Verdict::Silent,
-            FailureClass::Unknown | FailureClass::Misconfigured | FailureClass::CannotBeRefused => Verdict::Answers,
+            FailureClass::Unknown
+            | FailureClass::Misconfigured
+            | FailureClass::CannotBeRefused
+            | FailureClass::NotSeen => Verdict::Answers,
         },
-        CallResult::Outcome(Outcome::Succeeded(_) | Outcome::Refused { .. } | Outcome::Pending)
+        // Nobody was called.
+        CallResult::Outcome(Outcome::Skipped) => Verdict::Nothing,
+        CallResult::Outcome(
+            Outcome::Succeeded(_) | Outcome::Refused { .. } | Outcome::Pending | Outcome::NotSeen,
+        )
         | CallResult::Pending { .. }
         | CallResult::Superseded => Verdict::Answers,
     }
@@ -106,6 +116,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             generation,
             key,
             attempt,
+            probe,
             began,
             place,
             answer,
@@ -113,53 +124,68 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.traffic.calls = self.traffic.calls.saturating_sub(1);
         let now = self.clock.now();
         self.leave(place, verdict(&answer), now);
-        // A saga that was loaded again meanwhile has sent the call anew; this answer is of the life before.
-        if let Some(live) = self
-            .live
-            .get_mut(&saga)
-            .filter(|live| live.generation == generation)
-        {
-            live.in_flight
-                .retain(|flight| flight.key != key || flight.attempt != attempt);
+        if let Some(live) = self.live.get_mut(&saga) {
             if let Ok(answer) = &answer {
                 let ending = Ending::of(&answer.result);
-                self.metrics.answered(live.series, key, ending, now.since(began));
+                self.metrics.answered(live.series, key, probe, ending, now.since(began));
             }
-            match answer {
-                Err(panic) => self.park(saga, format!("a call panicked: {panic}")),
-                Ok(Answer {
-                    result: CallResult::Superseded,
-                    ..
-                }) if live.superseded != Some(key) => {
-                    tracing::warn!(saga_id = %saga, "a participant has seen a later state of the saga; loading it again");
-                    self.reload_one(saga, key);
-                }
-                Ok(Answer { request, result }) => {
-                    let outcome = match result {
-                        CallResult::Outcome(outcome) => outcome,
-                        CallResult::Pending { ask_again_ms } => {
-                            let wait = ask_again_ms.clamp(MIN_ASK_AGAIN_MS, MAX_ASK_AGAIN_MS);
-                            live.ask_again(key, now.plus(wait));
-                            Outcome::Pending
-                        }
-                        // Loaded again, and still so: somebody else undid it. Not a reason to ask in a hot loop.
-                        CallResult::Superseded => Outcome::Failed {
-                            class: FailureClass::Unknown,
-                            error: superseded(),
-                        },
-                    };
-                    let input = Input::Replied {
-                        key,
-                        attempt,
-                        outcome,
-                    };
-                    live.inbox.push_back(told(input, request, now.since(began)));
-                    self.pump(saga);
-                    self.handled(saga);
-                }
+            if live.generation == generation {
+                live.in_flight
+                    .retain(|flight| flight.key != key || flight.attempt != attempt);
+                self.answered(saga, key, attempt, answer, now.since(began));
+            } else if let Ok(Answer {
+                request,
+                result: CallResult::Outcome(outcome @ Outcome::Succeeded(_)),
+            }) = answer
+            {
+                // A saga that was loaded again meanwhile has sent the call anew; this answer is of the life before. What
+                // it says of an attempt means nothing any more, but a success is one of the operation.
+                let input = Input::Replied {
+                    key,
+                    attempt,
+                    outcome,
+                };
+                live.inbox.push_back(told(input, request, now.since(began)));
+                self.pump(saga);
             }
         }
         self.fill_places();
+    }
+
+    /// Tells a saga what came of its call.
+    fn answered(&mut self, saga: SagaId, key: OpKey, attempt: u32, answer: Result<Answer, String>, duration_ms: u64) {
+        let now = self.clock.now();
+        let Some(live) = self.live.get_mut(&saga) else { return };
+        let (request, result) = match answer {
+            Ok(Answer { request, result }) => (request, result),
+            Err(panic) => return self.park(saga, format!("a call panicked: {panic}")),
+        };
+        let outcome = match result {
+            CallResult::Outcome(outcome) => outcome,
+            CallResult::Pending { ask_again_ms } => {
+                let wait = ask_again_ms.clamp(MIN_ASK_AGAIN_MS, MAX_ASK_AGAIN_MS);
+                live.ask_again(key, now.plus(wait));
+                Outcome::Pending
+            }
+            CallResult::Superseded if live.superseded != Some(key) && live.is_open(key) => {
+                tracing::warn!(saga_id = %saga, "a participant has seen a later state of the saga; loading it again");
+                return self.reload_one(saga, key);
+            }
+            // Given up meanwhile and undone: as it should be. Or loaded again, and still so: somebody else undid it, which
+            // is no reason to ask in a hot loop.
+            CallResult::Superseded => Outcome::Failed {
+                class: FailureClass::Unknown,
+                error: superseded(),
+            },
+        };
+        let input = Input::Replied {
+            key,
+            attempt,
+            outcome,
+        };
+        live.inbox.push_back(told(input, request, duration_ms));
+        self.pump(saga);
+        self.handled(saga);
     }
 }
 
@@ -175,9 +201,8 @@ fn superseded() -> StepError {
 
 fn told(input: Input, request: Option<Payload>, duration_ms: u64) -> Told {
     Told {
-        input,
         request,
         duration_ms: u32::try_from(duration_ms).ok(),
-        answer: None,
+        ..Told::plain(input)
     }
 }

@@ -69,7 +69,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         };
         let participants = &self.participants;
         let definition = live.identity.definition;
-        let found = catch_unwind(AssertUnwindSafe(|| participants.participant(definition, due.key)));
+        let found = catch_unwind(AssertUnwindSafe(|| participants.participant(definition, due.key, due.probe)));
         let participant = match found {
             Ok(participant) => participant,
             Err(panic) => {
@@ -102,7 +102,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 return Sent::Parked;
             }
         };
-        let repeated = due.attempt > 1 && !due.pending;
+        let repeated = due.attempt > 1 && !due.pending && !due.probe;
         let since = since.max(self.traffic.resumed_at());
         self.metrics.called(live.series, due.key, repeated, now.since(since));
         live.in_flight.push(InFlight {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ids::SagaId;
 use saga_core::Phase;
 
+use super::live::OnDurable;
 use super::{Done, Engine, refuse, seen_elsewhere};
 use crate::handle::RequestError;
 use crate::journal::{Fate, Journal, JournalError, Transition};
@@ -126,9 +127,14 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             self.metrics.changed(&mut counted, phase, &live.row().attention);
         }
         live.counted = Some(counted);
-        for answer in std::mem::take(&mut live.on_durable) {
+        for OnDurable { answer, given_up } in std::mem::take(&mut live.on_durable) {
+            let result = if given_up {
+                Err(RequestError::GivenUp)
+            } else {
+                Ok(live.seen(created, true, &self.traffic))
+            };
             // Whoever asked may have gone.
-            let _ = answer.send(Ok(live.seen(created, true, &self.traffic)));
+            let _ = answer.send(result);
         }
         match phase {
             Phase::Completed | Phase::Compensated | Phase::Resolved => {
@@ -138,8 +144,13 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                     if let Some(counted) = live.counted {
                         self.metrics.ended(counted, phase, live.changed_at().since(started));
                     }
-                    for answer in live.inbox.into_iter().filter_map(|told| told.answer) {
-                        refuse(answer, RequestError::Ended);
+                    let version = live.version();
+                    for told in live.inbox {
+                        let error = match told.expected_version {
+                            Some(_) => RequestError::Changed { version },
+                            None => RequestError::Ended,
+                        };
+                        told.answer.into_iter().for_each(|answer| refuse(answer, error.clone()));
                     }
                 }
                 self.progressed(saga);
@@ -160,7 +171,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         for waiter in newcomer.waiters {
             self.wait(existing, waiter.until, waiter.answer);
         }
-        for answer in newcomer.on_durable {
+        for OnDurable { answer, .. } in newcomer.on_durable {
             let seen = match self.live.get(&existing) {
                 Some(live) if !live.writing => live.seen(false, true, &self.traffic),
                 Some(_) | None => seen_elsewhere(existing),
@@ -177,6 +188,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         for answer in live
             .on_durable
             .into_iter()
+            .map(|on_durable| on_durable.answer)
             .chain(live.waiters.into_iter().map(|w| w.answer))
         {
             refuse(answer, error.clone());

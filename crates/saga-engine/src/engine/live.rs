@@ -19,6 +19,8 @@ pub(super) struct Told {
     /// Request and duration of the attempt, where the input is an answer.
     pub(super) request: Option<Payload>,
     pub(super) duration_ms: Option<u32>,
+    /// The version that it was decided on; it means nothing on any other.
+    pub(super) expected_version: Option<u32>,
     /// Who is answered when what follows from the input is durable.
     pub(super) answer: Option<Answer>,
 }
@@ -29,7 +31,25 @@ impl Told {
             input,
             request: None,
             duration_ms: None,
+            expected_version: None,
             answer: None,
+        }
+    }
+}
+
+/// Somebody who is answered when the write under way is durable.
+#[derive(Debug)]
+pub(super) struct OnDurable {
+    pub(super) answer: Answer,
+    /// What was brought is on record, and yet nothing the saga waited for.
+    pub(super) given_up: bool,
+}
+
+impl OnDurable {
+    pub(super) fn seen(answer: Answer) -> Self {
+        Self {
+            answer,
+            given_up: false,
         }
     }
 }
@@ -69,7 +89,7 @@ pub(super) struct Live {
     pub(super) inbox: VecDeque<Told>,
     pub(super) waiters: Vec<Waiter>,
     /// Answered as soon as the write under way is durable.
-    pub(super) on_durable: Vec<Answer>,
+    pub(super) on_durable: Vec<OnDurable>,
     /// Earliest entry of this saga on the timer heap.
     pub(super) wake_at: Option<Millis>,
     /// It stands in the queue of those that wait for a place or for the lease.
@@ -238,6 +258,10 @@ impl Live {
         (ready, later)
     }
 
+    pub(super) fn is_open(&self, key: OpKey) -> bool {
+        self.state.op(key).is_some_and(|op| op.open().is_some())
+    }
+
     pub(super) fn is_in_flight(&self, key: OpKey) -> bool {
         self.in_flight.iter().any(|flight| flight.key == key)
     }
@@ -267,14 +291,19 @@ impl Live {
     /// Takes out what waits in queues and has come to an end.
     pub(super) fn unwanted(&mut self) -> Vec<Waiting> {
         let state = &self.state;
-        let open = |waiting: &mut Waiting| state.op(waiting.key).is_some_and(|op| op.open().is_some());
+        let open = |key| state.op(key).is_some_and(|op| op.open().is_some());
         let ended = state.phase().is_ended();
-        self.waiting.extract_if(.., |waiting| ended || !open(waiting)).collect()
+        self.waiting.extract_if(.., |waiting| ended || !open(waiting.key)).collect()
     }
 
     pub(super) fn ask_again(&mut self, key: OpKey, at: Millis) {
         self.asks.retain(|(k, _)| *k != key);
         self.asks.push((key, at));
+    }
+
+    /// Lets pending operations be asked at once: this one, or all.
+    pub(super) fn ask_now(&mut self, key: Option<OpKey>) {
+        self.asks.retain(|(asked, _)| key.is_some_and(|key| key != *asked));
     }
 
     /// Forgets when to ask operations that have come to an end.
@@ -323,7 +352,10 @@ impl Live {
                 };
                 self.state.phase() != saga_core::Phase::Running
                     || self.state.op(key).is_none_or(|op| match op {
-                        OpState::Succeeded(_) | OpState::Refused(_) | OpState::Abandoned => true,
+                        OpState::Succeeded(_)
+                        | OpState::Refused(_)
+                        | OpState::Abandoned
+                        | OpState::Skipped => true,
                         OpState::NotStarted | OpState::Open(_) => false,
                     })
             }
@@ -331,7 +363,7 @@ impl Live {
     }
 
     /// Returns a number that rises with every recorded change, the end included.
-    fn version(&self) -> u32 {
+    pub(super) fn version(&self) -> u32 {
         self.events
             .saturating_add(u32::from(self.state.phase().is_ended()))
     }

@@ -45,6 +45,8 @@ pub(super) enum Ending {
     Unknown,
     Unsent,
     Misconfigured,
+    Skipped,
+    NotSeen,
 }
 
 /// All handles, and what they were last told.
@@ -81,8 +83,10 @@ struct OfDefinition {
 
 struct OfStep {
     retries: Counter,
-    action: Vec<Histogram>,
-    compensation: Vec<Histogram>,
+    /// By [`Ending`]; those that cannot come are absent.
+    action: Vec<Option<Histogram>>,
+    compensation: Vec<Option<Histogram>>,
+    probe: Vec<Option<Histogram>>,
 }
 
 struct OfParticipant {
@@ -251,16 +255,17 @@ impl Metrics {
     }
 
     /// A call has ended.
-    pub(super) fn answered(&self, series: Series, key: OpKey, ending: Ending, duration_ms: u64) {
+    pub(super) fn answered(&self, series: Series, key: OpKey, probe: bool, ending: Ending, duration_ms: u64) {
         let Some(step) = self.definitions[series.definition].steps.get(usize::from(key.step)) else {
             return;
         };
         let of_op = match key.op {
+            Op::Action if probe => &step.probe,
             Op::Action => &step.action,
             Op::Compensation => &step.compensation,
         };
         let position = ENDINGS.iter().position(|known| *known == ending);
-        if let Some(histogram) = position.and_then(|position| of_op.get(position)) {
+        if let Some(Some(histogram)) = position.and_then(|position| of_op.get(position)) {
             histogram.record(seconds(duration_ms));
         }
     }
@@ -382,23 +387,39 @@ impl OfDefinition {
         let step = |position: usize| {
             let position = u16::try_from(position).unwrap_or(u16::MAX);
             let name: Arc<str> = plan.name(position).into();
-            let durations = |op: &'static str| {
+            let durations = |op: &'static str, not: &[Ending]| {
                 let of = |ending: &Ending| {
-                    histogram!(
-                        "saga_step_duration_seconds",
-                        "type" => Arc::clone(saga_type), "step" => Arc::clone(&name), "op" => op,
-                        "outcome" => ending.name()
-                    )
+                    (!not.contains(ending)).then(|| {
+                        histogram!(
+                            "saga_step_duration_seconds",
+                            "type" => Arc::clone(saga_type), "step" => Arc::clone(&name), "op" => op,
+                            "outcome" => ending.name()
+                        )
+                    })
                 };
                 ENDINGS.iter().map(of).collect()
             };
-            let compensated = plan.steps().get(usize::from(position)).is_some_and(|step| step.compensated);
+            let step = plan.steps().get(usize::from(position));
+            let action: &[Ending] = if step.is_some_and(|step| step.conditional) {
+                &[Ending::NotSeen]
+            } else {
+                &[Ending::NotSeen, Ending::Skipped]
+            };
             OfStep {
                 retries: zero(counter!(
                     "saga_step_retries_total", "type" => Arc::clone(saga_type), "step" => Arc::clone(&name)
                 )),
-                action: durations("action"),
-                compensation: if compensated { durations("compensation") } else { Vec::new() },
+                action: durations("action", action),
+                compensation: if step.is_some_and(|step| step.compensated) {
+                    durations("compensation", &[Ending::NotSeen, Ending::Skipped, Ending::Superseded])
+                } else {
+                    Vec::new()
+                },
+                probe: if step.is_some_and(|step| step.probe) {
+                    durations("probe", &[Ending::Skipped])
+                } else {
+                    Vec::new()
+                },
             }
         };
         Self {
@@ -417,16 +438,17 @@ fn bit(cause: Cause) -> u16 {
 }
 
 /// Every cause there is.
-const CAUSES: [Cause; 6] = [
+const CAUSES: [Cause; 7] = [
     Cause::CannotBeRefused,
     Cause::Unreachable,
     Cause::KeepsFailing,
     Cause::Misconfigured,
     Cause::DeadlinePassed,
     Cause::Quarantined,
+    Cause::LateSuccess,
 ];
 
-const ENDINGS: [Ending; 7] = [
+const ENDINGS: [Ending; 9] = [
     Ending::Succeeded,
     Ending::Refused,
     Ending::Pending,
@@ -434,6 +456,8 @@ const ENDINGS: [Ending; 7] = [
     Ending::Unknown,
     Ending::Unsent,
     Ending::Misconfigured,
+    Ending::Skipped,
+    Ending::NotSeen,
 ];
 
 impl Ending {
@@ -448,7 +472,10 @@ impl Ending {
                 FailureClass::Unknown => Self::Unknown,
                 FailureClass::Unsent => Self::Unsent,
                 FailureClass::Misconfigured | FailureClass::CannotBeRefused => Self::Misconfigured,
+                FailureClass::NotSeen => Self::NotSeen,
             },
+            CallResult::Outcome(Outcome::Skipped) => Self::Skipped,
+            CallResult::Outcome(Outcome::NotSeen) => Self::NotSeen,
         }
     }
 
@@ -461,6 +488,8 @@ impl Ending {
             Self::Unknown => "unknown",
             Self::Unsent => "unsent",
             Self::Misconfigured => "misconfigured",
+            Self::Skipped => "skipped",
+            Self::NotSeen => "not_seen",
         }
     }
 }

@@ -9,6 +9,7 @@ mod gates;
 mod lanes;
 mod live;
 mod metrics;
+mod notes;
 mod recovery;
 mod requests;
 mod stop;
@@ -29,7 +30,7 @@ use saga_core::Millis;
 use tokio::sync::mpsc;
 
 use crate::handle::{Answer, Handle, Request, RequestError, Seen};
-use crate::journal::{Beat, Fate, Journal, JournalError, Loaded, Transition};
+use crate::journal::{Beat, Fate, Journal, JournalError, Loaded, Noted, Transition};
 use crate::participants::{Clock, Participants};
 use decide::{Decided, decide};
 use lanes::Lanes;
@@ -80,6 +81,10 @@ enum Done {
     },
     Forgiven {
         result: Result<(), JournalError>,
+    },
+    Noted {
+        note: notes::Note,
+        result: Result<Noted, JournalError>,
     },
     Parked {
         saga: SagaId,
@@ -232,6 +237,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             Done::Survived { generation } => self.survived(generation),
             Done::Watched { round } => self.watched(round),
             Done::Forgiven { result } => self.forgiven(result),
+            Done::Noted { note, result } => self.noted(note, result),
             Done::Parked { saga, why, result } => self.parked(saga, why, result),
         }
     }

@@ -218,7 +218,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     /// Queues sagas that this instance owns, those that it has or is loading already left out: one may have been started
     /// by this process before it was listed.
-    fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
+    pub(super) fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
         for saga in sagas {
             let here = self.live.contains_key(&saga)
                 || self.recovery.reloading.contains_key(&saga)
@@ -418,7 +418,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         if let Some(live) = self.remove(saga) {
             counted = live.counted;
             let told = live.inbox.into_iter().filter_map(|told| told.answer);
-            for answer in live.on_durable.into_iter().chain(told) {
+            let on_durable = live.on_durable.into_iter().map(|on_durable| on_durable.answer);
+            for answer in on_durable.chain(told) {
                 refuse(answer, RequestError::Unknown);
             }
             waiters = live.waiters;

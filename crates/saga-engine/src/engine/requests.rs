@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ids::SagaId;
-use saga_core::Input;
+use saga_core::{Command, Input};
 
-use super::live::{Live, Told, Waiter};
+use super::live::{Live, OnDurable, Told, Waiter};
 use super::{Engine, refuse};
-use crate::handle::{Answer, Request, RequestError, Status, Until};
+use crate::handle::{Answer, OperatorRequest, Request, RequestError, Status, Until};
 use crate::journal::{Journal, NewSaga};
 use crate::participants::{Clock, Participants};
 
@@ -30,6 +30,26 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 };
                 self.tell(saga, told);
             }
+            Request::Complete {
+                saga,
+                key,
+                result,
+                answer,
+            } => {
+                let told = Told {
+                    answer: Some(answer),
+                    ..Told::plain(Input::Completed { key, result })
+                };
+                self.tell(saga, told);
+            }
+            Request::Operate { saga, request, answer } => self.operate(saga, *request, answer),
+            Request::Release {
+                saga,
+                actor,
+                note,
+                expected_version,
+                answer,
+            } => self.release(saga, actor, note, expected_version, answer),
             Request::PauseTypes { types, answer } => {
                 let resumed = self.traffic.pause(types, self.clock.now());
                 self.resume_types(&resumed);
@@ -55,6 +75,33 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             participants: self.traffic.gates.status().collect(),
             paused_types,
         }
+    }
+
+    fn operate(&mut self, saga: SagaId, request: OperatorRequest, answer: Answer) {
+        if request.command == Command::Acknowledge && self.is_unknown(saga) {
+            // It may have ended. Then nobody drives it, and the journal alone is to know.
+            return self.acknowledge_ended(saga, request, answer);
+        }
+        let input = Input::Operator {
+            actor: request.actor,
+            note: request.note,
+            evidence: request.evidence,
+            command: request.command,
+        };
+        let told = Told {
+            expected_version: Some(request.expected_version),
+            answer: Some(answer),
+            ..Told::plain(input)
+        };
+        self.tell(saga, told);
+    }
+
+    /// Tells whether a saga is neither driven nor about to be.
+    pub(super) fn is_unknown(&self, saga: SagaId) -> bool {
+        !self.live.contains_key(&saga)
+            && !self.recovery.is_reloading(saga)
+            && !self.recovery.parking.contains(&saga)
+            && !self.recovery.claimed.contains(&saga)
     }
 
     fn tell(&mut self, saga: SagaId, told: Told) {
@@ -89,7 +136,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.generation += 1;
         let series = self.metrics.series(&saga.identity);
         let mut live = Live::starting(&saga, self.generation, series);
-        live.on_durable.push(durable);
+        live.on_durable.push(OnDurable::seen(durable));
         live.waiters
             .extend(wait.map(|(until, answer)| Waiter { until, answer }));
         live.writing = true;

@@ -157,8 +157,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 self.metrics.released(counted);
             }
             self.show_parked(saga, live.series);
-            for answer in live.on_durable {
-                refuse(answer, RequestError::Unknown);
+            for on_durable in live.on_durable {
+                refuse(on_durable.answer, RequestError::Unknown);
             }
             let told = live.inbox.into_iter().filter_map(|told| told.answer);
             for answer in told.chain(live.waiters.into_iter().map(|waiter| waiter.answer)) {

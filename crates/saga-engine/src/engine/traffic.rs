@@ -105,6 +105,8 @@ impl Traffic {
                     Wait::Answer
                 } else if let Some(until) = open.drain_until {
                     Wait::Drain { until }
+                } else if live.state.paused().is_some() {
+                    Wait::Paused
                 } else if type_paused {
                     Wait::TypePaused
                 } else if let Some(waiting) = live.waiting.iter().find(|waiting| waiting.key == key) {

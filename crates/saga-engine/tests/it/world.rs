@@ -11,7 +11,7 @@ use saga_core::{
 };
 use saga_engine::{
     Answer, Beat, Call, CallResult, Clock, Config, DefinitionId, Engine, Fate, Handle, Identity, Journal,
-    JournalError, Loaded, NewSaga, Participant, ParticipantId, Participants, Row, Stopped, Transition,
+    JournalError, Loaded, NewSaga, Noted, Participant, ParticipantId, Participants, Row, Stopped, Transition,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -87,6 +87,8 @@ pub(crate) struct Disk {
     /// What every beat tells.
     pub(crate) paused_types: Vec<Arc<str>>,
     pub(crate) resigned: bool,
+    /// The answer to the next note is lost.
+    pub(crate) lose_note: bool,
     /// Largest number of sagas loaded at a time.
     pub(crate) largest_load: usize,
 }
@@ -257,6 +259,47 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
+    async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        let lost = std::mem::take(&mut disk.lose_note);
+        let Some(stored) = disk.sagas.get_mut(&saga) else {
+            return Ok(Noted::NotAllowed);
+        };
+        let version = u32::try_from(stored.events.len()).unwrap();
+        if version != expected {
+            return Ok(Noted::Changed { version });
+        }
+        if stored.quarantined.take().is_none() {
+            return Ok(Noted::NotAllowed);
+        }
+        stored.claims = 0;
+        stored.events.push(recorded);
+        if lost {
+            return Err(JournalError::Unknown("lost answer".into()));
+        }
+        Ok(Noted::Done)
+    }
+
+    async fn acknowledge(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        let found = disk.sagas.get_mut(&saga).filter(|stored| stored.row.phase.is_ended());
+        let Some(stored) = found else {
+            return Ok(Noted::NotAllowed);
+        };
+        let version = u32::try_from(stored.events.len()).unwrap() + 1;
+        if version != expected {
+            return Ok(Noted::Changed { version });
+        }
+        if stored.row.attention.is_empty() {
+            return Ok(Noted::NotAllowed);
+        }
+        stored.row.attention.clear();
+        stored.events.push(recorded);
+        Ok(Noted::Done)
+    }
+
     async fn beat(&self) -> Result<Beat, JournalError> {
         let disk = self.disk.lock().unwrap();
         self.check(&disk)?;
@@ -355,7 +398,7 @@ impl Participants for ScriptedParticipants {
     }
 
     /// Each step has a participant of its own.
-    fn participant(&self, _: DefinitionId, key: OpKey) -> Option<ParticipantId> {
+    fn participant(&self, _: DefinitionId, key: OpKey, _: bool) -> Option<ParticipantId> {
         Some(ParticipantId(usize::from(key.step)))
     }
 
@@ -578,6 +621,9 @@ impl World {
                 Event::Failed { .. } => "failed",
                 Event::Pending { .. } => "pending",
                 Event::Abandoned { .. } => "abandoned",
+                Event::Skipped { .. } => "skipped",
+                Event::LateSuccess { .. } => "late_success",
+                Event::Operator { .. } => "operator",
                 Event::Unwinding { .. } => "unwinding",
                 Event::Committed => "committed",
                 Event::DeadlineMissed => "deadline_missed",
@@ -599,6 +645,8 @@ pub(crate) fn plan() -> Arc<Plan> {
         timeout_ms: 10_000,
         compensation_timeout_ms: 10_000,
         expires: false,
+        probe: false,
+        conditional: false,
     };
     let steps = vec![
         step("A", &[], Zone::Compensatable),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::SagaId;
 use saga_core::Recorded;
-use saga_engine::{Beat, Clock as _, Fate, Identity, Journal, JournalError, Loaded, Row, Transition};
+use saga_engine::{Beat, Clock as _, Fate, Identity, Journal, JournalError, Loaded, Noted, Row, Transition};
 
 use super::dice::Dice;
 use crate::world::VirtualClock;
@@ -202,6 +202,42 @@ impl Journal for SimJournal {
     async fn quarantine(&self, saga: SagaId, why: String) -> Result<(), JournalError> {
         self.on_disk(|disk| {
             disk.sagas.get_mut(&saga).unwrap().quarantined = Some(why);
+        })
+        .await
+    }
+
+    async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        self.on_disk(|disk| {
+            let mine = disk.sagas.get_mut(&saga).filter(|stored| self.is_mine(stored));
+            let Some(stored) = mine else { return Noted::NotAllowed };
+            let version = u32::try_from(stored.events.len()).unwrap();
+            if version != expected {
+                return Noted::Changed { version };
+            }
+            if stored.quarantined.take().is_none() {
+                return Noted::NotAllowed;
+            }
+            stored.claims = 0;
+            stored.events.push(recorded);
+            Noted::Done
+        })
+        .await
+    }
+
+    async fn acknowledge(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        self.on_disk(|disk| {
+            let ended = disk.sagas.get_mut(&saga).filter(|stored| stored.row.phase.is_ended());
+            let Some(stored) = ended else { return Noted::NotAllowed };
+            let version = u32::try_from(stored.events.len()).unwrap() + 1;
+            if version != expected {
+                return Noted::Changed { version };
+            }
+            if stored.row.attention.is_empty() {
+                return Noted::NotAllowed;
+            }
+            stored.row.attention.clear();
+            stored.events.push(recorded);
+            Noted::Done
         })
         .await
     }

@@ -140,7 +140,7 @@ impl Participants for Services {
         vec![participant("even", Some(1)), participant("odd", None)]
     }
 
-    fn participant(&self, _: DefinitionId, key: OpKey) -> Option<ParticipantId> {
+    fn participant(&self, _: DefinitionId, key: OpKey, _: bool) -> Option<ParticipantId> {
         // One step is nobody's.
         (key.step != 2).then_some(ParticipantId(usize::from(key.step % 2)))
     }
