@@ -167,7 +167,10 @@ impl Definitions {
     pub(crate) fn participant(&self, id: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
         let compiled = self.known(id)?;
         let operation = if probe { compiled.probe(key.step) } else { compiled.operation(key) };
-        Some(operation?.target.as_ref()?.id)
+        match &operation?.to {
+            Destination::Method { target, .. } => Some(target.as_ref()?.id),
+            Destination::Publish { .. } => None,
+        }
     }
 
     /// Compiles a stored revision, unless it is known.
