@@ -2,6 +2,8 @@
 //! is ready. Ready depends on the service's own database only, and ends with the order to end.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -24,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
+    ready: Arc<AtomicBool>,
 }
 
 impl Health {
@@ -34,11 +37,21 @@ impl Health {
         reporter
             .set_service_status(READY, ServingStatus::NotServing)
             .await;
-        Self { reporter }
+        Self {
+            reporter,
+            ready: Arc::default(),
+        }
+    }
+
+    /// Says whether the service is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
     }
 
     /// Sets whether the service is ready.
     pub async fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
         let status = if ready {
             ServingStatus::Serving
         } else {
