@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::grpc::Listener;
-use crate::health::Health;
+use crate::health::Readiness;
 
 /// Requests answered at once, besides those for liveness and readiness; more are answered 503. A scraper sends one.
 const MAX_CONCURRENT: usize = 16;
@@ -36,7 +36,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Admin {
     metrics: Metrics,
-    services: Vec<(&'static str, Health)>,
+    services: Vec<(&'static str, Readiness)>,
     paths: Vec<String>,
     routes: Router,
 }
@@ -60,8 +60,8 @@ impl Admin {
 
     /// Adds a service; the process is ready when all its services are.
     #[must_use]
-    pub fn service(mut self, name: &'static str, health: Health) -> Self {
-        self.services.push((name, health));
+    pub fn service(mut self, name: &'static str, readiness: Readiness) -> Self {
+        self.services.push((name, readiness));
         self
     }
 
@@ -88,7 +88,10 @@ impl Admin {
     {
         let handler = || async move {
             let answered = tokio::time::timeout(PATIENCE, answer());
-            match answered.await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            match answered
+                .await
+                .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+            {
                 Ok(value) => Json(value).into_response(),
                 Err(reason) => {
                     (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": reason }))).into_response()
@@ -126,7 +129,7 @@ impl Admin {
 
     fn into_routes(self) -> Router {
         let places = Arc::new(Semaphore::new(MAX_CONCURRENT));
-        let services: Arc<[(&'static str, Health)]> = self.services.into();
+        let services: Arc<[(&'static str, Readiness)]> = self.services.into();
         let known = format!("there are: {}\n", self.paths.join(" "));
         self.routes
             .layer(middleware::from_fn_with_state(places, bounded))
@@ -137,10 +140,10 @@ impl Admin {
 }
 
 /// Names what is not ready.
-fn readiness(services: &[(&'static str, Health)]) -> Response {
+fn readiness(services: &[(&'static str, Readiness)]) -> Response {
     let waiting: Vec<&str> = services
         .iter()
-        .filter(|(_, health)| !health.is_ready())
+        .filter(|(_, readiness)| !readiness.is_ready())
         .map(|(name, _)| *name)
         .collect();
     if waiting.is_empty() {

@@ -342,9 +342,7 @@ impl Numbers {
             "Connections of a pool by state: used by callers, free, or pending, which are callers that wait for one."
         );
         describe_gauge!("db_pool_connections_max", "Connections a pool opens at most.");
-        let state = |state: &'static str| {
-            gauge!("db_pool_connections", "pool" => SharedString::from_shared(Arc::clone(pool)), "state" => state)
-        };
+        let state = |state: &'static str| gauge!("db_pool_connections", "pool" => SharedString::from_shared(Arc::clone(pool)), "state" => state);
         Self {
             used: state("used"),
             free: state("free"),

@@ -27,12 +27,17 @@ const LAGS: &[f64] = &[
     30.0,
 ];
 /// How many things are done at once, by powers of two.
-const SIZES: &[f64] = &[
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0,
-];
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 /// Messages, from one field to the limit of a listener, in bytes.
 const BYTES: &[f64] = &[
-    64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0,
+    64.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
 ];
 
 /// Buckets by name; the exporter prefers a full name to an ending.
@@ -171,6 +176,10 @@ mod tests {
         ::metrics::with_local_recorder(&recorder, || histogram!("a_seconds").record(1.0));
         metrics.upkeep();
         ::metrics::with_local_recorder(&recorder, || histogram!("a_seconds").record(1.0));
-        assert!(metrics.render().contains("a_seconds_count 2"), "{}", metrics.render());
+        assert!(
+            metrics.render().contains("a_seconds_count 2"),
+            "{}",
+            metrics.render()
+        );
     }
 }

@@ -130,7 +130,9 @@ fn open_files() -> Option<f64> {
 
 /// Absent if it is `unlimited`.
 fn max_files(limits: &str) -> Option<f64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -165,7 +167,10 @@ mod tests {
                 .unwrap_or_else(|| panic!("no {name}:\n{text}"));
             assert!(value > 0.0, "{name} is {value}");
         }
-        assert!(text.contains("# TYPE process_cpu_seconds_total counter"), "{text}");
+        assert!(
+            text.contains("# TYPE process_cpu_seconds_total counter"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -142,11 +142,13 @@ impl Scrape {
 /// Name of the metric that a number belongs to: a histogram's numbers have endings.
 fn family_name<'a>(families: &BTreeMap<String, Family>, name: &'a str) -> &'a str {
     let endings = ["_bucket", "_sum", "_count"].into_iter();
-    let base = endings.filter_map(|ending| name.strip_suffix(ending)).find(|base| {
-        families
-            .get(*base)
-            .is_some_and(|family| matches!(family.kind, Kind::Histogram | Kind::Summary))
-    });
+    let base = endings
+        .filter_map(|ending| name.strip_suffix(ending))
+        .find(|base| {
+            families
+                .get(*base)
+                .is_some_and(|family| matches!(family.kind, Kind::Histogram | Kind::Summary))
+        });
     base.unwrap_or(name)
 }
 
@@ -267,10 +269,24 @@ saga_active 0
             (typed("saga_started", "counter", "saga_started 1"), "_total"),
             (typed("saga_total", "gauge", "saga_total 1"), "_total"),
             (typed("lag_ms", "gauge", "lag_ms 1"), "base unit"),
-            (typed("lag_minutes_total", "counter", "lag_minutes_total 1"), "base unit"),
-            (typed("lag", "histogram", "lag_bucket{le=\"+Inf\"} 0\nlag_sum 0\nlag_count 0"), "unit"),
             (
-                typed("lag_seconds", "summary", "lag_seconds{quantile=\"0.5\"} 1\nlag_seconds_count 1"),
+                typed("lag_minutes_total", "counter", "lag_minutes_total 1"),
+                "base unit",
+            ),
+            (
+                typed(
+                    "lag",
+                    "histogram",
+                    "lag_bucket{le=\"+Inf\"} 0\nlag_sum 0\nlag_count 0",
+                ),
+                "unit",
+            ),
+            (
+                typed(
+                    "lag_seconds",
+                    "summary",
+                    "lag_seconds{quantile=\"0.5\"} 1\nlag_seconds_count 1",
+                ),
                 "summary",
             ),
             (
@@ -282,21 +298,39 @@ saga_active 0
                 "falls",
             ),
             (
-                typed("lag_seconds", "histogram", "lag_seconds_bucket{le=\"1\"} 0\nlag_seconds_count 1"),
+                typed(
+                    "lag_seconds",
+                    "histogram",
+                    "lag_seconds_bucket{le=\"1\"} 0\nlag_seconds_count 1",
+                ),
                 "+Inf",
             ),
             ("# TYPE active gauge\nactive 1\n".to_owned(), "HELP"),
             ("# HELP active Text.\nactive 1\n".to_owned(), "TYPE"),
-            (typed("active", "gauge", "active{saga_id=\"x\"} 1"), "label `saga_id`"),
             (
-                typed("active", "gauge", "active{type=\"01939a3c-5e8b-7c3f-9d2a-4b6c8e0f1a2b\"} 1"),
+                typed("active", "gauge", "active{saga_id=\"x\"} 1"),
+                "label `saga_id`",
+            ),
+            (
+                typed(
+                    "active",
+                    "gauge",
+                    "active{type=\"01939a3c-5e8b-7c3f-9d2a-4b6c8e0f1a2b\"} 1",
+                ),
                 "looks like an id",
             ),
             (
-                typed("active", "gauge", "active{type=\"saga_01939a3c5e8b7c3f9d2a4b6c8e0f1a2b\"} 1"),
+                typed(
+                    "active",
+                    "gauge",
+                    "active{type=\"saga_01939a3c5e8b7c3f9d2a4b6c8e0f1a2b\"} 1",
+                ),
                 "looks like an id",
             ),
-            (typed("active", "gauge", "active{type=\"order-1234567\"} 1"), "looks like an id"),
+            (
+                typed("active", "gauge", "active{type=\"order-1234567\"} 1"),
+                "looks like an id",
+            ),
             (typed("active", "gauge", "active{type=\"\"} 1"), "empty"),
             (typed("active", "gauge", "active 1\nactive 2"), "twice"),
             (typed("active", "gauge", "active NaN"), "NaN"),
@@ -324,7 +358,11 @@ saga_active 0
             "quota-steps",
         ] {
             let text = format!("# HELP active T.\n# TYPE active gauge\nactive{{type=\"{value}\"}} 1\n");
-            assert_eq!(Scrape::parse(&text).unwrap().mistakes(LABELS), Vec::<String>::new(), "{value}");
+            assert_eq!(
+                Scrape::parse(&text).unwrap().mistakes(LABELS),
+                Vec::<String>::new(),
+                "{value}"
+            );
         }
     }
 

@@ -202,6 +202,7 @@ impl Platform {
             .env("EVENKEEL_DATABASE__MAX", "30")
             .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
+            .env("EVENKEEL_ADMIN__LISTEN", local(0))
             .env("EVENKEEL_TELEMETRY__LEVEL", "info");
         command
     }

@@ -35,8 +35,8 @@ async fn ask(running: &Running, path: &str) -> (u16, String) {
 async fn a_process_is_ready_when_all_its_services_are_and_alive_before() {
     let (quota, task) = (Health::new().await, Health::new().await);
     let admin = Admin::new(metrics())
-        .service("quota", quota.clone())
-        .service("task", task.clone());
+        .service("quota", quota.readiness())
+        .service("task", task.readiness());
     let running = start(admin);
     assert_eq!(ask(&running, "/livez").await, (200, "alive\n".to_owned()));
     quota.set_ready(true).await;
@@ -90,7 +90,10 @@ async fn a_scrape_shows_the_pools_and_the_process_by_the_rules() {
     let database = TestDatabase::create(&[]).await;
     let mut config = database.pool_config();
     (config.min, config.max) = (1, 2);
-    let gauge = PoolGauge::new("scraped", pool::connect("scraped", "public", &config).await.unwrap());
+    let gauge = PoolGauge::new(
+        "scraped",
+        pool::connect("scraped", "public", &config).await.unwrap(),
+    );
     let shutdown = Shutdown::new(Duration::from_secs(1));
     let supervisor = Supervisor::new(shutdown.clone());
     pool::spawn_report(gauge.clone(), Duration::from_secs(3600), &supervisor);

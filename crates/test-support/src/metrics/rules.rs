@@ -51,12 +51,8 @@ pub(super) fn mistakes(name: &str, family: &Family, labels: &[&str]) -> Vec<Stri
 }
 
 fn of_name(name: &str, kind: Kind, found: &mut Vec<String>) {
-    let word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if !name.split('_').all(word) || name.starts_with(|c: char| c.is_ascii_digit()) {
         found.push(format!("{name}: not snake_case"));
     }
@@ -105,7 +101,9 @@ fn of_series(name: &str, family: &Family, labels: &[&str], found: &mut Vec<Strin
             if value.is_empty() {
                 found.push(format!("{name}: label `{label}` is empty"));
             } else if looks_like_an_id(value) {
-                found.push(format!("{name}: label `{label}` is {value:?}, which looks like an id"));
+                found.push(format!(
+                    "{name}: label `{label}` is {value:?}, which looks like an id"
+                ));
             }
         }
     }
