@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// [default: .evenkeel, or /var/lib/evenkeel where root cannot share that]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// First port: Postgres, then saga +1, quota +2, task +3, machines that watch +20; 0 takes free ones [default: 7100, with --exit 0]
+    /// First port: Postgres, then saga +1, quota +2, task +3, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=60_000))]
     port_base: Option<u16>,
     /// Settings as TOML
@@ -99,7 +99,7 @@ async fn run_on(
     database::migrate(&database.url, &Name::ALL).await?;
     let provider = start_provider(base).await?;
     use_provider(&mut settings, &provider);
-    let mut watch = Watch::bind(settings.admin_address(local(base)))?;
+    let mut watch = Watch::bind(settings.admin_address(settings.listen.public(Name::Saga)))?;
     let supervisor = Supervisor::new(shutdown);
     let participants = [
         Bound::bind(Name::Quota, &settings)?,
@@ -302,7 +302,7 @@ mod tests {
             quota: "http://127.0.0.1:7102".to_owned(),
             task: "http://127.0.0.1:7103".to_owned(),
             provider: "http://127.0.0.1:7590".to_owned(),
-            admin: "http://127.0.0.1:7120".to_owned(),
+            admin: "http://127.0.0.1:7121".to_owned(),
             database: DEV_DATABASE_URL.to_owned(),
         }
     }
@@ -316,7 +316,7 @@ mod tests {
           quota        http://127.0.0.1:7102                                        evenkeel quota grant new 10
           task         http://127.0.0.1:7103                                        evenkeel task features
           AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
-          admin        http://127.0.0.1:7120                                        GET /metrics, /readyz, /status
+          admin        http://127.0.0.1:7121                                        GET /metrics, /readyz, /status
           database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances
 
         What is wrong, if anything: evenkeel doctor

@@ -226,7 +226,7 @@ pub(crate) struct Admin {
     pub(crate) listen: Option<SocketAddr>,
 }
 
-/// Distance of the port for machines from a public port: saga 7121, quota 7122, task 7123, and 7120 for `dev`.
+/// Distance of the port for machines from a public port: saga (and `dev`) 7121, quota 7122, task 7123.
 const ADMIN_PORT_OFFSET: u16 = 20;
 
 impl Settings {
@@ -320,7 +320,6 @@ mod tests {
         let mut settings = Settings::default();
         let quota = settings.listen.public(Name::Quota);
         assert_eq!(settings.admin_address(quota), local(7122));
-        assert_eq!(settings.admin_address(local(DEFAULT_PORT_BASE)), local(7120));
         assert_eq!(settings.admin_address(local(0)), local(0));
         settings.admin.listen = Some(local(9090));
         assert_eq!(settings.admin_address(quota), local(9090));
