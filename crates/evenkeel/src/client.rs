@@ -100,9 +100,7 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
         Reason::CompletionTokenInvalid
         | Reason::StepNotWaiting
         | Reason::StepAnswered
-        | Reason::StepGivenUp => {
-            Some("the saga's history has what was recorded: `evenkeel saga show ID`")
-        }
+        | Reason::StepGivenUp => Some("the saga's history has what was recorded: `evenkeel saga show ID`"),
         Reason::DefinitionNotFound => Some(
             "see what there is with `evenkeel saga definitions`; then `evenkeel saga register FILE --activate`",
         ),
