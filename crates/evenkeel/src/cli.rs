@@ -113,6 +113,27 @@ mod tests {
     }
 
     #[test]
+    fn the_document_on_the_command_line_names_every_command_and_exit_code() {
+        let text = include_str!("../../../docs/cli.md");
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "", &mut found);
+        for (path, _) in found {
+            let hidden = path.contains(" bench ") && !path.ends_with(" sagas");
+            assert!(
+                hidden || text.contains(&format!("`{}", path.trim())),
+                "{path} is missing"
+            );
+        }
+        for line in exit::HELP.lines().skip(1) {
+            let code = line.split_whitespace().next().expect("a code");
+            assert!(
+                text.contains(&format!("| {code} |")),
+                "exit code {code} is missing"
+            );
+        }
+    }
+
+    #[test]
     fn the_exit_codes_are_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
         for code in ["  0 ", "  1 ", "  2 ", "  64 ", "  69 ", "  70 ", "  75 "] {
