@@ -16,6 +16,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CALLS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
+/// As [`CALLS`], but few: there is a series for every step and outcome of every type of saga, in seconds.
+const STEPS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
 /// From a saga of fast steps (2 ms) to one that waits for a person for days, in seconds.
 const SAGAS: &[f64] = &[
     0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0,
@@ -43,6 +45,7 @@ const BYTES: &[f64] = &[
 /// Buckets by name; the exporter prefers a full name to an ending.
 const BUCKETS: &[(&str, bool, &[f64])] = &[
     ("saga_duration_seconds", true, SAGAS),
+    ("saga_step_duration_seconds", true, STEPS),
     ("_lag_seconds", false, LAGS),
     ("_seconds", false, CALLS),
     ("_size", false, SIZES),

@@ -276,6 +276,21 @@ impl Platform {
         .await;
     }
 
+    /// URLs at which its processes tell machines how they are; the orchestrator's (or that of `dev`) first.
+    pub async fn admin_urls(&self) -> Vec<String> {
+        let mut urls = Vec::new();
+        for process in self.saga.iter().chain(&self.others) {
+            let line = process
+                .wait_for_line(LONG, |line| line.trim().starts_with("admin "))
+                .await;
+            // `admin on 127.0.0.1:7121`, or in the welcome of dev `admin  http://127.0.0.1:7121  …`.
+            let mut words = line.split_whitespace().skip(1).skip_while(|word| *word == "on");
+            let place = words.next().expect("an address");
+            urls.push(format!("http://{}", place.trim_start_matches("http://")));
+        }
+        urls
+    }
+
     pub fn sagas(&self) -> SagaServiceClient<Channel> {
         SagaServiceClient::new(rpc::channel::lazy(&url(self.orchestrator.port)).expect("a URL"))
     }
