@@ -22,3 +22,4 @@ mod replicas;
 mod revisions;
 mod sagas;
 mod service;
+mod tcc;
