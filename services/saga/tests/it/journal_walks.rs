@@ -24,9 +24,9 @@ fn graph(dice: &mut Dice) -> (Plan, Vec<Option<u64>>) {
             .collect()
     };
     let before = usize::try_from(1 + dice.roll(5)).unwrap();
-    for i in 0..before {
+    for (i, name) in NAMES.iter().enumerate().take(before) {
         let after = some(dice, 0, i);
-        let mut step = step(NAMES[i], &after, Zone::Compensatable, dice.roll(4) > 0);
+        let mut step = step(name, &after, Zone::Compensatable, dice.roll(4) > 0);
         step.expires = dice.roll(8) == 0;
         steps.push(step);
     }
