@@ -56,10 +56,8 @@ comment on column saga.event.class is
     'Of failed: unknown, unsent, misconfigured, cannot_be_refused, not_seen. Of operator: what was done, for example retry_now.';
 comment on column saga.event.operator is 'Of operator: why (note), and what proves it (evidence).';
 
--- For the audit.
+-- For the audit. The one kind of event that is looked for across sagas.
 create index event_operator on saga.event (at, saga_id, seq) where kind = 'operator';
--- For lists of what is failing: whether a saga has failed at all is asked of every unfinished one.
-create index event_failed on saga.event (saga_id) where kind = 'failed';
 
 create table saga.paused_type (
     since timestamptz not null,
