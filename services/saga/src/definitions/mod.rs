@@ -16,8 +16,8 @@ use saga_core::OpKey;
 use saga_engine::{DefinitionId, Participant, ParticipantId};
 use sqlx::PgPool;
 
-pub(crate) use compiled::MAX_STORED_BYTES;
 pub use compiled::{Compiled, Operation};
+pub(crate) use compiled::{Destination, MAX_STORED_BYTES};
 pub use register::{Registered, check};
 pub use store::{PageKey, Stored};
 
@@ -171,7 +171,10 @@ impl Definitions {
         } else {
             compiled.operation(key)
         };
-        Some(operation?.target.as_ref()?.id)
+        match &operation?.to {
+            Destination::Method { target, .. } => Some(target.as_ref()?.id),
+            Destination::Publish { .. } => None,
+        }
     }
 
     /// Compiles a stored revision, unless it is known.
