@@ -21,11 +21,14 @@
 //! One row per operation, about 250 bytes plus the reply, for ever: nothing is deleted here. Saga ids are UUIDv7 and
 //! lead the primary key, so rows of old sagas can be deleted by a range of ids once no such saga can call again.
 //!
+//! Effects outside the database (payments, devices, object stores) are for [`external`].
+//!
 //! # What it is not
-//! A lock service, or a guard of effects outside the database (payments, object stores): those need a claim that ends
-//! before an outside call starts (DESIGN section 4, rule 6), which this crate does not offer yet.
+//! A lock service, or a queue: it acts only when a step is called.
 
+mod answer;
 pub mod decide;
+pub mod external;
 mod failure;
 mod guard;
 mod rows;

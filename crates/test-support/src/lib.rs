@@ -10,6 +10,7 @@
 mod child;
 mod database;
 mod eventually;
+mod outside;
 mod scratch;
 
 use std::net::TcpListener;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub use child::{ChildProcess, Signal, signal};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use eventually::{Answer, eventually};
+pub use outside::{Entry, Manner, Outside, OutsideError};
 pub use scratch::Scratch;
 
 /// First and last port that [`free_port`] gives: below the range from which Linux takes ports for outgoing connections
