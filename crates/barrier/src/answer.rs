@@ -119,7 +119,7 @@ pub(crate) fn unknown(call: &StepCall, domain: &str, error: &(dyn std::error::Er
 
 impl Refusal {
     pub(crate) fn status(&self, domain: &str) -> Status {
-        self.reason
-            .status_with(domain, self.message.clone(), self.facts.clone())
+        let details = ErrorDetails::with_error_info(self.reason.name(), domain, self.facts.clone());
+        Status::with_error_details(self.reason.code(), self.message.clone(), details)
     }
 }

@@ -63,6 +63,17 @@ pub enum ConfigError {
         #[source]
         source: Box<DescriptorError>,
     },
+    /// Files of two participants have the same name.
+    #[error(
+        "participant {prefix}: another participant has a file {file:?} of another package; name them by package, as in \
+         acme/shop/v1/shop.proto"
+    )]
+    SameName {
+        /// The participant.
+        prefix: String,
+        /// The file.
+        file: String,
+    },
 }
 
 /// Where one participant is reached.
@@ -147,13 +158,25 @@ fn add_descriptors(types: &mut DescriptorPool, prefix: &str, path: &PathBuf) -> 
         ))));
     }
     let bytes = std::fs::read(path).map_err(unreadable)?;
+    let unusable = |source| ConfigError::Descriptors {
+        prefix: prefix.to_owned(),
+        path: path.clone(),
+        source: Box::new(source),
+    };
+    let theirs = DescriptorPool::decode(bytes.as_slice()).map_err(unusable)?;
+    for file in theirs.files() {
+        // A file whose name is known is not added: a different one would be missing without a word.
+        let known = types.get_file_by_name(file.name());
+        if known.is_some_and(|known| known.package_name() != file.package_name()) {
+            return Err(ConfigError::SameName {
+                prefix: prefix.to_owned(),
+                file: file.name().to_owned(),
+            });
+        }
+    }
     types
         .decode_file_descriptor_set(bytes.as_slice())
-        .map_err(|source| ConfigError::Descriptors {
-            prefix: prefix.to_owned(),
-            path: path.clone(),
-            source: Box::new(source),
-        })
+        .map_err(unusable)
 }
 
 #[cfg(test)]
