@@ -134,7 +134,7 @@ def main():
     port = server.add_insecure_port(given.listen)
     server.start()
     host = given.listen.rsplit(":", 1)[0]
-    print(f"the travel agency listens on {host}:{port}", flush=True)
+    print(f"the participant listens on {host}:{port}", flush=True)
     server.wait_for_termination()
 
 

@@ -10,6 +10,7 @@
 mod child;
 mod database;
 mod eventually;
+pub mod metrics;
 mod outside;
 mod scratch;
 

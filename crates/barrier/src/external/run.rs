@@ -224,7 +224,14 @@ impl<'a, O: Operation> Run<'a, O> {
         match timeout_at(end, calling).await {
             Err(late) => Err(self.unknown(&late)),
             Ok(None) => Ok(self.pending(self.limits.ask_again)),
-            Ok(Some(Ok(Done::Reply(reply)))) => self.record(reply).await,
+            Ok(Some(Ok(Done::Reply(reply)))) => {
+                let recorded = self.record(reply).await;
+                if recorded.is_err() {
+                    // Whoever looks it up instead need not wait for the rest of the claim.
+                    self.end(fence).await;
+                }
+                recorded
+            }
             Ok(Some(Ok(Done::Pending { ask_again }))) => {
                 self.end(fence).await;
                 Ok(self.pending(ask_again))

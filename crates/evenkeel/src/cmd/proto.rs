@@ -71,8 +71,9 @@ fn compiled(files: &[PathBuf], includes: &[PathBuf]) -> Result<Vec<u8>, Failure>
         resolver.add(IncludeFileResolver::new(include));
     }
     resolver.add(GoogleFileResolver::new());
-    let ours = DescriptorSetFileResolver::decode(proto::DESCRIPTOR_SET)
-        .map_err(|error| Failure::new(Code::Failed, "the built-in descriptors are damaged").because(&error))?;
+    let ours = DescriptorSetFileResolver::decode(proto::DESCRIPTOR_SET).map_err(|error| {
+        Failure::new(Code::Failed, "the built-in descriptors are damaged").because(&error)
+    })?;
     resolver.add(ours);
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(true);
@@ -171,6 +172,9 @@ service ShopSteps {
         let file = scratch.path().join("shop.proto");
         std::fs::write(&file, SHOP.replace("(Request)", "(Reqest)")).unwrap();
         let failure = compiled(&[file], &[]).unwrap_err().to_string();
-        assert!(failure.contains("Reqest") && failure.contains("shop.proto"), "{failure}");
+        assert!(
+            failure.contains("Reqest") && failure.contains("shop.proto"),
+            "{failure}"
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prost_reflect::{DescriptorError, DescriptorPool};
 use rpc::channel::EndpointError;
 use saga_definition::Participants as Allowed;
+use saga_engine::{Participant, ParticipantId};
 use serde::Deserialize;
 use tonic::transport::Channel;
 
@@ -79,6 +80,8 @@ pub enum ConfigError {
 /// Where one participant is reached.
 #[derive(Debug)]
 pub struct Target {
+    /// Position among all participants, by name.
+    pub(crate) id: ParticipantId,
     pub(crate) error_domain: Arc<str>,
     pub(crate) channel: Channel,
 }
@@ -101,7 +104,7 @@ impl Targets {
     pub fn open(participants: &BTreeMap<String, Config>) -> Result<Self, ConfigError> {
         let mut types = proto::descriptor_pool();
         let mut by_prefix = BTreeMap::new();
-        for (prefix, config) in participants {
+        for (position, (prefix, config)) in participants.iter().enumerate() {
             if config.error_domain.is_empty() {
                 return Err(ConfigError::NoErrorDomain(prefix.clone()));
             }
@@ -113,6 +116,7 @@ impl Targets {
                 source,
             })?;
             let target = Target {
+                id: ParticipantId(position),
                 error_domain: config.error_domain.as_str().into(),
                 channel,
             };
@@ -130,6 +134,15 @@ impl Targets {
     #[must_use]
     pub fn of_service(&self, service: &str) -> Option<&Arc<Target>> {
         self.by_prefix.get(self.allowed.resolve(service)?)
+    }
+
+    /// Lists the participants as the engine tells them apart, in the order of their ids.
+    pub(crate) fn participants(&self) -> Vec<Participant> {
+        let participant = |prefix: &String| Participant {
+            name: prefix.as_str().into(),
+            limit: None,
+        };
+        self.by_prefix.keys().map(participant).collect()
     }
 
     /// Returns the packages and services that definitions may call.
@@ -238,5 +251,26 @@ mod tests {
         };
         assert!(matches!(open(garbage), ConfigError::Descriptors { .. }));
         std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_would_hide_another_is_an_error() {
+        let own = "evenkeel/quota/v1/quota_steps.proto".to_owned();
+        let theirs = prost_types::FileDescriptorProto {
+            name: Some(own.clone()),
+            package: Some("acme.shop.v1".to_owned()),
+            ..prost_types::FileDescriptorProto::default()
+        };
+        assert!(proto::descriptor_pool().get_file_by_name(&own).is_some());
+        let set = prost_types::FileDescriptorSet { file: vec![theirs] };
+        let path = std::env::temp_dir().join(format!("same-name-{}", std::process::id()));
+        std::fs::write(&path, prost::Message::encode_to_vec(&set)).unwrap();
+        let hiding = Config {
+            descriptors: Some(path.clone()),
+            ..config("http://a:1")
+        };
+        let error = Targets::open(&BTreeMap::from([("acme.shop.v1".to_owned(), hiding)])).unwrap_err();
+        std::fs::remove_file(path).unwrap();
+        assert!(matches!(error, ConfigError::SameName { file, .. } if file == own));
     }
 }

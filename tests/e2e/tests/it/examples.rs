@@ -102,8 +102,8 @@ impl Newcomer {
             "-o",
             "json",
         ]);
-        let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let answer: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         let state = answer["saga"]["phase"].as_str().unwrap_or_default().to_owned();
         (output.status.code(), state)
     }
@@ -196,5 +196,9 @@ fn the_python_barrier_keeps_the_rules() {
         .current_dir(Path::new(EXAMPLES).join("python-participant"))
         .output()
         .expect("python3 is there; deploy/ensure-python-grpc.sh says how");
-    assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+    assert!(
+        tests.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tests.stderr)
+    );
 }

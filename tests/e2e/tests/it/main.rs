@@ -10,5 +10,6 @@
 mod bad_input;
 mod examples;
 mod mending;
+mod metrics;
 mod stories;
 mod zombie;

@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use barrier::external::{self, Attempt, Claims, Effect, RequestId, Seen, Unknown};
 use barrier::{Done, Stop};
@@ -23,12 +24,12 @@ async fn a_lost_reply_is_looked_up_and_the_call_not_repeated() {
 
 #[tokio::test]
 async fn a_late_effect_is_not_doubled() {
-    let shop = Shop::new(Outside::forgetful()).await;
+    let mut shop = Shop::new(Outside::forgetful()).await;
+    shop.claims.grace = DEADLINE;
     let call = action();
     shop.outside.programme(&id_of(&call), [Manner::Late(ms(60))]);
     shop.act(&call).await.unwrap_err();
-    assert!(waits(&shop.act(&call).await.unwrap()), "it may still come");
-    assert_eq!(shop.act_to_the_end(&call).await.unwrap(), 0);
+    assert_eq!(shop.act_to_the_end(&call).await.unwrap(), 0, "looked up");
     assert_eq!(shop.entry(&call).asked, 1);
 }
 
@@ -99,6 +100,51 @@ async fn simultaneous_calls_have_one_effect() {
         assert!(answer.is_ok());
     }
     shop.assert_balanced(&call, true, "sixteen at once").await;
+}
+
+/// An outside that takes its time: it accepts, and is done when it has been asked three times.
+struct Leisurely(AtomicU32);
+
+impl Effect for Leisurely {
+    type Reply = i64;
+    type Undone = i64;
+
+    async fn start(&self, _: Attempt<'_>) -> Result<Done<i64>, Stop> {
+        Ok(Done::Pending { ask_again: ms(1) })
+    }
+
+    async fn query(&self, _: &RequestId) -> Result<Seen<i64, i64>, Unknown> {
+        Ok(match self.0.fetch_add(1, Ordering::Relaxed) {
+            0..3 => Seen::Running { ask_again: ms(1) },
+            asked => Seen::Done(i64::from(asked)),
+        })
+    }
+
+    async fn undo(&self, _: &RequestId, _: Attempt<'_>) -> Result<Done<i64>, Stop> {
+        Ok(Done::Reply(-1))
+    }
+}
+
+#[tokio::test]
+async fn an_effect_that_was_accepted_is_asked_about_until_it_is_done() {
+    let participant = participant().await;
+    let pool = &participant.pool;
+    for compensated in [false, true] {
+        let effect = Leisurely(AtomicU32::new(0));
+        let call = action();
+        let begun = external::action(pool, &call, &7i64, DOMAIN, &CLAIMS, &effect).await;
+        assert!(waits(&begun.unwrap()));
+        let undo = compensation_of(&call);
+        let last = eventually(DEADLINE, || async {
+            super::finished(if compensated {
+                external::compensation(pool, &undo, &7i64, DOMAIN, &CLAIMS, &effect).await
+            } else {
+                external::action(pool, &call, &7i64, DOMAIN, &CLAIMS, &effect).await
+            })
+        })
+        .await;
+        assert_eq!(last.unwrap(), if compensated { -1 } else { 3 });
+    }
 }
 
 /// An outside that breaks its word: it says that it does not know what it has just done.

@@ -6,7 +6,8 @@ use crate::support::{DEADLINE, DOMAIN, action, compensation_of, reason, row};
 
 #[tokio::test]
 async fn a_live_claim_is_closed_waited_for_and_undone() {
-    let shop = Shop::new(Outside::forgetful()).await;
+    let mut shop = Shop::new(Outside::forgetful()).await;
+    shop.claims.valid = ms(1_500);
     let call = action();
     shop.outside.programme(&id_of(&call), [Manner::Hanging]);
     let (acted, ()) = tokio::join!(shop.act(&call), async {
@@ -27,9 +28,10 @@ async fn a_live_claim_is_closed_waited_for_and_undone() {
 
 #[tokio::test]
 async fn a_worker_that_finishes_after_the_compensation_came_is_superseded() {
-    let shop = Shop::new(Outside::forgetful()).await;
+    let mut shop = Shop::new(Outside::forgetful()).await;
+    shop.claims.valid = DEADLINE;
     let call = action();
-    shop.outside.programme(&id_of(&call), [Manner::Slow(ms(100))]);
+    shop.outside.programme(&id_of(&call), [Manner::Slow(ms(1_000))]);
     let (acted, ()) = tokio::join!(shop.act(&call), async {
         eventually(DEADLINE, || async { shop.fence(&call, "action").await == 1 }).await;
         assert!(waits(&shop.undo(&call).await.unwrap()));
