@@ -9,6 +9,7 @@ use serde_json::Value;
 enum Home {
     Crates,
     Services,
+    Examples,
     EndToEnd,
 }
 
@@ -32,6 +33,9 @@ fn verdict(edge: &Edge) -> Option<&'static str> {
     match (edge.from_home, to_home) {
         (Home::EndToEnd, _) => None,
         (_, Home::EndToEnd) => Some("nothing depends on the end-to-end tests"),
+        (Home::Examples, Home::Crates) if edge.to != "evenkeel" => None,
+        (Home::Examples, _) => Some("an example is a service of somebody else's: it may use crates only"),
+        (_, Home::Examples) => Some("nothing but tests depends on examples"),
         (Home::Crates, Home::Services) if edge.from != "evenkeel" => {
             Some("crates do not depend on services; only the binary wires them")
         }
@@ -66,6 +70,7 @@ fn home(manifest_path: &str) -> Option<Home> {
     match path.parent()?.parent()?.file_name()?.to_str()? {
         "crates" => Some(Home::Crates),
         "services" => Some(Home::Services),
+        "examples" => Some(Home::Examples),
         "tests" => Some(Home::EndToEnd),
         _ => None,
     }
