@@ -1,8 +1,9 @@
 //! Replaying what was recorded.
 
 use crate::event::{Event, Failure, FailureClass, Phase, Recorded};
+use crate::operator::OperatorAction;
 use crate::plan::Plan;
-use crate::state::{Clock, OpState, Open, State};
+use crate::state::{Clock, OpState, Open, Run, State};
 use crate::{Millis, Op, OpKey};
 
 impl State {
@@ -20,6 +21,7 @@ impl State {
             Event::Pending { key, .. } => {
                 if let Some(open) = self.open_mut(*key) {
                     open.pending = true;
+                    open.not_seen = false;
                     // What it has begun may still take effect, so only a stored refusal ends it (rule 1).
                     open.unresolved = true;
                     open.failures = 0;
@@ -29,6 +31,13 @@ impl State {
                 }
             }
             Event::Abandoned { key } => self.set(*key, OpState::Abandoned),
+            Event::Skipped { key } => self.set(*key, OpState::Skipped),
+            Event::LateSuccess { key, reply } => {
+                if let Some(run) = self.run_mut(*key) {
+                    run.late = Some((reply.clone(), at));
+                }
+            }
+            Event::Operator { action, key, .. } => self.apply_operator(plan, at, *action, *key),
             Event::Unwinding {
                 reason,
                 failed_step,
@@ -43,7 +52,10 @@ impl State {
             }
             Event::Committed => self.committed = true,
             Event::DeadlineMissed => self.deadline_missed = Some(at),
-            Event::Ended { phase } => self.phase = *phase,
+            Event::Ended { phase } => {
+                self.phase = *phase;
+                self.paused = None;
+            }
         }
         self.advance(plan, at);
     }
@@ -61,12 +73,18 @@ impl State {
                 open.failures = open.failures.saturating_add(1);
                 open.unsent = 0;
                 open.unresolved = true;
+                open.not_seen = false;
             }
             FailureClass::Unsent => open.unsent = open.unsent.saturating_add(1),
             // Not a refusal, so it proves nothing about the effect (rule 1): a proxy may have said it.
             FailureClass::Misconfigured | FailureClass::CannotBeRefused => {
                 open.unsent = 0;
                 open.unresolved = true;
+                open.not_seen = false;
+            }
+            FailureClass::NotSeen => {
+                open.unsent = 0;
+                open.not_seen = true;
             }
         }
         open.attempt = attempt.saturating_add(1);
@@ -74,6 +92,46 @@ impl State {
         open.next_at = failure.next_at;
         if failure.next_at.is_none() && plan.steps().len() > usize::from(key.step) {
             self.set(key, OpState::Abandoned);
+        }
+    }
+
+    /// Applies what an operator's action changes by itself; the rest follows as events of its own.
+    fn apply_operator(&mut self, plan: &Plan, at: Millis, action: OperatorAction, key: Option<OpKey>) {
+        match action {
+            OperatorAction::RetryNow => {
+                let wanted: Vec<OpKey> = self.wanted(plan).map(|(wanted, _)| wanted).collect();
+                for wanted in wanted.into_iter().filter(|w| key.is_none_or(|key| key == *w)) {
+                    if let Some(open) = self.open_mut(wanted) {
+                        open.next_at = None;
+                    }
+                }
+            }
+            OperatorAction::ResolveFailed => {
+                if let Some(run) = key.and_then(|key| self.run_mut(key)) {
+                    run.written_off = true;
+                }
+            }
+            OperatorAction::Pause => self.paused = Some(at),
+            OperatorAction::Resume => self.paused = None,
+            OperatorAction::Acknowledge => self.acknowledge(),
+            OperatorAction::ResolveSucceeded
+            | OperatorAction::Skip
+            | OperatorAction::Compensate
+            | OperatorAction::Resolve
+            | OperatorAction::Release
+            | OperatorAction::Cancel => {}
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.deadline_seen = self.deadline_missed.is_some();
+        for run in &mut self.runs {
+            run.late_seen = run.late.is_some();
+            for op in [&mut run.action, &mut run.compensation] {
+                if let Some(open) = op.open_mut() {
+                    open.attention = None;
+                }
+            }
         }
     }
 
@@ -130,7 +188,7 @@ impl State {
                 || !step
                     .after
                     .iter()
-                    .all(|&before| self.runs[usize::from(before)].action.succeeded())
+                    .all(|&before| self.runs[usize::from(before)].action.done())
             {
                 continue;
             }
@@ -164,11 +222,7 @@ impl State {
     }
 
     fn set(&mut self, key: OpKey, state: OpState) {
-        if let Some(run) = self
-            .runs
-            .get_mut(usize::from(key.step))
-            .filter(|r| r.index == key.index)
-        {
+        if let Some(run) = self.run_mut(key) {
             match key.op {
                 Op::Action => run.action = state,
                 Op::Compensation => run.compensation = state,
@@ -177,13 +231,16 @@ impl State {
     }
 
     fn open_mut(&mut self, key: OpKey) -> Option<&mut Open> {
-        let run = self
-            .runs
-            .get_mut(usize::from(key.step))
-            .filter(|r| r.index == key.index)?;
+        let run = self.run_mut(key)?;
         match key.op {
             Op::Action => run.action.open_mut(),
             Op::Compensation => run.compensation.open_mut(),
         }
+    }
+
+    fn run_mut(&mut self, key: OpKey) -> Option<&mut Run> {
+        self.runs
+            .get_mut(usize::from(key.step))
+            .filter(|run| run.index == key.index)
     }
 }

@@ -1,83 +1,13 @@
 //! Deciding what an input means.
 
+use std::sync::Arc;
+
 use crate::event::{Actor, Event, Failure, FailureClass, Phase, Reason, Recorded, StepError};
+use crate::input::{Completion, Context, Input, Outcome, Rejected};
+use crate::operator::OperatorAction;
 use crate::plan::{Plan, Zone};
-use crate::state::{Clock, OpState, State};
+use crate::state::{Clock, OpState, Run, State};
 use crate::{Millis, Op, OpKey, Payload};
-
-/// What an attempt brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The final reply.
-    Succeeded(Payload),
-    /// A "no" in the participant's own name.
-    Refused {
-        /// What was said.
-        error: StepError,
-        /// The participant's barrier has stored it: no attempt had or will have an effect.
-        stored: bool,
-    },
-    /// Not final: ask again.
-    Pending,
-    /// Anything else.
-    Failed {
-        /// What kind; never [`FailureClass::CannotBeRefused`], which is decided here.
-        class: FailureClass,
-        /// What was said.
-        error: StepError,
-    },
-}
-
-/// Something that happened to a saga.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// An attempt ended.
-    Replied {
-        /// Of which operation.
-        key: OpKey,
-        /// Which attempt.
-        attempt: u32,
-        /// With what.
-        outcome: Outcome,
-    },
-    /// Somebody wants the saga undone.
-    Cancel {
-        /// Who.
-        actor: Actor,
-        /// Why, in words.
-        note: StepError,
-    },
-    /// Time has passed.
-    Tick,
-}
-
-/// What comes with an input as data.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    /// Now.
-    pub at: Millis,
-    /// A uniform random number, for jitter.
-    pub jitter: u32,
-    /// Actions with an attempt in flight, the one that just ended not among them.
-    pub in_flight: &'a [OpKey],
-}
-
-/// Why an input changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// The operation is not waiting for this attempt.
-    #[error("the answer is for an attempt that nobody waits for")]
-    Stale,
-    /// The pivot may have started, or the commit point is passed (rule 2).
-    #[error("the saga is past the point where it could be undone")]
-    PastCommitPoint,
-    /// It unwinds already.
-    #[error("the saga unwinds already")]
-    AlreadyUnwinding,
-    /// It has ended.
-    #[error("the saga has ended")]
-    Ended,
-}
 
 impl State {
     /// Decides what an input means, applies it, and returns the events to be made durable, in order.
@@ -99,17 +29,25 @@ impl State {
             actor: None,
             events: Vec::new(),
         };
-        if self.phase.is_ended() {
-            return Err(Rejected::Ended);
-        }
         match input {
+            // The one thing that a saga takes note of after its end.
+            Input::Operator {
+                actor,
+                note,
+                evidence,
+                command,
+            } => self.commanded(&mut log, context, actor, note, evidence, command)?,
+            Input::Replied { .. } | Input::Completed { .. } | Input::Cancel { .. } | Input::Tick
+                if self.phase.is_ended() =>
+            {
+                return Err(Rejected::Ended);
+            }
             Input::Replied {
                 key,
                 attempt,
                 outcome,
-            } => {
-                self.replied(&mut log, context, key, attempt, outcome)?;
-            }
+            } => self.replied(&mut log, context, key, attempt, outcome)?,
+            Input::Completed { key, result } => self.completed(&mut log, context, key, result)?,
             Input::Cancel { actor, note } => {
                 if self.phase == Phase::Compensating {
                     return Err(Rejected::AlreadyUnwinding);
@@ -118,6 +56,13 @@ impl State {
                     return Err(Rejected::PastCommitPoint);
                 }
                 log.actor = Some(actor);
+                let asked = Event::Operator {
+                    action: OperatorAction::Cancel,
+                    key: None,
+                    note: Arc::clone(&note.message),
+                    evidence: "".into(),
+                };
+                self.record(&mut log, asked);
                 self.unwind(&mut log, context, Reason::Cancelled, None, Some(note));
                 log.actor = None;
             }
@@ -136,30 +81,47 @@ impl State {
         attempt: u32,
         outcome: Outcome,
     ) -> Result<(), Rejected> {
-        let open = self
-            .op(key)
-            .and_then(OpState::open)
-            .filter(|o| o.attempt == attempt)
-            .ok_or(Rejected::Stale)?;
-        let zone = log.plan.steps().get(usize::from(key.step)).map(|s| s.zone);
-        let draining = self.phase == Phase::Compensating && key.op == Op::Action && zone.is_some();
-        if draining {
+        let state = self.op(key).ok_or(Rejected::Stale)?;
+        let Some(open) = state.open().filter(|o| o.attempt == attempt) else {
+            return match outcome {
+                Outcome::Succeeded(reply) if self.is_given_up(key) => {
+                    self.late(log, key, reply).map_err(|_| Rejected::Stale)
+                }
+                Outcome::Succeeded(_)
+                | Outcome::Refused { .. }
+                | Outcome::Pending
+                | Outcome::Skipped
+                | Outcome::NotSeen
+                | Outcome::Failed { .. } => Err(Rejected::Stale),
+            };
+        };
+        let conditional = log
+            .plan
+            .steps()
+            .get(usize::from(key.step))
+            .is_some_and(|s| s.conditional);
+        let may_be_left_out = conditional && key.op == Op::Action;
+        let definite = !open.unresolved;
+        if self.is_waited_out(log.plan, key) {
             let event = match outcome {
                 Outcome::Succeeded(reply) => Event::Succeeded { key, attempt, reply },
-                Outcome::Refused { error, stored } if stored || !open.unresolved => {
+                Outcome::Refused { error, stored } if stored || definite => {
                     Event::Refused { key, attempt, error }
                 }
-                Outcome::Refused { .. } | Outcome::Pending | Outcome::Failed { .. } => {
-                    Event::Abandoned { key }
-                }
+                Outcome::Skipped if may_be_left_out => Event::Skipped { key },
+                Outcome::Refused { .. }
+                | Outcome::Pending
+                | Outcome::Skipped
+                | Outcome::NotSeen
+                | Outcome::Failed { .. } => Event::Abandoned { key },
             };
             self.record(log, event);
             return Ok(());
         }
-        let refusable = key.op == Op::Action && zone.is_some_and(|z| z != Zone::Retriable);
+        let refusable = log.plan.refusable(key);
         match outcome {
             Outcome::Succeeded(reply) => self.record(log, Event::Succeeded { key, attempt, reply }),
-            Outcome::Refused { error, stored } if refusable && (stored || !open.unresolved) => {
+            Outcome::Refused { error, stored } if refusable && (stored || definite) => {
                 self.record(
                     log,
                     Event::Refused {
@@ -179,13 +141,69 @@ impl State {
             }
             Outcome::Pending => {
                 // Recorded when it is news, not every time the participant is asked.
-                if !open.pending || open.failures > 0 || open.unsent > 0 || open.attention.is_some() {
+                let worried = open.failures > 0 || open.unsent > 0 || open.attention.is_some();
+                if !open.pending || open.not_seen || worried {
                     self.record(log, Event::Pending { key, attempt });
                 }
+            }
+            Outcome::Skipped if may_be_left_out => self.record(log, Event::Skipped { key }),
+            Outcome::Skipped => {
+                let error = ours("UNCONDITIONAL", "the step has no condition".into());
+                self.failed(log, context, key, attempt, FailureClass::Misconfigured, error);
+            }
+            Outcome::NotSeen => {
+                let message = "the participant has never seen the operation";
+                let error = ours("NOT_SEEN", message.into());
+                self.failed(log, context, key, attempt, FailureClass::NotSeen, error);
             }
             Outcome::Failed { class, error } => self.failed(log, context, key, attempt, class, error),
         }
         Ok(())
+    }
+
+    fn completed(
+        &mut self,
+        log: &mut Log<'_>,
+        context: Context<'_>,
+        key: OpKey,
+        result: Completion,
+    ) -> Result<(), Rejected> {
+        let state = self.op(key).ok_or(Rejected::NotOpen)?;
+        if let Some(open) = state.open() {
+            let attempt = open.attempt;
+            let outcome = match result {
+                Completion::Succeeded(reply) => Outcome::Succeeded(reply),
+                // Whoever holds the token speaks for the operation, not for an attempt.
+                Completion::Failed(error) => Outcome::Refused { error, stored: true },
+            };
+            return self.replied(log, context, key, attempt, outcome);
+        }
+        match (result, *state == OpState::NotStarted) {
+            (_, true) => Err(Rejected::NotOpen),
+            (Completion::Succeeded(reply), false) if self.is_given_up(key) => self.late(log, key, reply),
+            (Completion::Failed(_), false) if self.is_given_up(key) => Err(Rejected::GivenUp),
+            (Completion::Succeeded(_) | Completion::Failed(_), false) => Err(Rejected::Answered),
+        }
+    }
+
+    /// Records the success of an action that was given up, once (rule 6).
+    fn late(&mut self, log: &mut Log<'_>, key: OpKey, reply: Payload) -> Result<(), Rejected> {
+        if self.run(key.step, key.index).is_none_or(|run| run.late.is_some()) {
+            return Err(Rejected::Answered);
+        }
+        self.record(log, Event::LateSuccess { key, reply });
+        Ok(())
+    }
+
+    /// Tells whether the saga goes on without knowing the outcome of an action, or on an operator's word about it.
+    fn is_given_up(&self, key: OpKey) -> bool {
+        key.op == Op::Action && self.run(key.step, key.index).is_some_and(Run::is_given_up)
+    }
+
+    /// Tells whether an open operation is only waited for, because the saga unwinds.
+    fn is_waited_out(&self, plan: &Plan, key: OpKey) -> bool {
+        let forward = usize::from(key.step) < plan.steps().len();
+        self.phase == Phase::Compensating && key.op == Op::Action && forward
     }
 
     fn failed(
@@ -228,10 +246,14 @@ impl State {
         let backoff_ms = match class {
             FailureClass::Unknown => backoff.wait_ms(failures, context.jitter),
             FailureClass::Unsent => backoff.wait_ms(open.unsent.saturating_add(1), context.jitter),
-            FailureClass::Misconfigured | FailureClass::CannotBeRefused => backoff.wait_ms(1, context.jitter),
+            FailureClass::Misconfigured | FailureClass::CannotBeRefused | FailureClass::NotSeen => {
+                backoff.wait_ms(1, context.jitter)
+            }
         };
-        // What needs attention goes on at the slow rate, whatever the latest failure was (rule 9).
-        let slow = open.attention.is_some() || open.concern(class, limited).is_some();
+        // What needs attention goes on at the slow rate, whatever the latest failure was (rule 9). A probe has waited
+        // for that already, and the action follows it.
+        let worries = open.attention.is_some() || open.concern(class, limited).is_some();
+        let slow = worries && class != FailureClass::NotSeen;
         let floor_ms = if slow { log.plan.attention_wait_ms() } else { 0 };
         let wait_ms = floor_ms.saturating_add(backoff_ms);
         let failure = Failure {
@@ -292,7 +314,7 @@ impl State {
         }
     }
 
-    fn unwind(
+    pub(crate) fn unwind(
         &mut self,
         log: &mut Log<'_>,
         context: Context<'_>,
@@ -323,8 +345,8 @@ impl State {
                 let done_before_commit = forward
                     .iter()
                     .zip(steps)
-                    .all(|(run, step)| step.zone == Zone::Retriable || run.action.succeeded());
-                let all_done = forward.iter().all(|run| run.action.succeeded());
+                    .all(|(run, step)| step.zone == Zone::Retriable || run.action.done());
+                let all_done = forward.iter().all(|run| run.action.done());
                 if !self.committed && done_before_commit {
                     self.record(log, Event::Committed);
                 }
@@ -342,7 +364,7 @@ impl State {
                 let epilogue_done = self
                     .runs
                     .get(steps.len())
-                    .is_none_or(|epilogue| epilogue.action.succeeded());
+                    .is_none_or(|epilogue| epilogue.action.done());
                 if all_settled && epilogue_done {
                     self.record(
                         log,
@@ -356,7 +378,7 @@ impl State {
         }
     }
 
-    fn record(&mut self, log: &mut Log<'_>, event: Event) {
+    pub(crate) fn record(&mut self, log: &mut Log<'_>, event: Event) {
         let recorded = Recorded::new(log.at, log.actor.clone(), event);
         self.apply(log.plan, &recorded);
         debug_assert_eq!(crate::invariants::broken(log.plan, self), None);
@@ -376,15 +398,24 @@ fn timeout_error(expired: bool, step: Option<&str>) -> StepError {
     };
     StepError {
         code: "DEADLINE_EXCEEDED".into(),
-        reason: reason.into(),
-        domain: "saga.evenkeel".into(),
-        message: message.into(),
+        ..ours(reason, message.into())
     }
 }
 
-struct Log<'a> {
-    plan: &'a Plan,
-    at: Millis,
-    actor: Option<Actor>,
-    events: Vec<Recorded>,
+/// An error that no participant gave.
+pub(crate) fn ours(reason: &str, message: Arc<str>) -> StepError {
+    StepError {
+        code: "ABORTED".into(),
+        reason: reason.into(),
+        domain: "saga.evenkeel".into(),
+        message,
+    }
+}
+
+/// What is recorded in one transition.
+pub(crate) struct Log<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) at: Millis,
+    pub(crate) actor: Option<Actor>,
+    pub(crate) events: Vec<Recorded>,
 }

@@ -140,7 +140,7 @@ fn reached_commit_point(plan: &Plan, state: &State) -> bool {
     forward(plan, state)
         .iter()
         .zip(plan.steps())
-        .all(|(run, step)| step.zone == Zone::Retriable || run.action.succeeded())
+        .all(|(run, step)| step.zone == Zone::Retriable || run.action.done())
 }
 
 fn committed_never_unwinds(_: &Plan, state: &State) -> bool {
@@ -177,7 +177,7 @@ fn may_start(plan: &Plan, state: &State, run: &Run) -> bool {
     plan.steps()[usize::from(run.step)]
         .after
         .iter()
-        .all(|&before| state.runs[usize::from(before)].action.succeeded())
+        .all(|&before| state.runs[usize::from(before)].action.done())
 }
 
 fn compensations_in_order(plan: &Plan, state: &State) -> bool {
@@ -226,14 +226,14 @@ fn clock_stands_still_for_people(_: &Plan, state: &State) -> bool {
 }
 
 fn completed_means_all_succeeded(plan: &Plan, state: &State) -> bool {
-    state.phase != Phase::Completed || forward(plan, state).iter().all(|run| run.action.succeeded())
+    state.phase != Phase::Completed || forward(plan, state).iter().all(|run| run.action.done())
 }
 
 fn compensated_means_settled(plan: &Plan, state: &State) -> bool {
     let epilogue = &state.runs[plan.steps().len()..];
     state.phase != Phase::Compensated
         || (forward(plan, state).iter().all(|run| state.settled(plan, run))
-            && epilogue.iter().all(|run| run.action.succeeded()))
+            && epilogue.iter().all(|run| run.action.done()))
 }
 
 /// A saga that has nothing to call and no drain to wait for would be stuck for ever.
@@ -246,8 +246,9 @@ fn live_saga_waits_for_something(plan: &Plan, state: &State) -> bool {
             .any(|o| o.drain_until.is_some())
     };
     match state.phase {
-        Phase::Running => state.due(plan).next().is_some(),
-        Phase::Compensating => state.due(plan).next().is_some() || drains(),
+        // A paused saga waits for an operator.
+        Phase::Running => state.wanted(plan).next().is_some(),
+        Phase::Compensating => state.wanted(plan).next().is_some() || drains(),
         Phase::Completed | Phase::Compensated | Phase::Resolved => true,
     }
 }

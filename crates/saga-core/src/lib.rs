@@ -18,13 +18,16 @@
 mod apply;
 mod event;
 mod handle;
+mod input;
 pub mod invariants;
+mod operator;
 mod payload;
 mod plan;
 mod state;
 
 pub use event::{Actor, Cause, Event, Failure, FailureClass, Phase, Reason, Recorded, StepError};
-pub use handle::{Context, Input, Outcome, Rejected};
+pub use input::{Command, Completion, Context, Input, Outcome, Rejected};
+pub use operator::{Allowed, OperatorAction};
 pub use payload::Payload;
 pub use plan::{Backoff, Epilogue, Plan, PlanError, StepPlan, Zone};
 pub use state::{Attention, Clock, Due, OpState, Open, Run, Start, State};

@@ -45,6 +45,8 @@ pub struct Open {
     pub next_at: Option<Millis>,
     /// The participant works on it.
     pub pending: bool,
+    /// A probe said that the participant has never seen it, and nothing may have reached it since.
+    pub not_seen: bool,
     /// When a step that waits for a person gives up.
     pub expires_at: Option<Millis>,
     /// While unwinding: an attempt was in flight, and is waited for until then.
@@ -68,6 +70,8 @@ pub enum OpState {
     Refused(StepError),
     /// Given up without an answer; its compensation takes care of it.
     Abandoned,
+    /// Left out, for good.
+    Skipped,
 }
 
 impl OpState {
@@ -76,14 +80,18 @@ impl OpState {
     pub fn open(&self) -> Option<&Open> {
         match self {
             Self::Open(open) => Some(open),
-            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned => None,
+            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned | Self::Skipped => {
+                None
+            }
         }
     }
 
     pub(crate) fn open_mut(&mut self) -> Option<&mut Open> {
         match self {
             Self::Open(open) => Some(open),
-            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned => None,
+            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned | Self::Skipped => {
+                None
+            }
         }
     }
 
@@ -91,6 +99,12 @@ impl OpState {
     #[must_use]
     pub fn succeeded(&self) -> bool {
         matches!(self, Self::Succeeded(_))
+    }
+
+    /// Tells whether nothing needs to be done about it any more: it succeeded, or was left out.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        matches!(self, Self::Succeeded(_) | Self::Skipped)
     }
 }
 
@@ -105,6 +119,23 @@ pub struct Run {
     pub action: OpState,
     /// Its compensation.
     pub compensation: OpState,
+    /// The success of the action that came after it was given up, and when.
+    pub late: Option<(Payload, Millis)>,
+    /// An operator has taken note of the late success.
+    pub late_seen: bool,
+    /// An operator declared that the action has no effect and never will; a success is late from then on.
+    pub written_off: bool,
+}
+
+impl Run {
+    /// Tells whether the saga goes on without an answer of the action, so that a success comes too late.
+    pub(crate) fn is_given_up(&self) -> bool {
+        match self.action {
+            OpState::Abandoned => true,
+            OpState::Refused(_) => self.written_off,
+            OpState::NotStarted | OpState::Open(_) | OpState::Succeeded(_) | OpState::Skipped => false,
+        }
+    }
 }
 
 /// Why a person should look at a saga.
@@ -133,6 +164,8 @@ pub struct Due {
     pub refusable: bool,
     /// The participant was asked before and works on it.
     pub pending: bool,
+    /// The participant is to be asked what became of the action, instead of being called again.
+    pub probe: bool,
 }
 
 /// The state of one saga.
@@ -145,6 +178,9 @@ pub struct State {
     pub(crate) committed: bool,
     pub(crate) clock: Clock,
     pub(crate) deadline_missed: Option<Millis>,
+    /// An operator has taken note of the missed deadline.
+    pub(crate) deadline_seen: bool,
+    pub(crate) paused: Option<Millis>,
     pub(crate) runs: Vec<Run>,
     pub(crate) expires_ms: Vec<Option<u64>>,
 }
@@ -160,6 +196,9 @@ impl State {
                 index: 0,
                 action: OpState::NotStarted,
                 compensation: OpState::NotStarted,
+                late: None,
+                late_seen: false,
+                written_off: false,
             })
             .collect();
         let mut state = Self {
@@ -173,6 +212,8 @@ impl State {
                 until: start.at.plus(start.deadline_ms),
             },
             deadline_missed: None,
+            deadline_seen: false,
+            paused: None,
             runs,
             expires_ms: start.expires_ms.clone(),
         };
@@ -186,6 +227,7 @@ impl State {
             for op in [&mut run.action, &mut run.compensation] {
                 if let Some(open) = op.open_mut() {
                     open.unresolved = true;
+                    open.not_seen = false;
                 }
             }
         }
@@ -227,6 +269,12 @@ impl State {
         self.clock
     }
 
+    /// Returns since when an operator holds back its calls, if one does.
+    #[must_use]
+    pub fn paused(&self) -> Option<Millis> {
+        self.paused
+    }
+
     /// Returns the state of every (step, index), the epilogue last.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
@@ -238,7 +286,11 @@ impl State {
     pub fn reply(&self, step: u16) -> Option<&Payload> {
         match &self.run(step, 0)?.action {
             OpState::Succeeded(reply) => Some(reply),
-            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) | OpState::Abandoned => None,
+            OpState::NotStarted
+            | OpState::Open(_)
+            | OpState::Refused(_)
+            | OpState::Abandoned
+            | OpState::Skipped => None,
         }
     }
 
@@ -266,7 +318,7 @@ impl State {
     pub fn attention(&self) -> impl Iterator<Item = Attention> + '_ {
         let deadline = self
             .deadline_missed
-            .filter(|_| self.phase == Phase::Running)
+            .filter(|_| self.phase == Phase::Running && !self.deadline_seen)
             .map(|since| Attention {
                 cause: Cause::DeadlinePassed,
                 step: None,
@@ -282,46 +334,43 @@ impl State {
                 })
             })
         });
-        deadline.into_iter().chain(operations)
+        // Of interest after the end, too: nobody undoes what it did.
+        let late = self.runs.iter().filter(|run| !run.late_seen).filter_map(|run| {
+            let (_, since) = run.late.as_ref()?;
+            Some(Attention {
+                cause: Cause::LateSuccess,
+                step: Some(run.step),
+                since: *since,
+            })
+        });
+        deadline.into_iter().chain(operations).chain(late)
     }
 
-    /// Returns the calls that the state asks for. Those in flight are among them; the caller knows which.
+    /// Returns the calls that the state asks for; none while the saga is paused. Those in flight are among them; the
+    /// caller knows which.
     pub fn due<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = Due> + 'a {
-        let epilogue = plan.epilogue_step();
-        self.live_runs().iter().flat_map(move |run| {
-            // While unwinding, an open action is only waited for, never started again (rule 3).
-            let action_wanted = self.phase == Phase::Running || run.step == epilogue;
-            let action = run
-                .action
-                .open()
-                .filter(|_| action_wanted)
-                .map(|open| (Op::Action, open));
-            let compensation = run.compensation.open().map(|open| (Op::Compensation, open));
-            action.into_iter().chain(compensation).map(move |(op, open)| {
-                let step = plan.steps().get(usize::from(run.step));
-                let timeout_ms = match (step, op) {
-                    (Some(step), Op::Action) => step.timeout_ms,
-                    (Some(step), Op::Compensation) => step.compensation_timeout_ms,
-                    (None, _) => plan.epilogue().map_or(0, |e| e.timeout_ms),
-                };
-                Due {
-                    key: OpKey {
-                        step: run.step,
-                        index: run.index,
-                        op,
-                    },
-                    attempt: open.attempt,
-                    not_before: open.next_at,
-                    timeout_ms,
-                    refusable: op == Op::Action && step.is_some_and(|s| s.zone != Zone::Retriable),
-                    pending: open.pending,
-                }
-            })
+        let wanted = self.wanted(plan).filter(|_| self.paused.is_none());
+        wanted.map(move |(key, open)| {
+            let step = plan.steps().get(usize::from(key.step));
+            let timeout_ms = match (step, key.op) {
+                (Some(step), Op::Action) => step.timeout_ms,
+                (Some(step), Op::Compensation) => step.compensation_timeout_ms,
+                (None, _) => plan.epilogue().map_or(0, |e| e.timeout_ms),
+            };
+            Due {
+                key,
+                attempt: open.attempt,
+                not_before: open.next_at,
+                timeout_ms,
+                refusable: plan.refusable(key),
+                pending: open.pending,
+                probe: plan.probes(key) && open.unresolved && !open.not_seen,
+            }
         })
     }
 
     /// Returns the runs that may still change: none once the saga has ended, whatever an operator left open.
-    fn live_runs(&self) -> &[Run] {
+    pub(crate) fn live_runs(&self) -> &[Run] {
         if self.phase.is_ended() { &[] } else { &self.runs }
     }
 
@@ -349,7 +398,7 @@ impl State {
     pub(crate) fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
         let may_have_run = match run.action {
             OpState::Succeeded(_) | OpState::Abandoned => true,
-            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) => false,
+            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) | OpState::Skipped => false,
         };
         may_have_run
             && plan
@@ -360,7 +409,7 @@ impl State {
 
     /// Tells whether unwinding has nothing left to do for a run.
     pub(crate) fn settled(&self, plan: &Plan, run: &Run) -> bool {
-        run.action.open().is_none() && (run.compensation.succeeded() || !self.wants_compensation(plan, run))
+        run.action.open().is_none() && (run.compensation.done() || !self.wants_compensation(plan, run))
     }
 
     pub(crate) fn run(&self, step: u16, index: u32) -> Option<&Run> {
@@ -384,6 +433,7 @@ impl Open {
             unresolved: false,
             next_at: None,
             pending: false,
+            not_seen: false,
             expires_at: None,
             drain_until: None,
             attention: None,
@@ -403,6 +453,8 @@ impl Open {
             // No hot loop: what only a person can mend is raised at once (rule 9).
             FailureClass::Misconfigured => Some(Cause::Misconfigured),
             FailureClass::CannotBeRefused => Some(Cause::CannotBeRefused),
+            // An answer, and no bad one.
+            FailureClass::NotSeen => None,
         }
     }
 }

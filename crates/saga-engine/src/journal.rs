@@ -185,7 +185,10 @@ impl Transition {
                 | Event::Refused { key, .. }
                 | Event::Failed { key, .. }
                 | Event::Pending { key, .. }
-                | Event::Abandoned { key } => Some(*key),
+                | Event::Abandoned { key }
+                | Event::Skipped { key }
+                | Event::LateSuccess { key, .. } => Some(*key),
+                Event::Operator { key, .. } => *key,
                 Event::Unwinding { .. } | Event::Committed | Event::DeadlineMissed | Event::Ended { .. } => {
                     None
                 }

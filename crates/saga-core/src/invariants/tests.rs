@@ -17,6 +17,8 @@ fn plan() -> Plan {
         timeout_ms: 1_000,
         compensation_timeout_ms: 1_000,
         expires: false,
+        probe: false,
+        conditional: false,
     };
     let steps = vec![
         step("A", Zone::Compensatable, vec![]),

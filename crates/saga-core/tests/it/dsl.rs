@@ -40,6 +40,8 @@ fn step(name: &str, zone: Zone) -> Step {
             timeout_ms: TIMEOUT_MS,
             compensation_timeout_ms: 2 * TIMEOUT_MS,
             expires: false,
+            probe: false,
+            conditional: false,
         },
         after: None,
     }

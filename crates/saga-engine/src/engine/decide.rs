@@ -26,7 +26,7 @@ pub(super) fn decide(live: &mut Live, now: Millis, jitter: u32, told: Told) -> D
     } = told;
     let ended: Option<OpKey> = match &input {
         Input::Replied { key, .. } => Some(*key),
-        Input::Cancel { .. } | Input::Tick => None,
+        Input::Completed { .. } | Input::Cancel { .. } | Input::Operator { .. } | Input::Tick => None,
     };
     let in_flight = live.actions_in_flight(ended);
     let context = Context {
@@ -62,7 +62,12 @@ fn reject(live: &Live, answer: Answer, rejected: Rejected) {
         Rejected::PastCommitPoint => Err(RequestError::PastCommitPoint),
         // It is as the caller wants it already.
         Rejected::AlreadyUnwinding => Ok(live.seen(false, true)),
-        Rejected::Stale | Rejected::Ended => Err(RequestError::NotHere),
+        Rejected::Stale
+        | Rejected::Ended
+        | Rejected::NotOpen
+        | Rejected::Answered
+        | Rejected::GivenUp
+        | Rejected::NotAllowed => Err(RequestError::NotHere),
     };
     // Whoever asked may have gone.
     let _ = answer.send(result);
@@ -90,6 +95,9 @@ fn log_changes(live: &Live, recorded: &[saga_core::Recorded]) {
             | Event::Failed { .. }
             | Event::Pending { .. }
             | Event::Abandoned { .. }
+            | Event::Skipped { .. }
+            | Event::LateSuccess { .. }
+            | Event::Operator { .. }
             | Event::Committed => {}
         }
     }

@@ -276,7 +276,10 @@ impl Live {
                 };
                 self.state.phase() != saga_core::Phase::Running
                     || self.state.op(key).is_none_or(|op| match op {
-                        OpState::Succeeded(_) | OpState::Refused(_) | OpState::Abandoned => true,
+                        OpState::Succeeded(_)
+                        | OpState::Refused(_)
+                        | OpState::Abandoned
+                        | OpState::Skipped => true,
                         OpState::NotStarted | OpState::Open(_) => false,
                     })
             }

@@ -548,6 +548,9 @@ impl World {
                 Event::Failed { .. } => "failed",
                 Event::Pending { .. } => "pending",
                 Event::Abandoned { .. } => "abandoned",
+                Event::Skipped { .. } => "skipped",
+                Event::LateSuccess { .. } => "late_success",
+                Event::Operator { .. } => "operator",
                 Event::Unwinding { .. } => "unwinding",
                 Event::Committed => "committed",
                 Event::DeadlineMissed => "deadline_missed",
@@ -569,6 +572,8 @@ pub(crate) fn plan() -> Arc<Plan> {
         timeout_ms: 10_000,
         compensation_timeout_ms: 10_000,
         expires: false,
+        probe: false,
+        conditional: false,
     };
     let steps = vec![
         step("A", &[], Zone::Compensatable),

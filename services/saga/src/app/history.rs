@@ -67,6 +67,9 @@ fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
         }
         Event::Pending { .. }
         | Event::Abandoned { .. }
+        | Event::Skipped { .. }
+        | Event::LateSuccess { .. }
+        | Event::Operator { .. }
         | Event::Committed
         | Event::DeadlineMissed
         | Event::Ended { .. } => {}
@@ -81,6 +84,9 @@ const fn kind(event: &Event) -> &'static str {
         Event::Failed { .. } => "failed",
         Event::Pending { .. } => "pending",
         Event::Abandoned { .. } => "abandoned",
+        Event::Skipped { .. } => "skipped",
+        Event::LateSuccess { .. } => "late_success",
+        Event::Operator { .. } => "operator",
         Event::Unwinding { .. } => "unwinding",
         Event::Committed => "committed",
         Event::DeadlineMissed => "deadline_missed",

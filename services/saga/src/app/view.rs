@@ -182,7 +182,7 @@ impl<'a> Known<'a> {
             facts.attempts = facts.attempts.max(attempt.unwrap_or(0));
             facts.request = entry.request.as_ref().or(facts.request);
             match &entry.recorded.event {
-                Event::Succeeded { .. } | Event::Abandoned { .. } => {
+                Event::Succeeded { .. } | Event::Abandoned { .. } | Event::Skipped { .. } => {
                     facts.finished_at = Some(entry.recorded.at)
                 }
                 Event::Refused { error, .. } => {
@@ -191,6 +191,8 @@ impl<'a> Known<'a> {
                 }
                 Event::Failed { failure, .. } => facts.last_error = Some(&failure.error),
                 Event::Pending { .. }
+                | Event::LateSuccess { .. }
+                | Event::Operator { .. }
                 | Event::Unwinding { .. }
                 | Event::Committed
                 | Event::DeadlineMissed
@@ -214,7 +216,7 @@ impl<'a> Known<'a> {
             ..pb::Operation::default()
         };
         match state {
-            OpState::NotStarted | OpState::Abandoned => {}
+            OpState::NotStarted | OpState::Abandoned | OpState::Skipped => {}
             OpState::Open(open) => {
                 shown.attempts = attempts_made(open);
                 shown.next_retry_at = open.next_at.map(timestamp);
@@ -243,13 +245,14 @@ fn operation_state(state: &OpState) -> pb::OperationState {
         OpState::Succeeded(_) => pb::OperationState::Succeeded,
         OpState::Refused(_) => pb::OperationState::Refused,
         OpState::Abandoned => pb::OperationState::Abandoned,
+        OpState::Skipped => pb::OperationState::Skipped,
     }
 }
 
 /// The lowest unfinished step while the saga goes forward; the step being undone while it unwinds.
 fn current_step<'a>(plan: &'a Plan, state: &State) -> &'a str {
     let step = match state.phase() {
-        Phase::Running => state.runs().iter().find(|run| !run.action.succeeded()),
+        Phase::Running => state.runs().iter().find(|run| !run.action.done()),
         Phase::Compensating => state
             .runs()
             .iter()
@@ -273,8 +276,14 @@ pub(crate) const fn operation_of(event: &Event) -> Option<(OpKey, Option<u32>)> 
         | Event::Refused { key, attempt, .. }
         | Event::Failed { key, attempt, .. }
         | Event::Pending { key, attempt } => Some((*key, Some(*attempt))),
-        Event::Abandoned { key } => Some((*key, None)),
-        Event::Unwinding { .. } | Event::Committed | Event::DeadlineMissed | Event::Ended { .. } => None,
+        Event::Abandoned { key } | Event::Skipped { key } | Event::LateSuccess { key, .. } => {
+            Some((*key, None))
+        }
+        Event::Operator { .. }
+        | Event::Unwinding { .. }
+        | Event::Committed
+        | Event::DeadlineMissed
+        | Event::Ended { .. } => None,
     }
 }
 

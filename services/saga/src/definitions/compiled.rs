@@ -202,6 +202,8 @@ fn plan(definition: &Definition, attention_wait_ms: u64) -> Result<Plan, saga_co
             timeout_ms: step.call.timeout_ms,
             compensation_timeout_ms: undo.map_or(0, |call| call.timeout_ms),
             expires: step.expires.is_some(),
+            probe: false,
+            conditional: false,
         }
     });
     let epilogue = definition.on_compensated().map(|call| Epilogue {

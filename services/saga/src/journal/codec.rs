@@ -174,6 +174,7 @@ fn cause_from(name: &str) -> Result<Cause, Garbled> {
         Cause::KeepsFailing,
         Cause::Misconfigured,
         Cause::DeadlinePassed,
+        Cause::LateSuccess,
         Cause::Quarantined,
     ]
     .into_iter()
@@ -277,6 +278,20 @@ impl<'a> EventColumns<'a> {
             Event::Abandoned { key } => Self {
                 kind: "abandoned",
                 ..Self::of_operation(*key)
+            },
+            Event::Skipped { key } => Self {
+                kind: "skipped",
+                ..Self::of_operation(*key)
+            },
+            Event::LateSuccess { key, reply } => Self {
+                kind: "late_success",
+                reply: Some(reply.json()),
+                ..Self::of_operation(*key)
+            },
+            Event::Operator { action, key, .. } => Self {
+                kind: "operator",
+                reason: Some(action.name()),
+                ..key.map_or_else(Self::default, Self::of_operation)
             },
             Event::Unwinding {
                 reason,

@@ -176,6 +176,8 @@ async fn log(call: &Call, result: &CallResult, elapsed: Duration) {
     let (outcome, error) = match result {
         CallResult::Outcome(Outcome::Succeeded(_)) => ("succeeded", None),
         CallResult::Outcome(Outcome::Pending) | CallResult::Pending { .. } => ("pending", None),
+        CallResult::Outcome(Outcome::Skipped) => ("skipped", None),
+        CallResult::Outcome(Outcome::NotSeen) => ("not_seen", None),
         CallResult::Superseded => ("superseded", None),
         CallResult::Outcome(Outcome::Refused { error, .. }) => ("refused", Some(error)),
         CallResult::Outcome(Outcome::Failed { class, error }) => (class.name(), Some(error)),

@@ -61,6 +61,8 @@ fn step(name: &str, after: Option<u16>, zone: Zone, compensated: bool) -> StepPl
         timeout_ms: 1_000,
         compensation_timeout_ms: 1_000,
         expires: false,
+        probe: false,
+        conditional: false,
     }
 }
 

@@ -14,11 +14,11 @@ fn status(saga: &Driven, step: usize) -> &'static str {
     match &run.compensation {
         OpState::Succeeded(_) => return "COMPENSATED",
         OpState::Open(_) => return "COMPENSATING",
-        OpState::NotStarted | OpState::Refused(_) | OpState::Abandoned => {}
+        OpState::NotStarted | OpState::Refused(_) | OpState::Abandoned | OpState::Skipped => {}
     }
     match &run.action {
         OpState::NotStarted if phase == Phase::Running => "PENDING",
-        OpState::NotStarted => "SKIPPED",
+        OpState::NotStarted | OpState::Skipped => "SKIPPED",
         OpState::Open(open) if open.drain_until.is_some() => "RUNNING",
         OpState::Open(open) if open.next_at.is_some() => "RETRYING",
         OpState::Open(open) if open.pending => "WAITING",

@@ -71,6 +71,8 @@ fn build(shape: &Shape) -> (Plan, Start) {
             timeout_ms: 5_000,
             compensation_timeout_ms: 5_000,
             expires,
+            probe: false,
+            conditional: false,
         });
     };
     let chosen = |bits: u8, from: u16, to: u16| (from..to).filter(move |i| bits >> (i - from) & 1 == 1);

@@ -71,6 +71,8 @@ fn plans() -> Vec<Arc<Plan>> {
         timeout_ms: 1_000,
         compensation_timeout_ms: 1_000,
         expires: false,
+        probe: false,
+        conditional: false,
     };
     let epilogue = Epilogue {
         name: "AFTER".into(),
