@@ -101,7 +101,7 @@ impl Builder {
     /// Sets the call made after the last compensation.
     #[must_use]
     pub fn on_compensated(mut self, call: Call) -> Self {
-        self.source.on_compensated = Some(call.0);
+        self.source.on_compensated = Some(call.behind("on_compensated."));
         self
     }
 
@@ -131,6 +131,8 @@ impl Step {
             retriable: None,
             expires: None,
             after: None,
+            when: None,
+            probe: None,
             undo_invalid: false,
         })
     }
@@ -138,7 +140,7 @@ impl Step {
     /// Sets the call that undoes the step.
     #[must_use]
     pub fn compensate(mut self, call: Call) -> Self {
-        self.0.compensate = Some(call.0);
+        self.0.compensate = Some(call.behind("compensate."));
         self
     }
 
@@ -184,6 +186,20 @@ impl Step {
         self.0.after = Some(spanned(names));
         self
     }
+
+    /// Sets the path to a bool; the step is left out when it is false.
+    #[must_use]
+    pub fn when(mut self, condition: Expr) -> Self {
+        self.0.when = Some(condition);
+        self
+    }
+
+    /// Sets the call that finds out what became of the action; it has the action's reply type and changes nothing.
+    #[must_use]
+    pub fn probe(mut self, call: Call) -> Self {
+        self.0.probe = Some(call.behind("probe."));
+        self
+    }
 }
 
 /// Builds one call.
@@ -196,12 +212,17 @@ impl Call {
     pub fn new(method: &str) -> Self {
         Self(CallSource {
             at: NOWHERE,
+            prefix: "",
             method: Slot::Given(spanned(method.to_owned())),
             with: Vec::new(),
             retry: RetryPatch::default(),
             timeout: None,
             unsafe_ack: None,
         })
+    }
+
+    fn behind(self, prefix: &'static str) -> CallSource {
+        CallSource { prefix, ..self.0 }
     }
 
     /// Sets one field of the request.

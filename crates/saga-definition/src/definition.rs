@@ -6,6 +6,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::closure;
+use crate::condition::Condition;
 use crate::mapping::{Context, MapError, Mapping, Path, SagaContext};
 
 /// Shortest deadline and `expires`, in milliseconds.
@@ -53,10 +54,15 @@ pub struct Step {
     pub name: String,
     /// Zone of the step.
     pub zone: Zone,
-    /// Indexes of the steps that must have succeeded before this one starts; each below this step's own index.
+    /// Indexes of the steps that must have succeeded, or been left out, before this one starts; ascending, each below
+    /// this step's own index, none that follows from the others.
     pub after: Vec<usize>,
+    /// What decides whether the step runs; absent if it always does.
+    pub when: Option<Condition>,
     /// The action.
     pub call: Call,
+    /// The call that finds out what became of the action: the same reply type, retries and timeout, and without effect.
+    pub probe: Option<Call>,
     /// The compensation; only on compensatable steps.
     pub compensate: Option<Call>,
     /// Why there is no compensation; only on compensatable steps.
@@ -186,12 +192,13 @@ impl Definition {
         self.on_compensated.as_ref()
     }
 
-    /// Returns every call: actions, compensations and the last one.
+    /// Returns every call: actions, compensations, probes and the last one.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        let steps = self
-            .steps
-            .iter()
-            .flat_map(|step| std::iter::once(&step.call).chain(&step.compensate));
+        let steps = self.steps.iter().flat_map(|step| {
+            std::iter::once(&step.call)
+                .chain(&step.compensate)
+                .chain(&step.probe)
+        });
         steps.chain(&self.on_compensated)
     }
 

@@ -56,8 +56,6 @@ problem_kinds! {
     WrongShape = "WRONG_SHAPE",
     /// A key the language does not have.
     UnknownKey = "UNKNOWN_KEY",
-    /// A key reserved for a later version of the language.
-    NotSupportedYet = "NOT_SUPPORTED_YET",
     /// A number that cannot be read.
     BadNumber = "BAD_NUMBER",
     /// A switch that is neither `true` nor `false`.
@@ -138,12 +136,14 @@ problem_kinds! {
     CompensationNotAllowed = "COMPENSATION_NOT_ALLOWED",
     /// More than one pivot.
     SecondPivot = "SECOND_PIVOT",
-    /// A step of an earlier zone stands after one of a later zone.
+    /// A step of an earlier zone comes after one of a later zone, or two zones run beside each other.
     ZoneOrder = "ZONE_ORDER",
     /// `expires` where nothing could be undone when it passes.
     ExpiresNotAllowed = "EXPIRES_NOT_ALLOWED",
     /// `retries` on an operation that is repeated for ever.
     RetriesNotAllowed = "RETRIES_NOT_ALLOWED",
+    /// A probe that may change something.
+    ProbeNotNatural = "PROBE_NOT_NATURAL",
     /// Steps that wait for each other.
     Cycle = "CYCLE",
 }

@@ -68,6 +68,8 @@ pub(crate) struct StepSource {
     pub(crate) retriable: Option<Spanned<bool>>,
     pub(crate) expires: Option<Spanned<Time>>,
     pub(crate) after: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(crate) when: Option<Expr>,
+    pub(crate) probe: Option<CallSource>,
     /// `compensate` or `no_compensation` stands in the text but could not be read.
     pub(crate) undo_invalid: bool,
 }
@@ -75,6 +77,8 @@ pub(crate) struct StepSource {
 #[derive(Clone, Debug)]
 pub(crate) struct CallSource {
     pub(crate) at: Position,
+    /// Put before field names in problems: `compensate.`, `probe.` and so on, or nothing.
+    pub(crate) prefix: &'static str,
     pub(crate) method: Slot<String>,
     pub(crate) with: Vec<(Spanned<String>, Expr)>,
     pub(crate) retry: RetryPatch,

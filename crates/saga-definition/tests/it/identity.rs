@@ -75,6 +75,25 @@ fn the_canonical_text_is_a_definition_with_itself_as_canonical_text() {
     assert_eq!(again.hash(), first.hash());
 }
 
+fn hex(hash: [u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The text and the types of these have not changed since version 0.1; sagas are stored under these hashes.
+#[test]
+fn the_hashes_of_stored_definitions_do_not_change() {
+    let task_run = compile(
+        include_str!("TASK_RUN.yaml"),
+        &proto::descriptor_pool(),
+        &Participants::new(["evenkeel"]),
+    )
+    .unwrap();
+    assert_eq!(
+        hex(task_run.hash()),
+        "42092f0ca9336d2b59480bffd80dc9206851e882f22b74b6b67be8baa33b06f2"
+    );
+}
+
 #[test]
 fn any_change_of_meaning_changes_the_hash() {
     let hash = good(SAGA).hash();

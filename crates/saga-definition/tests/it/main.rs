@@ -1,5 +1,6 @@
 //! The crate through its public interface.
 
+mod graphs;
 mod identity;
 mod json;
 mod lab;

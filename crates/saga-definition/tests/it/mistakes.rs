@@ -49,6 +49,13 @@ fn read(keys: &str) -> String {
     step(&format!("call: lab.v1.LabSteps/Read, {keys}"))
 }
 
+/// Steps A, P and Z on lines 6, 7 and 8.
+fn steps3(a: &str, p: &str, z: &str) -> String {
+    let line =
+        |name: &str, keys: &str| format!("  - {{ name: {name}, call: lab.v1.LabSteps/Read, {keys} }}\n");
+    saga(&[line("A", a), line("P", p), line("Z", z)].concat())
+}
+
 fn head(line: &str, becomes: &str) -> String {
     read("pivot: true").replace(line, becomes)
 }
@@ -83,8 +90,6 @@ mistakes! {
     a_mapping_for_a_scalar: WrongShape, head("input: lab.v1.Everything", "input: { a: b }") => "LAB.yaml:3:8: field input: this value has the wrong shape (expected a scalar, found a mapping)";
     a_scalar_for_steps: WrongShape, head("steps:\n  - { name: A, call: lab.v1.LabSteps/Read, pivot: true }", "steps: none") => "LAB.yaml:5:8: field steps: this value has the wrong shape (expected a sequence, found a scalar)";
     a_misspelt_key: UnknownKey, read("pivto: true, pivot: true") => "LAB.yaml:6:44: step A, field pivto: there is no key `pivto` here; did you mean `pivot`?";
-    a_key_of_a_later_version: NotSupportedYet, read("pivot: true, when: input.flag") => "LAB.yaml:6:57: step A, field when: `when` is not supported by this version";
-    steps_that_do_not_follow_each_other: NotSupportedYet, saga("  - { name: A, call: lab.v1.LabSteps/Read, retriable: true }\n  - { name: B, call: lab.v1.LabSteps/Read, retriable: true }\n  - { name: C, call: lab.v1.LabSteps/Read, retriable: true, after: [A] }\n") => "LAB.yaml:8:68: step C, field after: `after` is not supported by this version, except for the step before";
     a_version_that_is_no_number: BadNumber, head("version: 1", "version: one") => "LAB.yaml:2:10: field version: this is not a number of the right form (expected a number, found `one`)";
     a_switch_that_is_no_boolean: BadBoolean, read("pivot: yes, retriable: true") => "LAB.yaml:6:51: step A, field pivot: this must be `true` or `false` (found `yes`)";
     a_deadline_that_cannot_be_read: BadDuration, head("deadline: 5m", "deadline: 5 minutes") => "LAB.yaml:4:11: field deadline: this is not a duration (expected a duration such as 250ms, 10s, 5m, 2h, 1d, or a path, found `5 minutes`)";
@@ -168,6 +173,21 @@ mistakes! {
     an_expiry_from_a_reply: ReplyNotAvailable, saga("  - { name: A, call: lab.v1.LabSteps/Read, no_compensation: reads }\n  - { name: B, call: lab.v1.LabSteps/Read, no_compensation: reads, expires: steps.A.wait }\n") => "LAB.yaml:7:77: step B, field expires: `expires` is read when the saga starts, before any step has answered (expected a literal or a path into the input, found steps.A.wait)";
     retries_of_the_pivot: RetriesNotAllowed, read("pivot: true, retry: { retries: 1 }") => "LAB.yaml:6:75: step A, field retry.retries: this operation is repeated until it succeeds; only actions before the commit point are limited";
     retries_of_a_compensation: RetriesNotAllowed, read("compensate: { call: lab.v1.LabSteps/Undo, retry: { retries: 1 } }") => "LAB.yaml:6:104: step A, field compensate.retry.retries: this operation is repeated until it succeeds; only actions before the commit point are limited";
+    a_step_beside_the_pivot: ZoneOrder, steps3("no_compensation: n", "pivot: true, after: []", "after: [P]") => "LAB.yaml:6:5: step A: nothing says whether this step comes before the pivot P or after it (expected compensatable steps, then at most one pivot, then retriable steps, found a step beside P)";
+    a_retriable_step_beside_the_pivot: ZoneOrder, steps3("no_compensation: n", "pivot: true", "retriable: true, after: [A]") => "LAB.yaml:8:5: step Z: a retriable step comes after every step that may be refused or undone, but this one does not come after P (expected compensatable steps, then at most one pivot, then retriable steps, found a retriable step beside P)";
+    a_retriable_step_beside_a_compensatable_one: ZoneOrder, steps3("no_compensation: n", "no_compensation: n", "retriable: true, after: [A]") => "LAB.yaml:8:5: step Z: a retriable step comes after every step that may be refused or undone, but this one does not come after P (expected compensatable steps, then at most one pivot, then retriable steps, found a retriable step beside P)";
+    a_reply_of_a_step_beside: ReplyNotAvailable, steps3("retriable: true", "retriable: true, after: [A]", "retriable: true, after: [A], with: { text: steps.P.text }") => "LAB.yaml:8:87: step Z, field with.text: P need not have run by then (expected a step that comes before this one)";
+    a_condition_that_is_no_bool: TypeMismatch, read("pivot: true, when: input.id") => "LAB.yaml:6:63: step A, field when: `input.id` is not a bool (expected bool, found string)";
+    a_condition_that_is_no_path: BadPath, read("pivot: true, when: true") => "LAB.yaml:6:63: step A, field when: `when` is a path to a bool, nothing more (expected input.FIELD, steps.STEP.FIELD or { from: PATH, allow_default: true }, found bool true)";
+    a_condition_that_is_quoted: BadPath, read("pivot: true, when: 'input.flag'") => "LAB.yaml:6:63: step A, field when: `when` is a path to a bool, nothing more (expected input.FIELD, steps.STEP.FIELD or { from: PATH, allow_default: true }, found string \"input.flag\")";
+    a_condition_that_may_be_absent: NeedsAllowDefault, saga("  - { name: A, call: lab.v1.LabSteps/Do, pivot: true }\n  - { name: B, call: lab.v1.LabSteps/Do, when: steps.A.sure }\n") => "LAB.yaml:7:48: step B, field when: `steps.A.sure` is absent if `sure` is not set; say what happens then (expected { from: steps.A.sure, allow_default: true })";
+    a_condition_on_the_step_itself: ReplyNotAvailable, step("call: lab.v1.LabSteps/Do, pivot: true, when: steps.A.flag") => "LAB.yaml:6:61: step A, field when: A cannot have run by then (expected a step that comes before this one)";
+    a_reply_of_a_step_that_may_be_left_out: ReplyMayBeAbsent, steps3("retriable: true, when: input.flag", "retriable: true", "retriable: true, with: { text: steps.A.text }") => "LAB.yaml:8:75: step Z, field with.text: `steps.A.text` is absent if A was left out, as its `when` allows; say what happens then (expected { from: steps.A.text, allow_default: true })";
+    a_probe_that_may_change_something: ProbeNotNatural, step("call: lab.v1.LabSteps/Do, pivot: true, probe: { call: lab.v1.LabSteps/Do }") => "LAB.yaml:6:70: step A, field probe.call: lab.v1.LabSteps.Do may change something; a probe only looks (expected a method whose barrier is BARRIER_NATURAL)";
+    a_probe_with_another_reply: TypeMismatch, step("call: lab.v1.LabSteps/Do, pivot: true, probe: { call: lab.v1.LabSteps/Read }") => "LAB.yaml:6:70: step A, field probe.call: a probe answers for the action, so it has the same reply (expected lab.v1.Everything, found lab.v1.Inner)";
+    a_probe_with_retries_of_its_own: ConflictingKeys, read("pivot: true, probe: { call: lab.v1.LabSteps/Read, timeout: 1s }") => "LAB.yaml:6:103: step A, field probe.timeout: a probe takes the place of an attempt of its action, with the action's retries and timeout";
+    a_probe_that_reads_a_later_step: ReplyNotAvailable, saga("  - { name: A, call: lab.v1.LabSteps/Read, pivot: true, probe: { call: lab.v1.LabSteps/Read, with: { text: steps.B.text } } }\n  - { name: B, call: lab.v1.LabSteps/Read }\n") => "LAB.yaml:6:108: step A, field probe.with.text: B cannot have run by then (expected a step that comes before this one)";
+    a_step_that_waits_for_a_later_one_in_turn: Cycle, steps3("retriable: true, after: [Z]", "retriable: true", "retriable: true") => "LAB.yaml:6:68: step A, field after: steps wait for each other: P, then Z, then A, then P";
     steps_that_wait_for_each_other: Cycle, saga("  - { name: A, call: lab.v1.LabSteps/Read, retriable: true, after: [B] }\n  - { name: B, call: lab.v1.LabSteps/Read, retriable: true, after: [A] }\n") => "LAB.yaml:7:68: step B, field after: steps wait for each other: B, then A, then B";
     a_step_that_waits_for_itself: Cycle, read("retriable: true, after: [A]") => "LAB.yaml:6:68: step A, field after: steps wait for each other: A, then A";
 }

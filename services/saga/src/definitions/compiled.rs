@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use saga_core::{Backoff, Epilogue, Millis, Op, OpKey, Plan, Start, StepPlan, Zone};
-use saga_definition::{Call, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext};
+use saga_definition::{
+    Call, Condition, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext,
+};
 use saga_engine::DefinitionId;
 
 use crate::definitions::{Error, Stored};
@@ -27,6 +29,7 @@ pub struct Compiled {
     definition: Definition,
     plan: Arc<Plan>,
     actions: Vec<Operation>,
+    probes: Vec<Option<Operation>>,
     compensations: Vec<Option<Operation>>,
     epilogue: Option<Operation>,
 }
@@ -54,9 +57,11 @@ impl Compiled {
         let plan = plan(&definition, attention_wait_ms).map_err(|error| damaged(error.to_string()))?;
         let operation = |call: &Call| Operation::new(call, targets).map_err(damaged);
         let mut actions = Vec::new();
+        let mut probes = Vec::new();
         let mut compensations = Vec::new();
         for step in definition.steps() {
             actions.push(operation(&step.call)?);
+            probes.push(step.probe.as_ref().map(operation).transpose()?);
             compensations.push(step.compensate.as_ref().map(operation).transpose()?);
         }
         let epilogue = definition.on_compensated().map(operation).transpose()?;
@@ -67,6 +72,7 @@ impl Compiled {
             name: definition.name().into(),
             plan: Arc::new(plan),
             actions,
+            probes,
             compensations,
             epilogue,
             definition,
@@ -154,6 +160,18 @@ impl Compiled {
             Op::Compensation => self.compensations.get(step)?.as_ref(),
         }
     }
+
+    /// Returns the call that finds out what became of a step's action, where the definition has one.
+    #[must_use]
+    pub fn probe(&self, step: u16) -> Option<&Operation> {
+        self.probes.get(usize::from(step))?.as_ref()
+    }
+
+    /// Returns what decides whether a step runs at all; `None` if it always does.
+    #[must_use]
+    pub fn condition(&self, step: u16) -> Option<&Condition> {
+        self.definition.steps().get(usize::from(step))?.when.as_ref()
+    }
 }
 
 impl Operation {
@@ -202,8 +220,8 @@ fn plan(definition: &Definition, attention_wait_ms: u64) -> Result<Plan, saga_co
             timeout_ms: step.call.timeout_ms,
             compensation_timeout_ms: undo.map_or(0, |call| call.timeout_ms),
             expires: step.expires.is_some(),
-            probe: false,
-            conditional: false,
+            probe: step.probe.is_some(),
+            conditional: step.when.is_some(),
         }
     });
     let epilogue = definition.on_compensated().map(|call| Epilogue {
