@@ -3,7 +3,8 @@
 use crate::event::{Event, Failure, FailureClass, Phase, Recorded};
 use crate::operator::OperatorAction;
 use crate::plan::Plan;
-use crate::state::{Clock, OpState, Open, Run, State};
+use crate::run::{OpState, Open, Run};
+use crate::state::{Clock, State};
 use crate::{Millis, Op, OpKey};
 
 impl State {
@@ -30,11 +31,12 @@ impl State {
                     open.attention = None;
                 }
             }
-            Event::Abandoned { key } => self.set(*key, OpState::Abandoned),
+            Event::Abandoned { key } => self.give_up(*key),
             Event::Skipped { key } => self.set(*key, OpState::Skipped),
             Event::LateSuccess { key, reply } => {
                 if let Some(run) = self.run_mut(*key) {
                     run.late = Some((reply.clone(), at));
+                    run.watched_until = None;
                 }
             }
             Event::Operator { action, key, .. } => self.apply_operator(plan, at, *action, *key),
@@ -135,25 +137,29 @@ impl State {
         }
     }
 
+    fn give_up(&mut self, key: OpKey) {
+        if let Some(run) = self.run_mut(key) {
+            // What was written off stays so; merely nobody waits for its last attempt any more.
+            run.watched_until = None;
+            if !run.written_off {
+                run.action = OpState::Abandoned;
+            }
+        }
+    }
+
     /// Gives up every open action, except that those in flight are waited for.
     fn turn_round(&mut self, plan: &Plan, at: Millis, in_flight: &[OpKey]) {
         for run in &mut self.runs {
-            let key = OpKey {
-                step: run.step,
-                index: run.index,
-                op: Op::Action,
-            };
-            if let Some(open) = run.action.open_mut() {
-                if in_flight.contains(&key) {
-                    let timeout = plan
-                        .steps()
-                        .get(usize::from(run.step))
-                        .map_or(0, |s| s.timeout_ms);
-                    open.drain_until = Some(at.plus(timeout));
+            let step = plan.steps().get(usize::from(run.step));
+            let until = at.plus(step.map_or(0, |s| s.timeout_ms));
+            let is_in_flight = in_flight.contains(&run.action_key());
+            match run.action.open_mut() {
+                Some(open) if is_in_flight => {
+                    open.drain_until = Some(until);
                     open.attention = None;
-                } else {
-                    run.action = OpState::Abandoned;
                 }
+                Some(_) => run.action = OpState::Abandoned,
+                None => run.watched_until = (is_in_flight && run.written_off).then_some(until),
             }
         }
     }

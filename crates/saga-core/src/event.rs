@@ -212,7 +212,8 @@ pub enum Event {
         /// The attempt that brought the answer.
         attempt: u32,
     },
-    /// An action that was in flight when unwinding began ended, or outlived its timeout, without an answer.
+    /// An action that was in flight when unwinding began ended, or outlived its timeout, without an answer. If an
+    /// operator has written it off, it stays refused.
     Abandoned {
         /// Which.
         key: OpKey,

@@ -15,6 +15,7 @@
 //!
 //! The rules are numbered after section 4 of the design ("Correctness rules"), in comments as `rule N`.
 
+mod answer;
 mod apply;
 mod event;
 mod handle;
@@ -23,6 +24,7 @@ pub mod invariants;
 mod operator;
 mod payload;
 mod plan;
+mod run;
 mod state;
 
 pub use event::{Actor, Cause, Event, Failure, FailureClass, Phase, Reason, Recorded, StepError};
@@ -30,7 +32,8 @@ pub use input::{Command, Completion, Context, Input, Outcome, Rejected};
 pub use operator::{Allowed, OperatorAction};
 pub use payload::Payload;
 pub use plan::{Backoff, Epilogue, Plan, PlanError, StepPlan, Zone};
-pub use state::{Attention, Clock, Due, OpState, Open, Run, Start, State};
+pub use run::{OpState, Open, Run};
+pub use state::{Attention, Clock, Due, Start, State};
 
 /// An instant in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,7 +6,8 @@ use crate::event::{Actor, Event, Phase, Reason};
 use crate::handle::{Log, ours};
 use crate::input::{Command, Context, Rejected};
 use crate::plan::Plan;
-use crate::state::{Open, State};
+use crate::run::Open;
+use crate::state::State;
 use crate::{Op, OpKey};
 
 /// What an operator did.

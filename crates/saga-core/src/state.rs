@@ -1,7 +1,8 @@
 //! The state of one saga, and what follows from it.
 
-use crate::event::{Cause, FailureClass, Phase, Reason, StepError};
+use crate::event::{Cause, Phase, Reason, StepError};
 use crate::plan::{Plan, Zone};
+use crate::run::{OpState, Run};
 use crate::{Millis, Op, OpKey, Payload};
 
 /// What a saga starts with. All of it follows from the saga's row and input, so it is the same at every load.
@@ -28,114 +29,6 @@ pub enum Clock {
         /// In milliseconds.
         left_ms: u64,
     },
-}
-
-/// An operation that may have been called and has no final answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
-    /// Number of the attempt that is due or in flight, from 1.
-    pub attempt: u32,
-    /// Failures in a row that may have had an effect.
-    pub failures: u32,
-    /// Failures in a row that certainly had none.
-    pub unsent: u32,
-    /// An earlier attempt may still take effect, so an unmarked refusal proves nothing (rule 1).
-    pub unresolved: bool,
-    /// When the attempt may start; at once if absent.
-    pub next_at: Option<Millis>,
-    /// The participant works on it.
-    pub pending: bool,
-    /// A probe said that the participant has never seen it, and nothing may have reached it since.
-    pub not_seen: bool,
-    /// When a step that waits for a person gives up.
-    pub expires_at: Option<Millis>,
-    /// While unwinding: an attempt was in flight, and is waited for until then.
-    pub drain_until: Option<Millis>,
-    /// Why a person should look, and since when.
-    pub attention: Option<(Cause, Millis)>,
-    /// The latest failure.
-    pub last_error: Option<StepError>,
-}
-
-/// Where one operation is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpState {
-    /// Not started, and perhaps never will be.
-    NotStarted,
-    /// May have been called; no final answer.
-    Open(Box<Open>),
-    /// Done, for good.
-    Succeeded(Payload),
-    /// Definitely without effect.
-    Refused(StepError),
-    /// Given up without an answer; its compensation takes care of it.
-    Abandoned,
-    /// Left out, for good.
-    Skipped,
-}
-
-impl OpState {
-    /// Returns the open part, if it is open.
-    #[must_use]
-    pub fn open(&self) -> Option<&Open> {
-        match self {
-            Self::Open(open) => Some(open),
-            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned | Self::Skipped => {
-                None
-            }
-        }
-    }
-
-    pub(crate) fn open_mut(&mut self) -> Option<&mut Open> {
-        match self {
-            Self::Open(open) => Some(open),
-            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned | Self::Skipped => {
-                None
-            }
-        }
-    }
-
-    /// Tells whether it succeeded.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        matches!(self, Self::Succeeded(_))
-    }
-
-    /// Tells whether nothing needs to be done about it any more: it succeeded, or was left out.
-    #[must_use]
-    pub fn done(&self) -> bool {
-        matches!(self, Self::Succeeded(_) | Self::Skipped)
-    }
-}
-
-/// State of one (step, index).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Position of the step.
-    pub step: u16,
-    /// Index of a fanned-out step; 0 otherwise.
-    pub index: u32,
-    /// Its action.
-    pub action: OpState,
-    /// Its compensation.
-    pub compensation: OpState,
-    /// The success of the action that came after it was given up, and when.
-    pub late: Option<(Payload, Millis)>,
-    /// An operator has taken note of the late success.
-    pub late_seen: bool,
-    /// An operator declared that the action has no effect and never will; a success is late from then on.
-    pub written_off: bool,
-}
-
-impl Run {
-    /// Tells whether the saga goes on without an answer of the action, so that a success comes too late.
-    pub(crate) fn is_given_up(&self) -> bool {
-        match self.action {
-            OpState::Abandoned => true,
-            OpState::Refused(_) => self.written_off,
-            OpState::NotStarted | OpState::Open(_) | OpState::Succeeded(_) | OpState::Skipped => false,
-        }
-    }
 }
 
 /// Why a person should look at a saga.
@@ -191,15 +84,7 @@ impl State {
     pub fn start(plan: &Plan, start: &Start) -> Self {
         let positions = plan.steps().len() + usize::from(plan.epilogue().is_some());
         let runs = (0..positions)
-            .map(|i| Run {
-                step: u16::try_from(i).expect("bounded by the plan"),
-                index: 0,
-                action: OpState::NotStarted,
-                compensation: OpState::NotStarted,
-                late: None,
-                late_seen: false,
-                written_off: false,
-            })
+            .map(|i| Run::first(u16::try_from(i).expect("bounded by the plan")))
             .collect();
         let mut state = Self {
             phase: Phase::Running,
@@ -364,7 +249,7 @@ impl State {
                 timeout_ms,
                 refusable: plan.refusable(key),
                 pending: open.pending,
-                probe: plan.probes(key) && open.unresolved && !open.not_seen,
+                probe: open.asks_probe(plan, key),
             }
         })
     }
@@ -388,10 +273,9 @@ impl State {
         };
         let cancellable = self.cancellable(plan);
         let open = self.runs.iter().filter_map(|run| run.action.open());
-        open.flat_map(|o| [o.drain_until, o.expires_at.filter(|_| cancellable)])
-            .flatten()
-            .chain(deadline)
-            .min()
+        let expires = open.filter(|_| cancellable).filter_map(|open| open.expires_at);
+        let drained = self.runs.iter().filter_map(Run::drain_until);
+        drained.chain(expires).chain(deadline).min()
     }
 
     /// Tells whether a run may have had an effect that its compensation must undo.
@@ -409,7 +293,8 @@ impl State {
 
     /// Tells whether unwinding has nothing left to do for a run.
     pub(crate) fn settled(&self, plan: &Plan, run: &Run) -> bool {
-        run.action.open().is_none() && (run.compensation.done() || !self.wants_compensation(plan, run))
+        let over = run.action.open().is_none() && run.watched_until.is_none();
+        over && (run.compensation.done() || !self.wants_compensation(plan, run))
     }
 
     pub(crate) fn run(&self, step: u16, index: u32) -> Option<&Run> {
@@ -417,44 +302,5 @@ impl State {
         self.runs
             .get(usize::from(step))
             .filter(|run| run.step == step && run.index == index)
-    }
-}
-
-/// Failures in a row after which a person should look, for operations that are repeated without end. With the default
-/// backoff that is about a minute of trying.
-const ATTENTION_AFTER: u32 = 10;
-
-impl Open {
-    pub(crate) fn first() -> Self {
-        Self {
-            attempt: 1,
-            failures: 0,
-            unsent: 0,
-            unresolved: false,
-            next_at: None,
-            pending: false,
-            not_seen: false,
-            expires_at: None,
-            drain_until: None,
-            attention: None,
-            last_error: None,
-        }
-    }
-
-    /// Returns why a person should look after one more failure of this class, if the failure is a reason.
-    ///
-    /// An operation with a limit of retries gets its definite end by itself, so failing is no reason there.
-    pub(crate) fn concern(&self, class: FailureClass, limited: bool) -> Option<Cause> {
-        match class {
-            FailureClass::Unknown => {
-                (!limited && self.failures >= ATTENTION_AFTER).then_some(Cause::KeepsFailing)
-            }
-            FailureClass::Unsent => (self.unsent >= ATTENTION_AFTER).then_some(Cause::Unreachable),
-            // No hot loop: what only a person can mend is raised at once (rule 9).
-            FailureClass::Misconfigured => Some(Cause::Misconfigured),
-            FailureClass::CannotBeRefused => Some(Cause::CannotBeRefused),
-            // An answer, and no bad one.
-            FailureClass::NotSeen => None,
-        }
     }
 }

@@ -4,9 +4,9 @@
 //! invariants, and against a replay of what was recorded.
 
 use saga_core::{
-    Attention, Backoff, Cause, Context, Epilogue, Event, FailureClass, Input, Millis, Op, OpKey, Open,
-    Outcome, Payload, Phase, Plan, PlanError, Reason, Recorded, Rejected, Start, State, StepError, StepPlan,
-    Zone, invariants,
+    Attention, Backoff, Cause, Command, Completion, Context, Epilogue, Event, FailureClass, Input, Millis,
+    Op, OpKey, Open, Outcome, Payload, Phase, Plan, PlanError, Reason, Recorded, Rejected, Start, State,
+    StepError, StepPlan, Zone, invariants,
 };
 
 pub(crate) const T0: Millis = Millis(1_000_000);
@@ -82,6 +82,17 @@ impl Step {
 
     pub(crate) fn retries(mut self, retries: u32) -> Self {
         self.plan.backoff.retries = retries;
+        self
+    }
+
+    pub(crate) fn probed(mut self) -> Self {
+        self.plan.probe = true;
+        self
+    }
+
+    /// The step has a condition.
+    pub(crate) fn when(mut self) -> Self {
+        self.plan.conditional = true;
         self
     }
 
@@ -274,6 +285,81 @@ impl Saga {
         self.answer(name, Outcome::Pending)
     }
 
+    /// The condition does not hold.
+    pub(crate) fn left_out(self, name: &str) -> Self {
+        self.answer(name, Outcome::Skipped)
+    }
+
+    /// The probe says so.
+    pub(crate) fn not_seen(self, name: &str) -> Self {
+        self.answer(name, Outcome::NotSeen)
+    }
+
+    /// An answer comes by token.
+    pub(crate) fn try_complete(&mut self, name: &str, result: Completion) -> Result<(), Rejected> {
+        let key = self.key(name);
+        self.try_handle(Input::Completed { key, result })
+    }
+
+    pub(crate) fn complete(mut self, name: &str) -> Self {
+        let reply = Payload::new(format!("\"{name} by token\""));
+        self.try_complete(name, Completion::Succeeded(reply)).unwrap();
+        self
+    }
+
+    pub(crate) fn complete_failed(mut self, name: &str) -> Self {
+        let failed = Completion::Failed(error("no, by token"));
+        self.try_complete(name, failed).unwrap();
+        self
+    }
+
+    pub(crate) fn try_operate(&mut self, command: Command) -> Result<(), Rejected> {
+        self.try_handle(Input::Operator {
+            actor: "bob".into(),
+            note: "because".into(),
+            evidence: "seen it".into(),
+            command,
+        })
+    }
+
+    pub(crate) fn operate(mut self, command: Command) -> Self {
+        self.try_operate(command).unwrap();
+        self
+    }
+
+    pub(crate) fn retry_now(self, name: &str) -> Self {
+        let key = self.key(name);
+        self.operate(Command::RetryNow(Some(key)))
+    }
+
+    pub(crate) fn resolve_succeeded(self, name: &str) -> Self {
+        let key = self.key(name);
+        let reply = Payload::new(format!("\"{name} by hand\""));
+        self.operate(Command::ResolveSucceeded(key, reply))
+    }
+
+    pub(crate) fn resolve_failed(self, name: &str) -> Self {
+        let key = self.key(name);
+        self.operate(Command::ResolveFailed(key))
+    }
+
+    pub(crate) fn skip(self, name: &str) -> Self {
+        let key = self.key(name);
+        self.operate(Command::Skip(key))
+    }
+
+    pub(crate) fn pause(self) -> Self {
+        self.operate(Command::Pause)
+    }
+
+    pub(crate) fn resume(self) -> Self {
+        self.operate(Command::Resume)
+    }
+
+    pub(crate) fn acknowledge(self) -> Self {
+        self.operate(Command::Acknowledge)
+    }
+
     pub(crate) fn fail(self, name: &str) -> Self {
         self.fail_as(name, FailureClass::Unknown)
     }
@@ -318,11 +404,15 @@ impl Saga {
 
     /// Answers every call with success, and looks when the alarm rings, until the saga has ended.
     pub(crate) fn finish(mut self) -> Self {
-        // An action and a compensation a step, an alarm each, and the epilogue.
-        let bound = 4 * self.plan.steps().len() + 4;
+        // An action and a compensation a step, an alarm each, the epilogue, and the end of a pause.
+        let bound = 4 * self.plan.steps().len() + 5;
         for _ in 0..bound {
             if self.state.phase().is_ended() {
                 return self;
+            }
+            if self.state.paused().is_some() {
+                self = self.resume();
+                continue;
             }
             let due = self.state.due(&self.plan).next();
             self = match (due, self.state.alarm_at(&self.plan)) {
@@ -358,6 +448,45 @@ impl Saga {
 
     pub(crate) fn due(&self) -> Vec<String> {
         self.state.due(&self.plan).map(|due| self.name(due.key)).collect()
+    }
+
+    /// Tells for each call that is due whether it is a probe.
+    #[track_caller]
+    pub(crate) fn expect_probes(self, expected: &[(&str, bool)]) -> Self {
+        let due: Vec<_> = self.state.due(&self.plan).collect();
+        let due: Vec<_> = due.iter().map(|due| (self.name(due.key), due.probe)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, probe)| ((*name).to_owned(), *probe))
+            .collect();
+        assert_eq!(due, expected);
+        self
+    }
+
+    /// What operators may do, for example `skip ~A`.
+    pub(crate) fn allowed(&self) -> Vec<String> {
+        let allowed = self.state.allowed(&self.plan);
+        let text = |a: &saga_core::Allowed| match a.key {
+            Some(key) => format!("{} {}", a.action.name(), self.name(key)),
+            None => a.action.name().to_owned(),
+        };
+        allowed.iter().map(text).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_allowed(self, expected: &[&str]) -> Self {
+        assert_eq!(self.allowed(), expected);
+        self
+    }
+
+    /// The events of the last transition, by name.
+    pub(crate) fn last(&self) -> Vec<&'static str> {
+        let last = self.transitions.last().unwrap();
+        last.iter().map(|recorded| kind(&recorded.event)).collect()
+    }
+
+    pub(crate) fn op(&self, name: &str) -> &saga_core::OpState {
+        self.state.op(self.key(name)).unwrap()
     }
 
     pub(crate) fn alarm_in(&self) -> Option<u64> {
@@ -417,5 +546,22 @@ impl Saga {
     pub(crate) fn expect_attention(self, expected: &[(Cause, u64)]) -> Self {
         assert_eq!(self.attention(), expected);
         self
+    }
+}
+
+pub(crate) fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Succeeded { .. } => "succeeded",
+        Event::Refused { .. } => "refused",
+        Event::Failed { .. } => "failed",
+        Event::Pending { .. } => "pending",
+        Event::Abandoned { .. } => "abandoned",
+        Event::Skipped { .. } => "skipped",
+        Event::LateSuccess { .. } => "late_success",
+        Event::Operator { .. } => "operator",
+        Event::Unwinding { .. } => "unwinding",
+        Event::Committed => "committed",
+        Event::DeadlineMissed => "deadline_missed",
+        Event::Ended { .. } => "ended",
     }
 }

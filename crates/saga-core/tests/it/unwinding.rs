@@ -195,7 +195,7 @@ fn the_turn_remembers_who_asked_for_it_and_nothing_else_does() {
         .flatten()
         .map(|r| r.actor.as_deref())
         .collect();
-    assert_eq!(actors, [Some("ann"), None, None]);
+    assert_eq!(actors, [Some("ann"), Some("ann"), None, None]);
 }
 
 #[test]
