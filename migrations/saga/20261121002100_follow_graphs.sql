@@ -76,7 +76,9 @@ cross join lateral (
                     g.*,
                     g.given_up or (g.unwound_seq is not null and g.open and not g.is_epilogue and not g.in_flight)
                         as abandoned,
-                    g.unwound_seq is not null and g.open and g.in_flight as draining
+                    g.unwound_seq is not null and g.open and g.in_flight as draining,
+                    -- What is only waited for is not called again.
+                    g.action_failed_last and not (g.unwound_seq is not null and g.in_flight) as action_failing
                 from (
                     select
                         h.*,
@@ -122,7 +124,7 @@ cross join lateral (
                                     coalesce(e.action_pending, -1), coalesce(e.action_hurried, -1), u.hurried
                                 ),
                                 false
-                            ) as action_failing,
+                            ) as action_failed_last,
                             e.action_next,
                             e.action_class,
                             e.action_attempt,

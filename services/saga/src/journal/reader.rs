@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::codec::{EventRow, Garbled, millis};
+use super::codec::{EventRow, Garbled, event_columns, millis};
 use super::load::{InstanceRow, instance_columns};
 
 /// Most sagas read at once: a page, and one more that tells whether there is a next.
@@ -265,13 +265,14 @@ impl Reader {
     }
 
     async fn events(&self, saga: SagaId) -> Result<Vec<StoredEvent>, ReadError> {
-        let rows: Vec<StoredEventRow> = sqlx::query_as(
-            "select saga_id, seq, at, kind, step, idx, op, attempt, class, reason, next_retry_at, error::text as error,
-                in_flight::text as in_flight, reply::text as reply, actor, request::text as request, duration_ms
+        let rows: Vec<StoredEventRow> = sqlx::query_as(concat!(
+            "select ",
+            event_columns!(),
+            ", request::text as request, duration_ms
              from saga.event
              where saga_id = $1
-             order by seq",
-        )
+             order by seq"
+        ))
         .bind(saga.uuid())
         .fetch_all(&self.pool)
         .await?;

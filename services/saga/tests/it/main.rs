@@ -17,6 +17,7 @@ mod journal_size;
 mod journal_support;
 mod journal_takeover;
 mod journal_views;
+mod journal_walks;
 mod participant;
 mod replicas;
 mod revisions;
