@@ -10,8 +10,8 @@ use saga_core::{
     StepPlan, Zone,
 };
 use saga_engine::{
-    Answer, Call, CallResult, Clock, Config, DefinitionId, Engine, Fate, Handle, Identity, Journal,
-    JournalError, Loaded, NewSaga, Participants, Row, Stopped, Transition,
+    Answer, Beat, Call, CallResult, Clock, Config, DefinitionId, Engine, Fate, Handle, Identity, Journal,
+    JournalError, Loaded, NewSaga, Noted, Participant, ParticipantId, Participants, Row, Stopped, Transition,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -84,6 +84,13 @@ pub(crate) struct Disk {
     pub(crate) unloadable: Option<SagaId>,
     /// What the next looks for dead instances bring.
     pub(crate) taken_over: Vec<Vec<SagaId>>,
+    /// What every beat tells.
+    pub(crate) paused_types: Vec<Arc<str>>,
+    pub(crate) resigned: bool,
+    /// The answer to the next note is lost.
+    pub(crate) lose_note: bool,
+    /// Largest number of sagas loaded at a time.
+    pub(crate) largest_load: usize,
 }
 
 /// A journal in memory, as one process with one epoch sees it.
@@ -191,6 +198,7 @@ impl Journal for MemoryJournal {
         if disk.unloadable.is_some_and(|saga| sagas.contains(&saga)) {
             return Err(JournalError::Unknown("no load".into()));
         }
+        disk.largest_load = disk.largest_load.max(sagas.len());
         let unfinished = sagas
             .iter()
             .filter_map(|id| disk.sagas.get(id))
@@ -251,14 +259,65 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    async fn beat(&self) -> Result<(), JournalError> {
+    async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        let lost = std::mem::take(&mut disk.lose_note);
+        let Some(stored) = disk.sagas.get_mut(&saga) else {
+            return Ok(Noted::NotAllowed);
+        };
+        let version = u32::try_from(stored.events.len()).unwrap();
+        if version != expected {
+            return Ok(Noted::Changed { version });
+        }
+        if stored.quarantined.take().is_none() {
+            return Ok(Noted::NotAllowed);
+        }
+        stored.claims = 0;
+        stored.events.push(recorded);
+        if lost {
+            return Err(JournalError::Unknown("lost answer".into()));
+        }
+        Ok(Noted::Done)
+    }
+
+    async fn acknowledge(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        let found = disk.sagas.get_mut(&saga).filter(|stored| stored.row.phase.is_ended());
+        let Some(stored) = found else {
+            return Ok(Noted::NotAllowed);
+        };
+        let version = u32::try_from(stored.events.len()).unwrap() + 1;
+        if version != expected {
+            return Ok(Noted::Changed { version });
+        }
+        if stored.row.attention.is_empty() {
+            return Ok(Noted::NotAllowed);
+        }
+        stored.row.attention.clear();
+        stored.events.push(recorded);
+        Ok(Noted::Done)
+    }
+
+    async fn beat(&self) -> Result<Beat, JournalError> {
         let disk = self.disk.lock().unwrap();
         self.check(&disk)?;
         if disk.beats_fail {
             Err(JournalError::Unknown("no beat".into()))
         } else {
-            Ok(())
+            Ok(Beat {
+                paused_types: disk.paused_types.clone(),
+            })
         }
+    }
+
+    async fn resign(&self) -> Result<(), JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        disk.resigned = true;
+        disk.epoch += 1;
+        Ok(())
     }
 
     async fn take_over(&self, _: usize) -> Result<Vec<SagaId>, JournalError> {
@@ -329,6 +388,20 @@ fn failed() -> CallResult {
 }
 
 impl Participants for ScriptedParticipants {
+    fn participants(&self) -> Vec<Participant> {
+        ["p0", "p1", "p2", "p3"]
+            .map(|name| Participant {
+                name: name.into(),
+                limit: None,
+            })
+            .to_vec()
+    }
+
+    /// Each step has a participant of its own.
+    fn participant(&self, _: DefinitionId, key: OpKey, _: bool) -> Option<ParticipantId> {
+        Some(ParticipantId(usize::from(key.step)))
+    }
+
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let (books, disk) = (Arc::clone(&self.books), Arc::clone(&self.disk));
         let at_once = {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ids::SagaId;
 use saga_core::{Backoff, Epilogue, Payload, Phase, Plan, Start, StepError, StepPlan, Zone};
 use saga_engine::{
-    Clock as _, Config, DefinitionId, Engine, Handle, Identity, NewSaga, RequestError, Seen, Stopped, Until,
+    BreakerConfig, Clock as _, Config, DefinitionId, Engine, Handle, Identity, NewSaga, RequestError, Seen, Stopped, Until,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -134,6 +134,11 @@ impl Sim {
             load_chunk: 3,
             max_batch: 4,
             max_calls: 3,
+            breaker: BreakerConfig {
+                failures: 3,
+                open: Duration::from_millis(300),
+                max_open: Duration::from_secs(2),
+            },
             drain: Duration::from_secs(2),
             ..Config::default()
         };
