@@ -18,7 +18,7 @@
 
 use crate::problem::Position;
 use crate::scalar::Literal;
-use crate::source::{CallSource, Expr, ExprNode, RetryPatch, Slot, Source, StepSource, Time};
+use crate::source::{AwaitSource, CallSource, Expr, ExprNode, RetryPatch, Slot, Source, StepSource, Time};
 use crate::yaml::Spanned;
 
 const NOWHERE: Position = Position { line: 0, column: 0 };
@@ -211,14 +211,38 @@ impl Call {
     #[must_use]
     pub fn new(method: &str) -> Self {
         Self(CallSource {
-            at: NOWHERE,
-            prefix: "",
             method: Slot::Given(spanned(method.to_owned())),
-            with: Vec::new(),
-            retry: RetryPatch::default(),
-            timeout: None,
-            unsafe_ack: None,
+            ..empty_call()
         })
+    }
+
+    /// Starts an event with this routing key, whose data is a message of this type (a full name), at first empty.
+    #[must_use]
+    pub fn publish(routing_key: &str, message: &str) -> Self {
+        Self(CallSource {
+            publish: Slot::Given(spanned(routing_key.to_owned())),
+            message: Slot::Given(spanned(message.to_owned())),
+            ..empty_call()
+        })
+    }
+
+    /// Gives the call a completion token, with which its answer may come earlier.
+    #[must_use]
+    pub fn await_token(mut self) -> Self {
+        self.0.awaits = Slot::Given(spanned(AwaitSource::Token));
+        self
+    }
+
+    /// Waits for the reply to a published request.
+    #[must_use]
+    pub fn await_reply(mut self, reply: Reply) -> Self {
+        self.0.awaits = Slot::Given(spanned(AwaitSource::Reply {
+            reply: Slot::Given(spanned(reply.routing_key)),
+            message: Slot::Given(spanned(reply.message)),
+            failed: reply.failed.map(spanned),
+            ask_again: reply.ask_again_ms.map(spanned),
+        }));
+        self
     }
 
     fn behind(self, prefix: &'static str) -> CallSource {
@@ -250,6 +274,57 @@ impl Call {
     #[must_use]
     pub fn unsafe_ack(mut self, why: &str) -> Self {
         self.0.unsafe_ack = Some(spanned(why.to_owned()));
+        self
+    }
+}
+
+fn empty_call() -> CallSource {
+    CallSource {
+        at: NOWHERE,
+        prefix: "",
+        method: Slot::Absent,
+        publish: Slot::Absent,
+        message: Slot::Absent,
+        awaits: Slot::Absent,
+        with: Vec::new(),
+        retry: RetryPatch::default(),
+        timeout: None,
+        unsafe_ack: None,
+    }
+}
+
+/// Describes the reply to a published request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    routing_key: String,
+    message: String,
+    failed: Option<String>,
+    ask_again_ms: Option<u64>,
+}
+
+impl Reply {
+    /// Starts a reply with this routing key, whose data is a message of this type (a full name).
+    #[must_use]
+    pub fn new(routing_key: &str, message: &str) -> Self {
+        Self {
+            routing_key: routing_key.to_owned(),
+            message: message.to_owned(),
+            failed: None,
+            ask_again_ms: None,
+        }
+    }
+
+    /// Sets the routing key of "no".
+    #[must_use]
+    pub fn failed(mut self, routing_key: &str) -> Self {
+        self.failed = Some(routing_key.to_owned());
+        self
+    }
+
+    /// Sets the pause after which the request is published again, in milliseconds.
+    #[must_use]
+    pub fn ask_again_ms(mut self, ms: u64) -> Self {
+        self.ask_again_ms = Some(ms);
         self
     }
 }

@@ -84,10 +84,14 @@ problem_kinds! {
     TooManySteps = "TOO_MANY_STEPS",
     /// Two steps of one name.
     DuplicateStep = "DUPLICATE_STEP",
-    /// The input type is not among the descriptors.
+    /// A message type is not among the descriptors.
     UnknownMessage = "UNKNOWN_MESSAGE",
     /// A call that is not of the form `package.Service/Method`.
     BadMethod = "BAD_METHOD",
+    /// A routing key that breaks the pattern, or belongs to the orchestrator.
+    BadRoutingKey = "BAD_ROUTING_KEY",
+    /// An `await` that does not fit what is called.
+    BadAwait = "BAD_AWAIT",
     /// The service is not among the descriptors.
     UnknownService = "UNKNOWN_SERVICE",
     /// The service has no such method.

@@ -80,10 +80,27 @@ pub(crate) struct CallSource {
     /// Put before field names in problems: `compensate.`, `probe.` and so on, or nothing.
     pub(crate) prefix: &'static str,
     pub(crate) method: Slot<String>,
+    /// Routing key, instead of a method.
+    pub(crate) publish: Slot<String>,
+    /// Type of what is published.
+    pub(crate) message: Slot<String>,
+    pub(crate) awaits: Slot<AwaitSource>,
     pub(crate) with: Vec<(Spanned<String>, Expr)>,
     pub(crate) retry: RetryPatch,
     pub(crate) timeout: Option<Spanned<u64>>,
     pub(crate) unsafe_ack: Option<Spanned<String>>,
+}
+
+/// How the final answer may come earlier than it is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum AwaitSource {
+    Token,
+    Reply {
+        reply: Slot<String>,
+        message: Slot<String>,
+        failed: Option<Spanned<String>>,
+        ask_again: Option<Spanned<u64>>,
+    },
 }
 
 /// Holds the value of a request field: a path, a literal, a nested message or map, or a list.

@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use saga_core::{Backoff, Epilogue, Millis, Op, OpKey, Plan, Start, StepPlan, Zone};
 use saga_definition::{
-    Call, Condition, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext,
+    Await, Call, Condition, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext,
 };
 use saga_engine::DefinitionId;
 
@@ -37,14 +37,26 @@ pub struct Compiled {
 /// All that is needed to make one call, looked up once.
 #[derive(Debug)]
 pub struct Operation {
-    /// Where it goes; absent if no configured participant answers for the service.
-    pub(crate) target: Option<Arc<Target>>,
-    pub(crate) service: String,
-    pub(crate) path: PathAndQuery,
+    pub(crate) to: Destination,
     pub(crate) reply: MessageDescriptor,
     pub(crate) mapping: Mapping,
     /// Positions of the steps whose replies the request is built from, ascending.
     pub(crate) steps_read: Vec<usize>,
+    awaits: Option<Await>,
+}
+
+/// Where a call goes.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    Method {
+        /// Absent if no configured participant answers for the service.
+        target: Option<Arc<Target>>,
+        service: String,
+        path: PathAndQuery,
+    },
+    Publish {
+        routing_key: String,
+    },
 }
 
 impl Compiled {
@@ -176,18 +188,34 @@ impl Compiled {
 
 impl Operation {
     fn new(call: &Call, targets: &Targets) -> Result<Self, String> {
-        let service = call.method.parent_service().full_name().to_owned();
+        let to = match call.target() {
+            saga_definition::Target::Method { method, path, .. } => {
+                let service = method.parent_service().full_name().to_owned();
+                Destination::Method {
+                    target: targets.of_service(&service).cloned(),
+                    service,
+                    path: path
+                        .parse()
+                        .map_err(|error| format!("{path} is not a path: {error}"))?,
+                }
+            }
+            saga_definition::Target::Publish { routing_key } => Destination::Publish {
+                routing_key: routing_key.clone(),
+            },
+        };
         Ok(Self {
-            target: targets.of_service(&service).cloned(),
-            service,
-            path: call
-                .path
-                .parse()
-                .map_err(|error| format!("{} is not a path: {error}", call.path))?,
-            reply: call.method.output(),
+            to,
+            reply: call.reply_type().clone(),
             mapping: call.with.clone(),
             steps_read: call.with.steps_read(),
+            awaits: call.awaits().cloned(),
         })
+    }
+
+    /// Returns how the final answer may come earlier than it is asked for.
+    #[must_use]
+    pub fn awaits(&self) -> Option<&Await> {
+        self.awaits.as_ref()
     }
 }
 

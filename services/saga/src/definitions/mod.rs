@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use saga_engine::DefinitionId;
 use sqlx::PgPool;
 
-pub(crate) use compiled::MAX_STORED_BYTES;
 pub use compiled::{Compiled, Operation};
+pub(crate) use compiled::{Destination, MAX_STORED_BYTES};
 pub use register::{Registered, check};
 pub use store::{PageKey, Stored};
 
