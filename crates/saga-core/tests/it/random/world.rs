@@ -1,14 +1,16 @@
 //! A saga, the network, and the participants.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use saga_core::{
-    Command, Context, Due, Event, FailureClass, Input, Millis, Op, OpKey, OpState, Outcome, Payload, Plan,
-    Recorded, Rejected, Start, State, invariants,
+    Command, Completion, Context, Due, Event, FailureClass, Input, Millis, Op, OpKey, OpState, Outcome,
+    Payload, Plan, Recorded, Rejected, Start, State, invariants,
 };
 
 use super::participants::{Mood, Participants, Said, failed};
 use super::plans::Scene;
-use crate::dsl::error;
+use crate::dsl::{error, kind};
 
 /// Something that happens. Numbers choose among what is there at the moment.
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +128,8 @@ pub(super) struct World {
     reached: Vec<bool>,
     holds: Vec<bool>,
     pub(super) participants: Participants,
+    /// What has happened, by name; to know that the weather brings everything.
+    pub(super) seen: BTreeSet<String>,
 }
 
 impl World {
@@ -140,6 +144,7 @@ impl World {
             reached: vec![false; plan.steps().len() + 1],
             participants: Participants::new(&plan, &holds),
             holds,
+            seen: BTreeSet::new(),
             plan,
             start,
         };
@@ -309,7 +314,10 @@ impl World {
             jitter: 7,
             in_flight: &in_flight,
         };
-        match self.state.handle(&self.plan, context, input) {
+        let what = what(&input);
+        let handled = self.state.handle(&self.plan, context, input);
+        self.note(&what, &before, &handled);
+        match handled {
             Ok(events) => {
                 let unchanged = before == self.state;
                 // What an operator did is on record even if nothing came of it.
@@ -329,6 +337,35 @@ impl World {
             Err(rejected) => {
                 assert_eq!(before, self.state, "a rejected input changes nothing");
                 Err(rejected)
+            }
+        }
+    }
+
+    fn note(&mut self, what: &str, before: &State, handled: &Result<Vec<Recorded>, Rejected>) {
+        let phase = before.phase().name();
+        match handled {
+            Err(rejected) => {
+                self.seen.insert(format!("{what} {rejected:?}"));
+            }
+            Ok(events) => {
+                for recorded in events {
+                    let paused = if before.paused().is_some() { " paused" } else { "" };
+                    self.seen
+                        .insert(format!("{phase}{paused} {}", kind(&recorded.event)));
+                    if let Event::Skipped { key } = recorded.event {
+                        let place = match self.plan.steps().get(usize::from(key.step)) {
+                            None => "epilogue".to_owned(),
+                            Some(step) => format!("{:?}", step.zone),
+                        };
+                        self.seen.insert(format!("skipped {place} {:?}", key.op));
+                    }
+                }
+                if self.state.runs().iter().any(|run| run.watched_until.is_some()) {
+                    self.seen.insert("watched".to_owned());
+                }
+                self.seen
+                    .extend(events.is_empty().then(|| format!("{what} nothing")));
+                self.seen.insert(format!("{phase} {what}"));
             }
         }
     }
@@ -518,4 +555,31 @@ impl World {
 
 pub(super) fn pick<T: Copy>(from: &[T], i: u8) -> Option<T> {
     (!from.is_empty()).then(|| from[usize::from(i) % from.len()])
+}
+
+fn what(input: &Input) -> String {
+    match input {
+        Input::Replied { outcome, .. } => {
+            let outcome = match outcome {
+                Outcome::Succeeded(_) => "succeeded",
+                Outcome::Refused { stored, .. } => ["refused", "refused for good"][usize::from(*stored)],
+                Outcome::Pending => "pending",
+                Outcome::Skipped => "skipped",
+                Outcome::NotSeen => "not seen",
+                Outcome::Failed { class, .. } => class.name(),
+            };
+            format!("replied {outcome}")
+        }
+        Input::Completed {
+            result: Completion::Succeeded(_),
+            ..
+        } => "token yes".to_owned(),
+        Input::Completed {
+            result: Completion::Failed(_),
+            ..
+        } => "token no".to_owned(),
+        Input::Cancel { .. } => "cancel".to_owned(),
+        Input::Operator { command, .. } => command.action().name().to_owned(),
+        Input::Tick => "tick".to_owned(),
+    }
 }
