@@ -154,6 +154,7 @@ async fn run(config: Config, deps: Deps) -> Result<(), Error> {
         lanes: config.lanes,
         max_live: config.max_live_sagas,
         max_calls: config.max_calls,
+        participant_limit: config.max_calls_per_participant,
         heartbeat: config.heartbeat,
         lease: config.lease,
         drain: shutdown.drain(),

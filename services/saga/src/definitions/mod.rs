@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use saga_engine::DefinitionId;
+use saga_core::OpKey;
+use saga_engine::{DefinitionId, Participant, ParticipantId};
 use sqlx::PgPool;
 
 pub use compiled::{Compiled, Operation};
@@ -155,6 +156,18 @@ impl Definitions {
             return Ok(Vec::new());
         }
         Ok(store::list(&self.pool, name, after, limit).await?)
+    }
+
+    /// Lists the participants that definitions may call.
+    pub(crate) fn participants(&self) -> Vec<Participant> {
+        self.targets.participants()
+    }
+
+    /// Tells which participant answers an operation or its probe, if the revision is compiled at the moment.
+    pub(crate) fn participant(&self, id: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
+        let compiled = self.known(id)?;
+        let operation = if probe { compiled.probe(key.step) } else { compiled.operation(key) };
+        Some(operation?.target.as_ref()?.id)
     }
 
     /// Compiles a stored revision, unless it is known.

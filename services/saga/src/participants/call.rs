@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use http::uri::PathAndQuery;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _};
 use rpc::step::StepCall;
-use saga_core::{Op, Outcome, Payload};
+use saga_core::{Op, OpKey, Outcome, Payload};
 use saga_definition::{Context, SagaContext};
-use saga_engine::{Answer, Call, CallResult, Participants};
+use saga_engine::{Answer, Call, CallResult, DefinitionId, Participant, ParticipantId, Participants};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
@@ -35,6 +35,14 @@ impl GrpcParticipants {
 }
 
 impl Participants for GrpcParticipants {
+    fn participants(&self) -> Vec<Participant> {
+        self.definitions.participants()
+    }
+
+    fn participant(&self, definition: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
+        self.definitions.participant(definition, key, probe)
+    }
+
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let definitions = Arc::clone(&self.definitions);
         async move {

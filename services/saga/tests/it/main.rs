@@ -12,6 +12,7 @@ mod definitions;
 mod journal_append;
 mod journal_fence;
 mod journal_lost;
+mod journal_notes;
 mod journal_reader;
 mod journal_size;
 mod journal_support;
