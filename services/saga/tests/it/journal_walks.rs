@@ -74,8 +74,9 @@ fn status(saga: &Driven, run: &Run) -> &'static str {
     }
 }
 
-/// The open operation of a step in the view that lists are filtered by: which, attempts made, whether it is called again.
-fn open(saga: &Driven, run: &Run) -> Option<(&'static str, i32, bool)> {
+/// The open operation of a step in the view that lists are filtered by: which, attempts made, whether it is called again,
+/// whether the participant works on it.
+fn open(saga: &Driven, run: &Run) -> Option<(&'static str, i32, bool, bool)> {
     let (name, open) = match (run.compensation.open(), run.action.open()) {
         _ if saga.state.phase().is_ended() => return None,
         (Some(open), _) => ("compensation", open),
@@ -84,7 +85,7 @@ fn open(saga: &Driven, run: &Run) -> Option<(&'static str, i32, bool)> {
     };
     let again = open.next_at.is_some() && open.drain_until.is_none();
     let attempts = open.attempt - u32::from(again);
-    Some((name, i32::try_from(attempts).unwrap(), again))
+    Some((name, i32::try_from(attempts).unwrap(), again, open.pending))
 }
 
 /// The step that `saga_instances` calls the current one, from the state.
@@ -133,17 +134,26 @@ async fn check(world: &World, saga: &Driven, failures: &Failures, walked: &[Stri
         assert_eq!(*name, plan.name(run.step));
         assert_eq!(*shown, status(saga, run), "{name} after {walked:#?}");
     }
-    type OpenRow = (i16, Option<String>, Option<i32>, Option<String>, Option<bool>);
+    type OpenRow = (
+        i16,
+        Option<String>,
+        Option<i32>,
+        Option<String>,
+        Option<bool>,
+        Option<bool>,
+    );
     let ops: Vec<OpenRow> = sqlx::query_as(
-        "select step::int2, open_op, open_attempts, open_class, open_failing
+        "select step::int2, open_op, open_attempts, open_class, open_failing, open_pending
          from saga.step_states where saga_uuid = $1 order by step",
     )
     .bind(saga.id().uuid())
     .fetch_all(world.admin())
     .await
     .unwrap();
-    for ((step, op, attempts, class, failing), run) in ops.iter().zip(saga.state.runs()) {
-        let shown = op.as_deref().map(|op| (op, attempts.unwrap(), failing.unwrap()));
+    for ((step, op, attempts, class, failing, pending), run) in ops.iter().zip(saga.state.runs()) {
+        let shown = op
+            .as_deref()
+            .map(|op| (op, attempts.unwrap(), failing.unwrap(), pending.unwrap()));
         assert_eq!(shown, open(saga, run), "step {step} after {walked:#?}");
         let expected = op
             .as_deref()

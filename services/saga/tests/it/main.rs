@@ -13,6 +13,7 @@ mod journal_append;
 mod journal_fence;
 mod journal_lost;
 mod journal_notes;
+mod journal_operators;
 mod journal_reader;
 mod journal_size;
 mod journal_support;
