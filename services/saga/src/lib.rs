@@ -27,7 +27,7 @@ mod run;
 pub mod tokens;
 
 pub use config::Config;
-pub use run::{Deps, Error, Running, spawn};
+pub use run::{Deps, Error, Events, Running, spawn};
 
 /// Its schema in the database.
 pub const SCHEMA: &str = "saga";

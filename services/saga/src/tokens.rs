@@ -28,7 +28,8 @@ use uuid::Uuid;
 const FORMAT: u8 = 1;
 const BODY_BYTES: usize = 25;
 const MAC_BYTES: usize = 32;
-const KEY_BYTES: usize = 32;
+/// Length of a key, in bytes.
+pub const KEY_BYTES: usize = 32;
 /// Length of a token's text.
 const TEXT_CHARS: usize = (BODY_BYTES + MAC_BYTES) / 3 * 4;
 
@@ -86,6 +87,12 @@ impl Tokens {
             .into_iter()
             .filter_map(|(number, key)| Some((u8::try_from(number).ok()?, key)));
         Ok(Self::of_keys(keys))
+    }
+
+    /// Makes tokens with one key of number 1, for tools and tests; instances read theirs with [`Tokens::open`].
+    #[must_use]
+    pub fn with_key(key: [u8; KEY_BYTES]) -> Self {
+        Self::of_keys([(1, key.to_vec())])
     }
 
     fn of_keys(keys: impl IntoIterator<Item = (u8, Vec<u8>)>) -> Self {
@@ -189,7 +196,7 @@ mod tests {
     use super::*;
 
     fn tokens(seed: u8) -> Tokens {
-        Tokens::of_keys([(1, vec![seed; KEY_BYTES])])
+        Tokens::with_key([seed; KEY_BYTES])
     }
 
     fn any_key() -> impl Strategy<Value = OpKey> {
