@@ -7,16 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use metrics::{Gauge, SharedString, describe_gauge, gauge};
 use serde::Deserialize;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool, Postgres, Transaction};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::Supervisor;
 
-/// How often pools are reported by default.
+/// How often pools are reported in the log by default.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the gauges of a pool are set: often enough that a pool that is full for seconds is seen.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 /// A statement that runs longer is cancelled by the server; no statement of a service should come near it.
 const STATEMENT_TIMEOUT: &str = "30s";
 /// A transaction left open without work is ended by the server, so that a lost client does not keep locks.
@@ -298,17 +301,72 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Reports the pool every `interval` until the order to end.
+/// Sets the gauges of the pool every second, and writes its log line every `interval`, until the order to end.
 pub fn spawn_report(gauge: PoolGauge, interval: Duration, supervisor: &Supervisor) {
     let stop = supervisor.shutdown().token();
     supervisor.spawn("pool report", async move {
-        let mut tick = tokio::time::interval(interval);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            gauge.report();
-        }
+        let numbers = Numbers::new(&gauge.name);
+        let mut set = ticks(GAUGE_INTERVAL);
+        let mut report = ticks(interval);
+        let watching = async {
+            loop {
+                tokio::select! {
+                    _ = set.tick() => numbers.set(gauge.usage()),
+                    _ = report.tick() => gauge.report(),
+                }
+            }
+        };
+        stop.run_until_cancelled(watching).await;
         Ok::<_, Infallible>(())
     });
+}
+
+fn ticks(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Gauges of one pool.
+struct Numbers {
+    used: Gauge,
+    free: Gauge,
+    pending: Gauge,
+    max: Gauge,
+}
+
+impl Numbers {
+    fn new(pool: &Arc<str>) -> Self {
+        describe_gauge!(
+            "db_pool_connections",
+            "Connections of a pool by state: used by callers, free, or pending, which are callers that wait for one."
+        );
+        describe_gauge!("db_pool_connections_max", "Connections a pool opens at most.");
+        let state = |state: &'static str| gauge!("db_pool_connections", "pool" => SharedString::from_shared(Arc::clone(pool)), "state" => state);
+        Self {
+            used: state("used"),
+            free: state("free"),
+            pending: state("pending"),
+            max: gauge!("db_pool_connections_max", "pool" => SharedString::from_shared(Arc::clone(pool))),
+        }
+    }
+
+    fn set(&self, now: PoolUse) {
+        let PoolUse {
+            used,
+            free,
+            pending,
+            max,
+        } = now;
+        for (gauge, value) in [
+            (&self.used, used),
+            (&self.free, free),
+            (&self.pending, pending),
+            (&self.max, max),
+        ] {
+            gauge.set(value as f64);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl State {
             Outcome::Pending => {
                 // Recorded when it is news, not every time the participant is asked.
                 let worried = open.failures > 0 || open.unsent > 0 || open.attention.is_some();
-                if !open.pending || open.not_seen || worried {
+                if !open.pending || worried {
                     self.record(log, Event::Pending { key, attempt });
                 }
             }

@@ -86,6 +86,7 @@ impl State {
             }
             FailureClass::NotSeen => {
                 open.unsent = 0;
+                open.pending = false;
                 open.not_seen = true;
             }
         }

@@ -17,7 +17,7 @@ impl State {
     /// durable (rule 7).
     ///
     /// # Errors
-    /// If the input changes nothing because it comes too late; the state is untouched.
+    /// If the input changes nothing, because it comes too early or too late, or is not allowed; the state is untouched.
     pub fn handle(
         &mut self,
         plan: &Plan,
@@ -123,7 +123,7 @@ impl State {
     ) {
         let waited_for = |key: &&OpKey| {
             let run = self.run(key.step, key.index);
-            key.op == Op::Action && run.is_some_and(|run| run.action.open().is_some() || run.is_given_up())
+            key.op == Op::Action && run.is_some_and(|run| run.action.open().is_some() || run.written_off)
         };
         let in_flight = context.in_flight.iter().filter(waited_for).copied().collect();
         self.record(

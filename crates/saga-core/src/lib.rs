@@ -1,6 +1,6 @@
 //! The saga state machine: no I/O, no clock, no async.
 //!
-//! Events in, state out. [`State::handle`] takes one [`Input`] (a participant's answer, a cancel, the passing of time),
+//! Events in, state out. [`State::handle`] takes one [`Input`] (an answer, a cancel, an operator's command, the passing of time),
 //! decides what it means, and returns the [`Recorded`] events to be made durable; [`State::apply`] replays them. What
 //! must be called next ([`State::due`]) and when to look again ([`State::alarm_at`]) are derived from that state alone,
 //! so a process that loads the events continues exactly where another stopped.

@@ -57,7 +57,8 @@ pub struct Due {
     pub refusable: bool,
     /// The participant was asked before and works on it.
     pub pending: bool,
-    /// The participant is to be asked what became of the action, instead of being called again.
+    /// The participant is to be asked what became of the action, instead of being called again. A condition of the step
+    /// is looked at before either: after a load, an action that was never called is probed, too.
     pub probe: bool,
 }
 

@@ -28,6 +28,22 @@
 //! compensatable actions, since everything else is repeated for ever. `on_compensated` is a call made after the last
 //! compensation. `unsafe_ack: "<why>"` allows a method without the option `(evenkeel.saga.v1.step)`.
 //!
+//! ## Try, confirm, cancel
+//! ```yaml
+//! kind: tcc                      # the default is `saga`
+//! tries:                         # instead of `steps`
+//!   - name: FREEZE               # at most 56 letters
+//!     try: { call: acme.wallet.v1.WalletSteps/Freeze, with: { id: input.id } }
+//!     confirm: { call: acme.wallet.v1.WalletSteps/Deduct, with: { id: input.id } }
+//!     cancel: { call: acme.wallet.v1.WalletSteps/Unfreeze, with: { id: input.id } }
+//! decide: { name: TRANSFER, call: acme.bank.v1.BankSteps/Transfer, with: { id: input.id } }   # optional
+//! ```
+//! This is a way of writing steps, and the canonical text has these: a try is compensatable, its cancel is the
+//! compensation; the decision is the pivot behind all tries; a confirm is a retriable step `<TRY>_CONFIRM` behind the
+//! decision, or behind all tries where there is none. Confirms run beside each other and, as cancels, are repeated until
+//! they succeed. A try may have `when` (which then holds for its confirm too), `after`, `probe` and `expires`, the
+//! decision `when` and `probe`. A confirm may read its try's reply; a cancel only with `allow_default`.
+//!
 //! ## Publishing
 //! Instead of `call`, anything but a probe may say `publish: <routing key>` and `message: <type>`: an event whose data is
 //! that message, filled by `with`. It needs no participant, only its type among the descriptors. Without `await` it is
@@ -108,6 +124,7 @@ mod problem;
 mod scalar;
 mod source;
 mod suggest;
+mod tcc;
 mod yaml;
 
 use prost_reflect::DescriptorPool;

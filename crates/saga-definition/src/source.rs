@@ -74,6 +74,26 @@ pub(crate) struct StepSource {
     pub(crate) undo_invalid: bool,
 }
 
+impl StepSource {
+    /// A step that only makes this call.
+    pub(crate) fn new(at: Position, call: CallSource) -> Self {
+        Self {
+            at,
+            name: Slot::Invalid,
+            call,
+            compensate: None,
+            no_compensation: None,
+            pivot: None,
+            retriable: None,
+            expires: None,
+            after: None,
+            when: None,
+            probe: None,
+            undo_invalid: false,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct CallSource {
     pub(crate) at: Position,

@@ -10,6 +10,7 @@
 mod child;
 mod database;
 mod eventually;
+pub mod metrics;
 mod scratch;
 
 use std::net::TcpListener;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use events::{Broker, Consumer, Job, Relay};
 use futures::FutureExt as _;
 use process::grpc::Listener;
-use process::health::Health;
+use process::health::{Health, Readiness};
 use process::{PoolConfig, PoolGauge, Shutdown, Supervisor};
 use saga_definition::ProblemKind;
 use saga_engine::{Engine, Stopped, SystemClock};
@@ -108,6 +108,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
+    readiness: Readiness,
     ended: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -116,6 +117,12 @@ impl Running {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Returns whether it is ready: whether its database answers.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Waits until the instance has ended.
@@ -134,6 +141,8 @@ impl Running {
 pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
     config.check().map_err(Error::Config)?;
     let local_addr = deps.listener.local_addr();
+    let readiness = Readiness::default();
+    let told = readiness.clone();
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -142,15 +151,19 @@ pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
     std::thread::Builder::new()
         .name("saga".to_owned())
         .spawn(move || {
-            let result = runtime.block_on(run(config, deps));
+            let result = runtime.block_on(run(config, deps, told));
             // Whoever started it may not wait for its end.
             let _ = end.send(result);
         })
         .map_err(Error::Thread)?;
-    Ok(Running { local_addr, ended })
+    Ok(Running {
+        local_addr,
+        readiness,
+        ended,
+    })
 }
 
-async fn run(config: Config, deps: Deps) -> Result<(), Error> {
+async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Error> {
     let Deps {
         listener,
         shutdown,
@@ -229,7 +242,8 @@ async fn run(config: Config, deps: Deps) -> Result<(), Error> {
     if let (Some(broker), Some(relaying)) = (&broker, relaying) {
         exchange(broker, relaying.job, &app, &pool, &supervisor)?;
     }
-    let serving = serve(&app, pool, listener, &supervisor, &config);
+    let health = Health::with_readiness(readiness).await;
+    let serving = serve(&app, pool, listener, &health, &supervisor, &config);
     tokio::select! {
         served = serving => served?,
         ended = &mut engine => return engine_ended(ended),
@@ -243,10 +257,10 @@ async fn serve(
     app: &Arc<App>,
     pool: PgPool,
     listener: Listener,
+    health: &Health,
     supervisor: &Supervisor,
     config: &Config,
 ) -> Result<(), process::grpc::Error> {
-    let health = Health::new().await;
     health.follow_database(pool.clone(), supervisor);
     process::pool::spawn_report(
         PoolGauge::new(SCHEMA, pool),
@@ -254,7 +268,7 @@ async fn serve(
         supervisor,
     );
     let (routes, shutdown) = (grpc::routes(app), supervisor.shutdown());
-    process::grpc::serve("saga", listener, routes, &health, shutdown, &config.limits).await
+    process::grpc::serve("saga", listener, routes, health, shutdown, &config.limits).await
 }
 
 /// Publishes the outbox, and takes the answers to published requests.

@@ -217,6 +217,7 @@ impl Platform {
             .env("EVENKEEL_DATABASE__MAX", "30")
             .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
+            .env("EVENKEEL_ADMIN__LISTEN", local(0))
             .env("EVENKEEL_TELEMETRY__LEVEL", "info")
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -273,6 +274,21 @@ impl Platform {
             listed.is_ok_and(|l| l.into_inner().definitions.iter().any(|d| d.active))
         })
         .await;
+    }
+
+    /// URLs at which its processes tell machines how they are; the orchestrator's (or that of `dev`) first.
+    pub async fn admin_urls(&self) -> Vec<String> {
+        let mut urls = Vec::new();
+        for process in self.saga.iter().chain(&self.others) {
+            let line = process
+                .wait_for_line(LONG, |line| line.trim().starts_with("admin "))
+                .await;
+            // `admin on 127.0.0.1:7121`, or in the welcome of dev `admin  http://127.0.0.1:7121  …`.
+            let mut words = line.split_whitespace().skip(1).skip_while(|word| *word == "on");
+            let place = words.next().expect("an address");
+            urls.push(format!("http://{}", place.trim_start_matches("http://")));
+        }
+        urls
     }
 
     pub fn sagas(&self) -> SagaServiceClient<Channel> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use process::Supervisor;
 use process::grpc::{self, Limits, Listener};
-use process::health::Health;
+use process::health::{Health, Readiness};
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use sqlx::PgPool;
@@ -59,7 +59,7 @@ impl Bound {
     }
 }
 
-fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
+pub(super) fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
     Listener::bind(address).map_err(|error| {
         Failure::unavailable(format!("{name} cannot listen on {address}"))
             .because(&error)
@@ -67,12 +67,16 @@ fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
     })
 }
 
-/// Builds a service and runs it until the supervisor's order to end.
+/// Builds a service and runs it until the supervisor's order to end. Returns whether it is ready.
 ///
 /// # Errors
 /// Wrong configuration, or a database that does not answer.
-pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
-    match bound.name {
+pub(crate) async fn start(
+    bound: Bound,
+    settings: &Settings,
+    supervisor: &Supervisor,
+) -> Result<Readiness, Failure> {
+    let readiness = match bound.name {
         Name::Quota => {
             let (pool, steps_pool) = database::pools(Name::Quota, &settings.database).await?;
             let deps = quota::Deps {
@@ -86,7 +90,7 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
                 pool,
                 steps_pool,
             };
-            run(bound, parts, settings, supervisor).await;
+            run(bound, parts, settings, supervisor).await
         }
         Name::Task => {
             let (pool, steps_pool) = database::pools(Name::Task, &settings.database).await?;
@@ -106,7 +110,7 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
                 pool,
                 steps_pool,
             };
-            run(bound, parts, settings, supervisor).await;
+            let readiness = run(bound, parts, settings, supervisor).await;
             for job in service.jobs {
                 let stop = supervisor.shutdown().token();
                 supervisor.spawn(job.name, async move {
@@ -114,10 +118,11 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
                     Ok::<_, Infallible>(())
                 });
             }
+            readiness
         }
         Name::Saga => start_saga(bound, settings, supervisor)?,
-    }
-    Ok(())
+    };
+    Ok(readiness)
 }
 
 /// What a built service consists of.
@@ -128,7 +133,7 @@ struct Parts {
     steps_pool: PgPool,
 }
 
-async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) {
+async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) -> Readiness {
     let health = Health::new().await;
     health.follow_database(parts.pool.clone(), supervisor);
     let name = bound.name.text();
@@ -149,10 +154,11 @@ async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Super
     if let (Some(listener), Some(routes)) = (bound.steps, parts.steps) {
         serve(steps_name, listener, routes, &settings.limits.steps);
     }
+    health.readiness()
 }
 
 /// Runs the orchestrator. It has a thread and a runtime of its own; only its end is watched here.
-fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
+fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<Readiness, Failure> {
     let mut config = settings.saga.clone();
     if config.pool.url.is_empty() {
         config.pool.url.clone_from(&settings.database.url);
@@ -168,8 +174,9 @@ fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Res
     };
     let running = saga::spawn(config, deps)
         .map_err(|error| Failure::config("the orchestrator cannot be started").because(&error))?;
+    let readiness = running.readiness();
     supervisor.spawn("saga", running.join());
-    Ok(())
+    Ok(readiness)
 }
 
 /// Turns the end of a supervised process into a failure.

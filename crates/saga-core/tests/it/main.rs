@@ -21,4 +21,5 @@ mod recovery;
 mod retries;
 mod skips;
 mod stale;
+mod tcc;
 mod unwinding;

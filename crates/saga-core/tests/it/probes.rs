@@ -111,6 +111,31 @@ fn the_failures_of_a_probe_count_like_those_of_the_action() {
         .expect_attention(&[]);
 }
 
+/// The probe has waited as long as attention asks for; the action follows it.
+#[test]
+fn what_the_participant_has_not_seen_is_not_slowed_down_by_attention() {
+    let saga = Saga::of(&[pivot("P").probed()])
+        .fail_times("P", FailureClass::Unknown, 11)
+        .not_seen("P");
+    assert!(saga.waits_ms("P") <= BACKOFF.initial_ms);
+    assert!(saga.fail("P").waits_ms("P") >= ATTENTION_WAIT_MS);
+}
+
+#[test]
+fn what_the_participant_has_not_seen_is_not_pending() {
+    let saga = Saga::of(&[work("A").probed()]).pending("A").not_seen("A");
+    assert!(!saga.open("A").pending);
+}
+
+#[test]
+fn not_being_let_in_after_the_participant_had_not_seen_it_is_probed() {
+    Saga::of(&[work("A").probed()])
+        .fail("A")
+        .not_seen("A")
+        .fail_as("A", FailureClass::Misconfigured)
+        .expect_probes(&[("A", true)]);
+}
+
 #[test]
 fn a_participant_that_answers_probes_is_not_out_of_reach() {
     let saga = Saga::of(&[work("A").probed()])

@@ -6,7 +6,7 @@ use crate::source::{AwaitSource, CallSource, Expr, Slot, StepSource};
 use crate::yaml::{Node, NodeValue, Spanned, shorten};
 
 /// What stands at every call, whatever else its mapping holds.
-const CALL_KEYS: &[&str] = &[
+pub(super) const CALL_KEYS: &[&str] = &[
     "call",
     "publish",
     "message",
@@ -89,7 +89,7 @@ impl Reader<'_> {
         })
     }
 
-    fn after(&mut self, node: Node) -> Option<Spanned<Vec<Spanned<String>>>> {
+    pub(super) fn after(&mut self, node: Node) -> Option<Spanned<Vec<Spanned<String>>>> {
         let NodeValue::Sequence(items) = node.value else {
             self.wrong_shape(&node, "after", "a sequence");
             return None;
@@ -112,7 +112,7 @@ impl Reader<'_> {
         Some(self.call(keys, prefix))
     }
 
-    fn call(&mut self, mut keys: Keys, prefix: &'static str) -> CallSource {
+    pub(super) fn call(&mut self, mut keys: Keys, prefix: &'static str) -> CallSource {
         let of = |key: &str| format!("{prefix}{key}");
         CallSource {
             at: keys.at,
@@ -170,7 +170,7 @@ impl Reader<'_> {
 }
 
 /// Looks up the name before the step is read, so that its problems can say where they are.
-fn name_of(node: &Node) -> Option<String> {
+pub(super) fn name_of(node: &Node) -> Option<String> {
     let NodeValue::Mapping(entries) = &node.value else {
         return None;
     };

@@ -10,3 +10,4 @@ mod mistakes;
 mod never_panics;
 mod publishing;
 mod task_run;
+mod tcc;

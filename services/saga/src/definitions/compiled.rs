@@ -294,3 +294,37 @@ fn backoff(retry: Retry) -> Backoff {
         max_ms: retry.max_ms,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEAD: &str = "saga: ANY\nversion: 1\ninput: evenkeel.bench.v1.BenchInput\ndeadline: 1m\nsteps:\n";
+    const ZONES: [&str; 4] = [
+        "no_compensation: none",
+        "pivot: true",
+        "retriable: true",
+        "timeout: 1s",
+    ];
+
+    proptest! {
+        /// What the checker lets through, the state machine can run: two pieces of code judge the zones.
+        #[test]
+        fn every_graph_that_checks_is_a_plan(
+            steps in prop::collection::vec((0..ZONES.len(), prop::option::of(prop::collection::vec(0_usize..6, 0..4))), 1..6)
+        ) {
+            let text: String = steps.iter().enumerate().map(|(i, (zone, after))| {
+                let names = |after: &Vec<usize>| after.iter().filter(|j| **j < steps.len()).map(|j| format!("S{j}")).collect::<Vec<_>>().join(", ");
+                let after = after.as_ref().map_or_else(String::new, |after| format!(", after: [{}]", names(after)));
+                format!("  - {{ name: S{i}, call: evenkeel.bench.v1.BenchSteps/Work, {}{after} }}\n", ZONES[*zone])
+            }).collect();
+            let checked = saga_definition::compile(&format!("{HEAD}{text}"), &proto::descriptor_pool(), &Participants::new(["evenkeel"]));
+            if let Ok(definition) = checked {
+                let plan = plan(&definition, 1);
+                prop_assert!(plan.is_ok(), "{:?} of\n{text}", plan.err());
+            }
+        }
+    }
+}
