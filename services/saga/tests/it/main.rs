@@ -30,3 +30,4 @@ mod replicas;
 mod revisions;
 mod sagas;
 mod service;
+mod tcc;
