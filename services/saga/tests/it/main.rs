@@ -6,6 +6,7 @@
     reason = "a test that cannot go on ends with a panic that names the place"
 )]
 
+mod asynchronous;
 mod bad_input;
 mod calls;
 mod completions;
