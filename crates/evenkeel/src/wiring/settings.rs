@@ -290,6 +290,7 @@ pub(crate) fn add_own_participants(settings: &mut Settings, steps: &[(Name, Sock
                 url: format!("http://{address}"),
                 error_domain: format!("{name}.evenkeel"),
                 descriptors: None,
+                limit: None,
             });
     }
 }
