@@ -4,7 +4,7 @@ use prost::Message;
 use rpc::error::Reason;
 use rpc::step::{Op, StepCall};
 use sha2::{Digest as _, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Acquire, Connection, PgConnection, Postgres};
 use tonic::{Response, Status};
 
 use crate::answer::{self, key, unknown};
@@ -14,8 +14,8 @@ use crate::{Again, Done, Stop};
 
 /// Runs the work of a step call at most once, in a transaction of its own, and answers repeated calls from store.
 ///
-/// `pool` gives connections whose `search_path` finds the participant's `barrier` table; `domain` is the participant's
-/// error domain. `work` runs inside the transaction, after the barrier's rows are locked; it must not commit or roll
+/// `pool` (`&PgPool`, or what else one acquires from) gives connections whose `search_path` finds the participant's
+/// `barrier` table; `domain` is the participant's error domain. `work` runs inside the transaction, after the barrier's rows are locked; it must not commit or roll
 /// back. When it is told [`Again`], the operation is pending and the work looks at what it began.
 ///
 /// Takes 5 round trips plus those of the work for a new action: begin, insert, savepoint, store, commit.
@@ -26,14 +26,15 @@ use crate::{Again, Done, Stop};
 /// * `BARRIER_MISMATCH`: the key was used with another request.
 /// * `STEP_METADATA_INVALID`: the index is above 2,147,483,647.
 /// * `UNAVAILABLE` or `INTERNAL`: the outcome is unknown. The cause is in the log.
-pub async fn run<R, E, F>(
-    pool: &PgPool,
+pub async fn run<'p, P, R, E, F>(
+    pool: P,
     call: &StepCall,
     request: &impl Message,
     domain: &'static str,
     work: F,
 ) -> Result<Response<R>, Status>
 where
+    P: Acquire<'p, Database = Postgres>,
     R: Message + Default,
     E: Into<Stop>,
     F: for<'c> AsyncFnOnce(&'c mut PgConnection, Again) -> Result<Done<R>, E>,
@@ -44,7 +45,8 @@ where
 
     // Said aloud, because a stricter default of the database would make waiting for a row an error.
     let begin = "begin isolation level read committed";
-    let mut tx = pool.begin_with(begin).await.map_err(lost)?;
+    let mut connection = pool.acquire().await.map_err(lost)?;
+    let mut tx = connection.begin_with(begin).await.map_err(lost)?;
     let found = look(&mut tx, key, call.op, &digest).await.map_err(lost)?;
     let decision = match found.action {
         None => decide::action(found.own),
