@@ -273,7 +273,7 @@ impl Platform {
             "--instance",
             &orchestrator.instance,
         ]);
-        for (package, participant) in &self.participants {
+        for (package, participant) in self.participants.iter().filter(|(_, p)| p.foreign.is_none()) {
             command.args(["--participant", &format!("{package}={}", participant.url)]);
         }
         let foreign = self.participants.iter().filter(|(_, p)| p.foreign.is_some());
