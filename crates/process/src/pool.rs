@@ -1,25 +1,17 @@
 //! Postgres pools: one for each service (and one for its steps), connected to the service's own schema.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use metrics::{Gauge, SharedString, describe_gauge, gauge};
 use serde::Deserialize;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool, Postgres, Transaction};
-use tokio::time::{Interval, MissedTickBehavior};
+use sqlx::{Connection, PgPool};
 
-use crate::Supervisor;
+mod gauge;
 
-/// How often pools are reported in the log by default.
-pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
-/// How often the gauges of a pool are set: often enough that a pool that is full for seconds is seen.
-const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+pub use gauge::{PoolGauge, PoolUse, REPORT_INTERVAL, spawn_report};
+
 /// A statement that runs longer is cancelled by the server; no statement of a service should come near it.
 const STATEMENT_TIMEOUT: &str = "30s";
 /// A transaction left open without work is ended by the server, so that a lost client does not keep locks.
@@ -202,171 +194,6 @@ fn check(name: &str, config: &PoolConfig) -> Result<(), Error> {
         name: name.to_owned(),
         problem,
     })
-}
-
-/// What a pool is doing at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Connections in the hands of callers.
-    pub used: usize,
-    /// Open connections nobody uses.
-    pub free: usize,
-    /// Callers of [`PoolGauge`] that wait for a connection.
-    pub pending: usize,
-    /// Limit of the pool.
-    pub max: usize,
-}
-
-/// A pool that knows how many callers wait. The pool of sqlx does not tell, so only callers that come through
-/// [`acquire`](Self::acquire) and [`begin`](Self::begin) of this type are counted as pending.
-#[derive(Debug, Clone)]
-pub struct PoolGauge {
-    name: Arc<str>,
-    pool: PgPool,
-    pending: Arc<AtomicUsize>,
-}
-
-impl PoolGauge {
-    /// Wraps a pool; clones share the count.
-    #[must_use]
-    pub fn new(name: &str, pool: PgPool) -> Self {
-        Self {
-            name: name.into(),
-            pool,
-            pending: Arc::default(),
-        }
-    }
-
-    /// Returns the pool itself, for callers that need not be counted.
-    #[must_use]
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
-    }
-
-    /// Takes a connection.
-    ///
-    /// # Errors
-    /// None became free within the acquire timeout, or the database cannot be reached.
-    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        let _waiting = Waiting::new(&self.pending);
-        self.pool.acquire().await
-    }
-
-    /// Begins a transaction on a connection of its own.
-    ///
-    /// # Errors
-    /// None became free within the acquire timeout, or the database cannot be reached.
-    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let _waiting = Waiting::new(&self.pending);
-        self.pool.begin().await
-    }
-
-    /// Returns what the pool is doing now. The numbers are read one after the other, so they need not add up.
-    #[must_use]
-    pub fn usage(&self) -> PoolUse {
-        let (size, free) = (self.pool.size() as usize, self.pool.num_idle());
-        PoolUse {
-            used: size.saturating_sub(free),
-            free,
-            pending: self.pending.load(Ordering::Relaxed),
-            max: self.pool.options().get_max_connections() as usize,
-        }
-    }
-
-    /// Writes one log line: used, free, pending, max.
-    pub fn report(&self) {
-        let PoolUse {
-            used,
-            free,
-            pending,
-            max,
-        } = self.usage();
-        tracing::info!(pool = &*self.name, used, free, pending, max, "pool");
-    }
-}
-
-/// Counts a caller while it waits, also if it gives up.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Sets the gauges of the pool every second, and writes its log line every `interval`, until the order to end.
-pub fn spawn_report(gauge: PoolGauge, interval: Duration, supervisor: &Supervisor) {
-    let stop = supervisor.shutdown().token();
-    supervisor.spawn("pool report", async move {
-        let numbers = Numbers::new(&gauge.name);
-        let mut set = ticks(GAUGE_INTERVAL);
-        let mut report = ticks(interval);
-        let watching = async {
-            loop {
-                tokio::select! {
-                    _ = set.tick() => numbers.set(gauge.usage()),
-                    _ = report.tick() => gauge.report(),
-                }
-            }
-        };
-        stop.run_until_cancelled(watching).await;
-        Ok::<_, Infallible>(())
-    });
-}
-
-fn ticks(interval: Duration) -> Interval {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-/// Gauges of one pool.
-struct Numbers {
-    used: Gauge,
-    free: Gauge,
-    pending: Gauge,
-    max: Gauge,
-}
-
-impl Numbers {
-    fn new(pool: &Arc<str>) -> Self {
-        describe_gauge!(
-            "db_pool_connections",
-            "Connections of a pool by state: used by callers, free, or pending, which are callers that wait for one."
-        );
-        describe_gauge!("db_pool_connections_max", "Connections a pool opens at most.");
-        let state = |state: &'static str| gauge!("db_pool_connections", "pool" => SharedString::from_shared(Arc::clone(pool)), "state" => state);
-        Self {
-            used: state("used"),
-            free: state("free"),
-            pending: state("pending"),
-            max: gauge!("db_pool_connections_max", "pool" => SharedString::from_shared(Arc::clone(pool))),
-        }
-    }
-
-    fn set(&self, now: PoolUse) {
-        let PoolUse {
-            used,
-            free,
-            pending,
-            max,
-        } = now;
-        for (gauge, value) in [
-            (&self.used, used),
-            (&self.free, free),
-            (&self.pending, pending),
-            (&self.max, max),
-        ] {
-            gauge.set(value as f64);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use process::grpc::{self, Limits, Listener};
 use process::health::{Health, Readiness};
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
-use sqlx::PgPool;
 use tonic::service::Routes;
 
 use super::database;
@@ -129,21 +128,17 @@ pub(crate) async fn start(
 struct Parts {
     public: Routes,
     steps: Option<Routes>,
-    pool: PgPool,
-    steps_pool: PgPool,
+    pool: PoolGauge,
+    steps_pool: PoolGauge,
 }
 
 async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) -> Readiness {
     let health = Health::new().await;
-    health.follow_database(parts.pool.clone(), supervisor);
+    health.follow_database(parts.pool.pool().clone(), supervisor);
     let name = bound.name.text();
     let steps_name = bound.name.steps_text();
-    pool::spawn_report(PoolGauge::new(name, parts.pool), REPORT_INTERVAL, supervisor);
-    pool::spawn_report(
-        PoolGauge::new(steps_name, parts.steps_pool),
-        REPORT_INTERVAL,
-        supervisor,
-    );
+    pool::spawn_report(parts.pool, REPORT_INTERVAL, supervisor);
+    pool::spawn_report(parts.steps_pool, REPORT_INTERVAL, supervisor);
     let serve = |name, listener, routes, limits: &Limits| {
         let (health, shutdown, limits) = (health.clone(), supervisor.shutdown().clone(), limits.clone());
         supervisor.spawn(name, async move {
