@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::pb::shop_steps_server::{ShopSteps, ShopStepsServer};
 
 /// Generated from `proto/acme/shop/v1/shop.proto`.
+#[expect(clippy::allow_attributes, reason = "generated; not written to our rules")]
 pub mod pb {
     tonic::include_proto!("acme.shop.v1");
 }
