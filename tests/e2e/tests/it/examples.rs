@@ -188,6 +188,58 @@ async fn a_saga_over_the_python_participant_runs_and_compensates() {
     );
 }
 
+/// The block of `docs/sagas.md` in this language that begins with this text.
+fn block(language: &str, begins: &str) -> String {
+    let document = include_str!("../../../../docs/sagas.md");
+    document
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .find(|block| block.starts_with(begins))
+        .unwrap_or_else(|| panic!("no {language} block begins with {begins}"))
+        .to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_who_follows_the_document_has_a_saga_of_their_own() {
+    let python = python();
+    let mut me = Newcomer::new("python-participant").await;
+    let example = me.example.clone();
+    me.example = me.folder.path().to_owned();
+    let write = |name: &str, text: &str| std::fs::write(example_path(&me, name), text).unwrap();
+    std::fs::create_dir_all(example_path(&me, "proto/acme/cafe/v1")).unwrap();
+    write("proto/acme/cafe/v1/cafe.proto", &block("proto", "syntax"));
+    write("VISIT.yaml", &block("yaml", "saga: VISIT"));
+    write("evenkeel.toml", &block("toml", "[saga.participants"));
+    for file in ["barrier.py", "wire.py"] {
+        std::fs::copy(example.join(file), example_path(&me, file)).unwrap();
+    }
+    let travel = std::fs::read_to_string(example.join("participant.py")).unwrap();
+    let (head, rest) = travel.split_once("SERVICE = ").unwrap();
+    let (_, wiring) = rest.split_once("# The wiring").unwrap();
+    let own = block("python", "SERVICE");
+    write("participant.py", &format!("{head}{own}\n# The wiring{wiring}"));
+
+    let proto = "proto/acme/cafe/v1/cafe.proto";
+    me.does(&["proto", "compile", proto, "--out", "cafe.binpb"]);
+    let mut cafe = me.command(&python);
+    cafe.args(["participant.py", "--descriptors", "cafe.binpb"]);
+    cafe.args(["--database", "cafe.db", "--listen", "127.0.0.1:0"]);
+    me.start(cafe, "127.0.0.1:7193").await;
+    me.register("VISIT.yaml");
+
+    let visit = |id: &str, drink: &str| format!(r#"{{"visit_id": "{id}", "seats": 2, "drink": "{drink}"}}"#);
+    let ended = me.run_saga("VISIT", "v-1", &visit("v-1", "espresso"));
+    assert_eq!(ended, (Some(0), "COMPLETED".to_owned()));
+    let ended = me.run_saga("VISIT", "v-2", &visit("v-2", "tea"));
+    assert_eq!(ended, (Some(1), "COMPENSATED".to_owned()));
+}
+
+fn example_path(me: &Newcomer, name: &str) -> PathBuf {
+    me.folder.path().join(name)
+}
+
 #[test]
 fn the_python_barrier_keeps_the_rules() {
     let tests = Command::new("python3")
