@@ -356,6 +356,7 @@ mod tests {
             url: "http://q:1".to_owned(),
             error_domain: "q".to_owned(),
             descriptors: None,
+            limit: None,
         };
         for package in ["acme.shop.v1", "evenkeel.quota.v1"] {
             settings

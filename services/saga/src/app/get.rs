@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use proto::saga::v1 as pb;
-use saga_core::OpState;
 use saga_engine::Until;
 
 use crate::app::read::Found;
@@ -39,15 +38,12 @@ impl App {
             }
             (false, true) => return Err(Error::invalid("saga_id", "excludes type and business_id")),
         };
-        if found
-            .state
-            .runs()
-            .iter()
-            .any(|run| is_open(&run.action) || is_open(&run.compensation))
-        {
-            if let Some(told) = self.ask_owner(&caller, &request, &mut found).await {
-                return Ok(told);
-            }
+        let runs = found.state.runs().iter();
+        let is_open = runs
+            .flat_map(|run| [&run.action, &run.compensation])
+            .any(|op| op.open().is_some());
+        if is_open && let Some(told) = self.ask_owner(&caller, &request, &mut found).await {
+            return Ok(told);
         }
         let history = if request.with_history {
             history::render(&found.shown(), &found.stored.actor)
@@ -78,8 +74,4 @@ impl App {
         let asking = self.peers.forward(address, PATH, caller, request.clone());
         tokio::time::timeout(PATIENCE, asking).await.ok()?.ok()
     }
-}
-
-fn is_open(operation: &OpState) -> bool {
-    operation.open().is_some()
 }

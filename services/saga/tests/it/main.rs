@@ -23,6 +23,7 @@ mod journal_takeover;
 mod journal_views;
 mod journal_walks;
 mod operators;
+mod operators_aside;
 mod operators_bad_input;
 mod operators_support;
 mod participant;
