@@ -17,11 +17,11 @@ test:
 	deploy/ensure-rabbitmq.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace
 
-# Slow suites: processes killed under load. About a minute after the build.
+# Slow suites: every definition against the same faults; processes killed under load. Some minutes after the build.
 test-faults:
 	deploy/ensure-postgres.sh
 	deploy/ensure-rabbitmq.sh
-	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test faults -- --nocapture
+	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test definitions --test faults -- --nocapture
 
 # Format and lints, warnings refused.
 check:

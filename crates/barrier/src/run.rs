@@ -4,7 +4,7 @@ use prost::Message;
 use rpc::error::Reason;
 use rpc::step::{self, Op, StepCall};
 use sha2::{Digest as _, Sha256};
-use sqlx::{PgConnection, PgPool, PgTransaction};
+use sqlx::{Acquire, Connection, PgConnection, PgTransaction, Postgres};
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -14,7 +14,7 @@ use crate::{Again, Done, Refusal, Stop, failure};
 
 /// Runs the work of a step call at most once, in a transaction of its own, and answers repeated calls from store.
 ///
-/// `pool` gives connections whose `search_path` finds the participant's `barrier` table; `domain` is the participant's
+/// `pool` (`&PgPool`, or what else one acquires from) gives connections whose `search_path` finds the participant's `barrier` table; `domain` is the participant's
 /// error domain. `work` runs inside the transaction, after the barrier's rows are locked; it must not commit or roll
 /// back. When it is told [`Again`], the operation is pending and the work looks at what it began.
 ///
@@ -26,14 +26,15 @@ use crate::{Again, Done, Refusal, Stop, failure};
 /// * `BARRIER_MISMATCH`: the key was used with another request.
 /// * `STEP_METADATA_INVALID`: the index is above 2,147,483,647.
 /// * `UNAVAILABLE` or `INTERNAL`: the outcome is unknown. The cause is in the log.
-pub async fn run<R, E, F>(
-    pool: &PgPool,
+pub async fn run<'p, P, R, E, F>(
+    pool: P,
     call: &StepCall,
     request: &impl Message,
     domain: &'static str,
     work: F,
 ) -> Result<Response<R>, Status>
 where
+    P: Acquire<'p, Database = Postgres>,
     R: Message + Default,
     E: Into<Stop>,
     F: for<'c> AsyncFnOnce(&'c mut PgConnection, Again) -> Result<Done<R>, E>,
@@ -44,7 +45,8 @@ where
 
     // Said aloud, because a stricter default of the database would make waiting for a row an error.
     let begin = "begin isolation level read committed";
-    let mut tx = pool.begin_with(begin).await.map_err(lost)?;
+    let mut connection = pool.acquire().await.map_err(lost)?;
+    let mut tx = connection.begin_with(begin).await.map_err(lost)?;
     let (decision, row) = look(&mut tx, key, call.op, &digest).await.map_err(lost)?;
     let again = match decision {
         Decision::Work {

@@ -1,4 +1,4 @@
-//! The one binary of Evenkeel: `evenkeel dev | serve | migrate | saga | quota | task | doubles | doctor | bench`.
+//! The one binary of Evenkeel: `evenkeel dev | serve | migrate | saga | quota | task | doubles | doctor | bench | completions`.
 //!
 //! It parses the command line, wires services to their databases and listeners, and shows what the services answer.
 //! It is not a place for business rules: every command that changes something does so through a service's gRPC API,

@@ -1,8 +1,10 @@
 //! Replaying what was recorded.
 
 use crate::event::{Event, Failure, FailureClass, Phase, Recorded};
+use crate::operator::OperatorAction;
 use crate::plan::Plan;
-use crate::state::{Clock, OpState, Open, State};
+use crate::run::{OpState, Open, Run};
+use crate::state::{Clock, State};
 use crate::{Millis, Op, OpKey};
 
 impl State {
@@ -20,6 +22,7 @@ impl State {
             Event::Pending { key, .. } => {
                 if let Some(open) = self.open_mut(*key) {
                     open.pending = true;
+                    open.not_seen = false;
                     // What it has begun may still take effect, so only a stored refusal ends it (rule 1).
                     open.unresolved = true;
                     open.failures = 0;
@@ -28,7 +31,15 @@ impl State {
                     open.attention = None;
                 }
             }
-            Event::Abandoned { key } => self.set(*key, OpState::Abandoned),
+            Event::Abandoned { key } => self.give_up(*key),
+            Event::Skipped { key } => self.set(*key, OpState::Skipped),
+            Event::LateSuccess { key, reply } => {
+                if let Some(run) = self.run_mut(*key) {
+                    run.late = Some((reply.clone(), at));
+                    run.watched_until = None;
+                }
+            }
+            Event::Operator { action, key, .. } => self.apply_operator(plan, at, *action, *key),
             Event::Unwinding {
                 reason,
                 failed_step,
@@ -43,7 +54,10 @@ impl State {
             }
             Event::Committed => self.committed = true,
             Event::DeadlineMissed => self.deadline_missed = Some(at),
-            Event::Ended { phase } => self.phase = *phase,
+            Event::Ended { phase } => {
+                self.phase = *phase;
+                self.paused = None;
+            }
         }
         self.advance(plan, at);
     }
@@ -61,12 +75,19 @@ impl State {
                 open.failures = open.failures.saturating_add(1);
                 open.unsent = 0;
                 open.unresolved = true;
+                open.not_seen = false;
             }
             FailureClass::Unsent => open.unsent = open.unsent.saturating_add(1),
             // Not a refusal, so it proves nothing about the effect (rule 1): a proxy may have said it.
             FailureClass::Misconfigured | FailureClass::CannotBeRefused => {
                 open.unsent = 0;
                 open.unresolved = true;
+                open.not_seen = false;
+            }
+            FailureClass::NotSeen => {
+                open.unsent = 0;
+                open.pending = false;
+                open.not_seen = true;
             }
         }
         open.attempt = attempt.saturating_add(1);
@@ -77,25 +98,69 @@ impl State {
         }
     }
 
+    /// Applies what an operator's action changes by itself; the rest follows as events of its own.
+    fn apply_operator(&mut self, plan: &Plan, at: Millis, action: OperatorAction, key: Option<OpKey>) {
+        match action {
+            OperatorAction::RetryNow => {
+                let wanted: Vec<OpKey> = self.wanted(plan).map(|(wanted, _)| wanted).collect();
+                for wanted in wanted.into_iter().filter(|w| key.is_none_or(|key| key == *w)) {
+                    if let Some(open) = self.open_mut(wanted) {
+                        open.next_at = None;
+                    }
+                }
+            }
+            OperatorAction::ResolveFailed => {
+                if let Some(run) = key.and_then(|key| self.run_mut(key)) {
+                    run.written_off = true;
+                }
+            }
+            OperatorAction::Pause => self.paused = Some(at),
+            OperatorAction::Resume => self.paused = None,
+            OperatorAction::Acknowledge => self.acknowledge(),
+            OperatorAction::ResolveSucceeded
+            | OperatorAction::Skip
+            | OperatorAction::Compensate
+            | OperatorAction::Resolve
+            | OperatorAction::Release
+            | OperatorAction::Cancel => {}
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.deadline_seen = self.deadline_missed.is_some();
+        for run in &mut self.runs {
+            run.late_seen = run.late.is_some();
+            for op in [&mut run.action, &mut run.compensation] {
+                if let Some(open) = op.open_mut() {
+                    open.attention = None;
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, key: OpKey) {
+        if let Some(run) = self.run_mut(key) {
+            // What was written off stays so; merely nobody waits for its last attempt any more.
+            run.watched_until = None;
+            if !run.written_off {
+                run.action = OpState::Abandoned;
+            }
+        }
+    }
+
     /// Gives up every open action, except that those in flight are waited for.
     fn turn_round(&mut self, plan: &Plan, at: Millis, in_flight: &[OpKey]) {
         for run in &mut self.runs {
-            let key = OpKey {
-                step: run.step,
-                index: run.index,
-                op: Op::Action,
-            };
-            if let Some(open) = run.action.open_mut() {
-                if in_flight.contains(&key) {
-                    let timeout = plan
-                        .steps()
-                        .get(usize::from(run.step))
-                        .map_or(0, |s| s.timeout_ms);
-                    open.drain_until = Some(at.plus(timeout));
+            let step = plan.steps().get(usize::from(run.step));
+            let until = at.plus(step.map_or(0, |s| s.timeout_ms));
+            let is_in_flight = in_flight.contains(&run.action_key());
+            match run.action.open_mut() {
+                Some(open) if is_in_flight => {
+                    open.drain_until = Some(until);
                     open.attention = None;
-                } else {
-                    run.action = OpState::Abandoned;
                 }
+                Some(_) => run.action = OpState::Abandoned,
+                None => run.watched_until = (is_in_flight && run.written_off).then_some(until),
             }
         }
     }
@@ -130,7 +195,7 @@ impl State {
                 || !step
                     .after
                     .iter()
-                    .all(|&before| self.runs[usize::from(before)].action.succeeded())
+                    .all(|&before| self.runs[usize::from(before)].action.done())
             {
                 continue;
             }
@@ -164,11 +229,7 @@ impl State {
     }
 
     fn set(&mut self, key: OpKey, state: OpState) {
-        if let Some(run) = self
-            .runs
-            .get_mut(usize::from(key.step))
-            .filter(|r| r.index == key.index)
-        {
+        if let Some(run) = self.run_mut(key) {
             match key.op {
                 Op::Action => run.action = state,
                 Op::Compensation => run.compensation = state,
@@ -177,13 +238,16 @@ impl State {
     }
 
     fn open_mut(&mut self, key: OpKey) -> Option<&mut Open> {
-        let run = self
-            .runs
-            .get_mut(usize::from(key.step))
-            .filter(|r| r.index == key.index)?;
+        let run = self.run_mut(key)?;
         match key.op {
             Op::Action => run.action.open_mut(),
             Op::Compensation => run.compensation.open_mut(),
         }
+    }
+
+    fn run_mut(&mut self, key: OpKey) -> Option<&mut Run> {
+        self.runs
+            .get_mut(usize::from(key.step))
+            .filter(|run| run.index == key.index)
     }
 }

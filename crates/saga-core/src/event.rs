@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::operator::OperatorAction;
 use crate::{Millis, OpKey, Payload};
 
 /// Where a saga is in its life.
@@ -84,6 +85,8 @@ pub enum Cause {
     Misconfigured,
     /// The deadline passed after the commit point.
     DeadlinePassed,
+    /// An action that was given up has succeeded after all.
+    LateSuccess,
     /// Handling this saga failed inside the orchestrator; it is parked.
     Quarantined,
 }
@@ -98,6 +101,7 @@ impl Cause {
             Self::KeepsFailing => "KEEPS_FAILING",
             Self::Misconfigured => "MISCONFIGURED",
             Self::DeadlinePassed => "DEADLINE_PASSED",
+            Self::LateSuccess => "LATE_SUCCESS",
             Self::Quarantined => "QUARANTINED",
         }
     }
@@ -127,9 +131,20 @@ pub enum FailureClass {
     Misconfigured,
     /// A "no" to something that cannot be refused (rule 5).
     CannotBeRefused,
+    /// A probe said that the participant has never seen the operation. An attempt may still be on its way.
+    NotSeen,
 }
 
 impl FailureClass {
+    /// Every class.
+    pub const ALL: [Self; 5] = [
+        Self::Unknown,
+        Self::Unsent,
+        Self::Misconfigured,
+        Self::CannotBeRefused,
+        Self::NotSeen,
+    ];
+
     /// Returns the name that the journal keeps.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -138,20 +153,14 @@ impl FailureClass {
             Self::Unsent => "unsent",
             Self::Misconfigured => "misconfigured",
             Self::CannotBeRefused => "cannot_be_refused",
+            Self::NotSeen => "not_seen",
         }
     }
 
     /// Reads the name that the journal keeps.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Unknown,
-            Self::Unsent,
-            Self::Misconfigured,
-            Self::CannotBeRefused,
-        ]
-        .into_iter()
-        .find(|class| class.name() == name)
+        Self::ALL.into_iter().find(|class| class.name() == name)
     }
 }
 
@@ -203,10 +212,36 @@ pub enum Event {
         /// The attempt that brought the answer.
         attempt: u32,
     },
-    /// An action that was in flight when unwinding began ended, or outlived its timeout, without an answer.
+    /// An action that was in flight when unwinding began ended, or outlived its timeout, without an answer. If an
+    /// operator has written it off, it stays refused.
     Abandoned {
         /// Which.
         key: OpKey,
+    },
+    /// An operation was left out: the condition of its step does not hold, or an operator decided it. For everything
+    /// that waits for it, it is done; it has no reply and is never undone.
+    Skipped {
+        /// Which.
+        key: OpKey,
+    },
+    /// An action that was given up has succeeded after all (rule 6). Its compensation was not told.
+    LateSuccess {
+        /// Which.
+        key: OpKey,
+        /// What it answered.
+        reply: Payload,
+    },
+    /// An operator acted. Comes first in its transition; the events that follow from it come after it, with the same
+    /// actor.
+    Operator {
+        /// What was done.
+        action: OperatorAction,
+        /// The operation concerned; none for the saga as a whole.
+        key: Option<OpKey>,
+        /// Why.
+        note: Arc<str>,
+        /// What proves it; empty where none was needed.
+        evidence: Arc<str>,
     },
     /// The saga turns round (rule 3).
     Unwinding {
@@ -258,12 +293,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_failure_class_can_be_read_back() {
-        for class in [
-            FailureClass::Unknown,
-            FailureClass::Unsent,
-            FailureClass::Misconfigured,
-            FailureClass::CannotBeRefused,
-        ] {
+        for class in FailureClass::ALL {
             assert_eq!(FailureClass::from_name(class.name()), Some(class));
         }
         assert_eq!(FailureClass::from_name("UNKNOWN"), None);
@@ -296,6 +326,7 @@ mod tests {
             Cause::KeepsFailing,
             Cause::Misconfigured,
             Cause::DeadlinePassed,
+            Cause::LateSuccess,
             Cause::Quarantined,
         ];
         let expected = [
@@ -304,6 +335,7 @@ mod tests {
             "KEEPS_FAILING",
             "MISCONFIGURED",
             "DEADLINE_PASSED",
+            "LATE_SUCCESS",
             "QUARANTINED",
         ];
         assert_eq!(causes.map(Cause::name), expected);

@@ -3,7 +3,8 @@
 
 use crate::event::Phase;
 use crate::plan::{Plan, Zone};
-use crate::state::{Clock, OpState, Run, State};
+use crate::run::{OpState, Run};
+use crate::state::{Clock, State};
 
 /// A named predicate over a saga's state.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +72,26 @@ pub const ALL: &[Invariant] = &[
     Invariant {
         name: "compensated_means_everything_is_settled",
         holds: compensated_means_settled,
+    },
+    Invariant {
+        name: "a_skipped_action_is_never_compensated",
+        holds: skipped_is_not_compensated,
+    },
+    Invariant {
+        name: "only_what_may_be_left_out_is_skipped",
+        holds: only_optional_is_skipped,
+    },
+    Invariant {
+        name: "an_ended_saga_is_not_paused",
+        holds: ended_is_not_paused,
+    },
+    Invariant {
+        name: "a_late_success_belongs_to_an_abandoned_action",
+        holds: late_success_was_given_up,
+    },
+    Invariant {
+        name: "only_what_was_written_off_is_watched",
+        holds: watched_was_written_off,
     },
 ];
 
@@ -140,7 +161,7 @@ fn reached_commit_point(plan: &Plan, state: &State) -> bool {
     forward(plan, state)
         .iter()
         .zip(plan.steps())
-        .all(|(run, step)| step.zone == Zone::Retriable || run.action.succeeded())
+        .all(|(run, step)| step.zone == Zone::Retriable || run.action.done())
 }
 
 fn committed_never_unwinds(_: &Plan, state: &State) -> bool {
@@ -177,7 +198,7 @@ fn may_start(plan: &Plan, state: &State, run: &Run) -> bool {
     plan.steps()[usize::from(run.step)]
         .after
         .iter()
-        .all(|&before| state.runs[usize::from(before)].action.succeeded())
+        .all(|&before| state.runs[usize::from(before)].action.done())
 }
 
 fn compensations_in_order(plan: &Plan, state: &State) -> bool {
@@ -226,28 +247,57 @@ fn clock_stands_still_for_people(_: &Plan, state: &State) -> bool {
 }
 
 fn completed_means_all_succeeded(plan: &Plan, state: &State) -> bool {
-    state.phase != Phase::Completed || forward(plan, state).iter().all(|run| run.action.succeeded())
+    state.phase != Phase::Completed || forward(plan, state).iter().all(|run| run.action.done())
 }
 
 fn compensated_means_settled(plan: &Plan, state: &State) -> bool {
     let epilogue = &state.runs[plan.steps().len()..];
     state.phase != Phase::Compensated
         || (forward(plan, state).iter().all(|run| state.settled(plan, run))
-            && epilogue.iter().all(|run| run.action.succeeded()))
+            && epilogue.iter().all(|run| run.action.done()))
+}
+
+fn skipped_is_not_compensated(_: &Plan, state: &State) -> bool {
+    state
+        .runs
+        .iter()
+        .all(|run| run.action != OpState::Skipped || run.compensation == OpState::NotStarted)
+}
+
+/// By its condition, or by an operator, who can leave out what cannot be refused.
+fn only_optional_is_skipped(plan: &Plan, state: &State) -> bool {
+    forward(plan, state)
+        .iter()
+        .zip(plan.steps())
+        .all(|(run, step)| run.action != OpState::Skipped || step.conditional || step.zone == Zone::Retriable)
+}
+
+fn ended_is_not_paused(_: &Plan, state: &State) -> bool {
+    !state.phase.is_ended() || state.paused.is_none()
+}
+
+/// Given up by unwinding, or written off by an operator. A saga that goes forward gives up nothing.
+fn late_success_was_given_up(_: &Plan, state: &State) -> bool {
+    let unwinds = !matches!(state.phase, Phase::Running | Phase::Completed);
+    state.runs.iter().filter(|run| run.late.is_some()).all(|run| {
+        let written_off = run.written_off && matches!(run.action, OpState::Refused(_));
+        unwinds && (run.action == OpState::Abandoned || written_off)
+    })
+}
+
+fn watched_was_written_off(_: &Plan, state: &State) -> bool {
+    state.runs.iter().all(|run| {
+        run.watched_until.is_none() || (run.written_off && matches!(run.action, OpState::Refused(_)))
+    })
 }
 
 /// A saga that has nothing to call and no drain to wait for would be stuck for ever.
 fn live_saga_waits_for_something(plan: &Plan, state: &State) -> bool {
-    let drains = || {
-        state
-            .runs
-            .iter()
-            .filter_map(|run| run.action.open())
-            .any(|o| o.drain_until.is_some())
-    };
+    let drains = || state.runs.iter().any(|run| run.drain_until().is_some());
     match state.phase {
-        Phase::Running => state.due(plan).next().is_some(),
-        Phase::Compensating => state.due(plan).next().is_some() || drains(),
+        // A paused saga waits for an operator.
+        Phase::Running => state.wanted(plan).next().is_some(),
+        Phase::Compensating => state.wanted(plan).next().is_some() || drains(),
         Phase::Completed | Phase::Compensated | Phase::Resolved => true,
     }
 }

@@ -1,6 +1,6 @@
 //! The saga state machine: no I/O, no clock, no async.
 //!
-//! Events in, state out. [`State::handle`] takes one [`Input`] (a participant's answer, a cancel, the passing of time),
+//! Events in, state out. [`State::handle`] takes one [`Input`] (an answer, a cancel, an operator's command, the passing of time),
 //! decides what it means, and returns the [`Recorded`] events to be made durable; [`State::apply`] replays them. What
 //! must be called next ([`State::due`]) and when to look again ([`State::alarm_at`]) are derived from that state alone,
 //! so a process that loads the events continues exactly where another stopped.
@@ -15,19 +15,25 @@
 //!
 //! The rules are numbered after section 4 of the design ("Correctness rules"), in comments as `rule N`.
 
+mod answer;
 mod apply;
 mod event;
 mod handle;
+mod input;
 pub mod invariants;
+mod operator;
 mod payload;
 mod plan;
+mod run;
 mod state;
 
 pub use event::{Actor, Cause, Event, Failure, FailureClass, Phase, Reason, Recorded, StepError};
-pub use handle::{Context, Input, Outcome, Rejected};
+pub use input::{Command, Completion, Context, Input, Outcome, Rejected};
+pub use operator::{Allowed, OperatorAction};
 pub use payload::Payload;
 pub use plan::{Backoff, Epilogue, Plan, PlanError, StepPlan, Zone};
-pub use state::{Attention, Clock, Due, OpState, Open, Run, Start, State};
+pub use run::{OpState, Open, Run};
+pub use state::{Attention, Clock, Due, Start, State};
 
 /// An instant in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

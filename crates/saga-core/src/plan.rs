@@ -65,7 +65,7 @@ impl Backoff {
 pub struct StepPlan {
     /// Name, unique in the plan.
     pub name: Box<str>,
-    /// Positions of the steps that must have succeeded before this one starts.
+    /// Positions of the steps that must be done before this one starts.
     pub after: Vec<u16>,
     /// Where it stands in relation to the commit point.
     pub zone: Zone,
@@ -82,6 +82,10 @@ pub struct StepPlan {
     /// Whether the step waits for a person: the deadline stands still while nothing else is open, and the step has a
     /// bound of its own (given at the start of each saga).
     pub expires: bool,
+    /// Whether the participant can be asked what became of the action, instead of repeating it.
+    pub probe: bool,
+    /// Whether the step has a condition, and is left out where that does not hold.
+    pub conditional: bool,
 }
 
 /// One call made after the last compensation; the saga is compensated only when it has succeeded.
@@ -247,6 +251,18 @@ impl Plan {
     pub(crate) fn limits_retries(&self, key: OpKey) -> bool {
         let zone = self.steps.get(usize::from(key.step)).map(|step| step.zone);
         key.op == Op::Action && zone == Some(Zone::Compensatable)
+    }
+
+    /// Tells whether a definite "no" to an operation is an answer that the saga can act on.
+    pub(crate) fn refusable(&self, key: OpKey) -> bool {
+        let zone = self.steps.get(usize::from(key.step)).map(|step| step.zone);
+        key.op == Op::Action && zone.is_some_and(|zone| zone != Zone::Retriable)
+    }
+
+    /// Tells whether the participant can be asked what became of an operation.
+    pub(crate) fn probes(&self, key: OpKey) -> bool {
+        let step = self.steps.get(usize::from(key.step));
+        key.op == Op::Action && step.is_some_and(|step| step.probe)
     }
 
     pub(crate) fn descendants(&self, step: u16) -> &[u16] {

@@ -1,7 +1,8 @@
 //! The state of one saga, and what follows from it.
 
-use crate::event::{Cause, FailureClass, Phase, Reason, StepError};
+use crate::event::{Cause, Phase, Reason, StepError};
 use crate::plan::{Plan, Zone};
+use crate::run::{OpState, Run};
 use crate::{Millis, Op, OpKey, Payload};
 
 /// What a saga starts with. All of it follows from the saga's row and input, so it is the same at every load.
@@ -30,83 +31,6 @@ pub enum Clock {
     },
 }
 
-/// An operation that may have been called and has no final answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
-    /// Number of the attempt that is due or in flight, from 1.
-    pub attempt: u32,
-    /// Failures in a row that may have had an effect.
-    pub failures: u32,
-    /// Failures in a row that certainly had none.
-    pub unsent: u32,
-    /// An earlier attempt may still take effect, so an unmarked refusal proves nothing (rule 1).
-    pub unresolved: bool,
-    /// When the attempt may start; at once if absent.
-    pub next_at: Option<Millis>,
-    /// The participant works on it.
-    pub pending: bool,
-    /// When a step that waits for a person gives up.
-    pub expires_at: Option<Millis>,
-    /// While unwinding: an attempt was in flight, and is waited for until then.
-    pub drain_until: Option<Millis>,
-    /// Why a person should look, and since when.
-    pub attention: Option<(Cause, Millis)>,
-    /// The latest failure.
-    pub last_error: Option<StepError>,
-}
-
-/// Where one operation is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpState {
-    /// Not started, and perhaps never will be.
-    NotStarted,
-    /// May have been called; no final answer.
-    Open(Box<Open>),
-    /// Done, for good.
-    Succeeded(Payload),
-    /// Definitely without effect.
-    Refused(StepError),
-    /// Given up without an answer; its compensation takes care of it.
-    Abandoned,
-}
-
-impl OpState {
-    /// Returns the open part, if it is open.
-    #[must_use]
-    pub fn open(&self) -> Option<&Open> {
-        match self {
-            Self::Open(open) => Some(open),
-            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned => None,
-        }
-    }
-
-    pub(crate) fn open_mut(&mut self) -> Option<&mut Open> {
-        match self {
-            Self::Open(open) => Some(open),
-            Self::NotStarted | Self::Succeeded(_) | Self::Refused(_) | Self::Abandoned => None,
-        }
-    }
-
-    /// Tells whether it succeeded.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        matches!(self, Self::Succeeded(_))
-    }
-}
-
-/// State of one (step, index).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Position of the step.
-    pub step: u16,
-    /// Index of a fanned-out step; 0 otherwise.
-    pub index: u32,
-    /// Its action.
-    pub action: OpState,
-    /// Its compensation.
-    pub compensation: OpState,
-}
-
 /// Why a person should look at a saga.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attention {
@@ -133,6 +57,9 @@ pub struct Due {
     pub refusable: bool,
     /// The participant was asked before and works on it.
     pub pending: bool,
+    /// The participant is to be asked what became of the action, instead of being called again. A condition of the step
+    /// is looked at before either: after a load, an action that was never called is probed, too.
+    pub probe: bool,
 }
 
 /// The state of one saga.
@@ -145,6 +72,9 @@ pub struct State {
     pub(crate) committed: bool,
     pub(crate) clock: Clock,
     pub(crate) deadline_missed: Option<Millis>,
+    /// An operator has taken note of the missed deadline.
+    pub(crate) deadline_seen: bool,
+    pub(crate) paused: Option<Millis>,
     pub(crate) runs: Vec<Run>,
     pub(crate) expires_ms: Vec<Option<u64>>,
 }
@@ -155,12 +85,7 @@ impl State {
     pub fn start(plan: &Plan, start: &Start) -> Self {
         let positions = plan.steps().len() + usize::from(plan.epilogue().is_some());
         let runs = (0..positions)
-            .map(|i| Run {
-                step: u16::try_from(i).expect("bounded by the plan"),
-                index: 0,
-                action: OpState::NotStarted,
-                compensation: OpState::NotStarted,
-            })
+            .map(|i| Run::first(u16::try_from(i).expect("bounded by the plan")))
             .collect();
         let mut state = Self {
             phase: Phase::Running,
@@ -173,6 +98,8 @@ impl State {
                 until: start.at.plus(start.deadline_ms),
             },
             deadline_missed: None,
+            deadline_seen: false,
+            paused: None,
             runs,
             expires_ms: start.expires_ms.clone(),
         };
@@ -186,6 +113,7 @@ impl State {
             for op in [&mut run.action, &mut run.compensation] {
                 if let Some(open) = op.open_mut() {
                     open.unresolved = true;
+                    open.not_seen = false;
                 }
             }
         }
@@ -227,6 +155,12 @@ impl State {
         self.clock
     }
 
+    /// Returns since when an operator holds back its calls, if one does.
+    #[must_use]
+    pub fn paused(&self) -> Option<Millis> {
+        self.paused
+    }
+
     /// Returns the state of every (step, index), the epilogue last.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
@@ -238,7 +172,11 @@ impl State {
     pub fn reply(&self, step: u16) -> Option<&Payload> {
         match &self.run(step, 0)?.action {
             OpState::Succeeded(reply) => Some(reply),
-            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) | OpState::Abandoned => None,
+            OpState::NotStarted
+            | OpState::Open(_)
+            | OpState::Refused(_)
+            | OpState::Abandoned
+            | OpState::Skipped => None,
         }
     }
 
@@ -266,7 +204,7 @@ impl State {
     pub fn attention(&self) -> impl Iterator<Item = Attention> + '_ {
         let deadline = self
             .deadline_missed
-            .filter(|_| self.phase == Phase::Running)
+            .filter(|_| self.phase == Phase::Running && !self.deadline_seen)
             .map(|since| Attention {
                 cause: Cause::DeadlinePassed,
                 step: None,
@@ -282,46 +220,43 @@ impl State {
                 })
             })
         });
-        deadline.into_iter().chain(operations)
+        // Of interest after the end, too: nobody undoes what it did.
+        let late = self.runs.iter().filter(|run| !run.late_seen).filter_map(|run| {
+            let (_, since) = run.late.as_ref()?;
+            Some(Attention {
+                cause: Cause::LateSuccess,
+                step: Some(run.step),
+                since: *since,
+            })
+        });
+        deadline.into_iter().chain(operations).chain(late)
     }
 
-    /// Returns the calls that the state asks for. Those in flight are among them; the caller knows which.
+    /// Returns the calls that the state asks for; none while the saga is paused. Those in flight are among them; the
+    /// caller knows which.
     pub fn due<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = Due> + 'a {
-        let epilogue = plan.epilogue_step();
-        self.live_runs().iter().flat_map(move |run| {
-            // While unwinding, an open action is only waited for, never started again (rule 3).
-            let action_wanted = self.phase == Phase::Running || run.step == epilogue;
-            let action = run
-                .action
-                .open()
-                .filter(|_| action_wanted)
-                .map(|open| (Op::Action, open));
-            let compensation = run.compensation.open().map(|open| (Op::Compensation, open));
-            action.into_iter().chain(compensation).map(move |(op, open)| {
-                let step = plan.steps().get(usize::from(run.step));
-                let timeout_ms = match (step, op) {
-                    (Some(step), Op::Action) => step.timeout_ms,
-                    (Some(step), Op::Compensation) => step.compensation_timeout_ms,
-                    (None, _) => plan.epilogue().map_or(0, |e| e.timeout_ms),
-                };
-                Due {
-                    key: OpKey {
-                        step: run.step,
-                        index: run.index,
-                        op,
-                    },
-                    attempt: open.attempt,
-                    not_before: open.next_at,
-                    timeout_ms,
-                    refusable: op == Op::Action && step.is_some_and(|s| s.zone != Zone::Retriable),
-                    pending: open.pending,
-                }
-            })
+        let wanted = self.wanted(plan).filter(|_| self.paused.is_none());
+        wanted.map(move |(key, open)| {
+            let step = plan.steps().get(usize::from(key.step));
+            let timeout_ms = match (step, key.op) {
+                (Some(step), Op::Action) => step.timeout_ms,
+                (Some(step), Op::Compensation) => step.compensation_timeout_ms,
+                (None, _) => plan.epilogue().map_or(0, |e| e.timeout_ms),
+            };
+            Due {
+                key,
+                attempt: open.attempt,
+                not_before: open.next_at,
+                timeout_ms,
+                refusable: plan.refusable(key),
+                pending: open.pending,
+                probe: open.asks_probe(plan, key),
+            }
         })
     }
 
     /// Returns the runs that may still change: none once the saga has ended, whatever an operator left open.
-    fn live_runs(&self) -> &[Run] {
+    pub(crate) fn live_runs(&self) -> &[Run] {
         if self.phase.is_ended() { &[] } else { &self.runs }
     }
 
@@ -339,17 +274,16 @@ impl State {
         };
         let cancellable = self.cancellable(plan);
         let open = self.runs.iter().filter_map(|run| run.action.open());
-        open.flat_map(|o| [o.drain_until, o.expires_at.filter(|_| cancellable)])
-            .flatten()
-            .chain(deadline)
-            .min()
+        let expires = open.filter(|_| cancellable).filter_map(|open| open.expires_at);
+        let drained = self.runs.iter().filter_map(Run::drain_until);
+        drained.chain(expires).chain(deadline).min()
     }
 
     /// Tells whether a run may have had an effect that its compensation must undo.
     pub(crate) fn wants_compensation(&self, plan: &Plan, run: &Run) -> bool {
         let may_have_run = match run.action {
             OpState::Succeeded(_) | OpState::Abandoned => true,
-            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) => false,
+            OpState::NotStarted | OpState::Open(_) | OpState::Refused(_) | OpState::Skipped => false,
         };
         may_have_run
             && plan
@@ -360,7 +294,8 @@ impl State {
 
     /// Tells whether unwinding has nothing left to do for a run.
     pub(crate) fn settled(&self, plan: &Plan, run: &Run) -> bool {
-        run.action.open().is_none() && (run.compensation.succeeded() || !self.wants_compensation(plan, run))
+        let over = run.action.open().is_none() && run.watched_until.is_none();
+        over && (run.compensation.done() || !self.wants_compensation(plan, run))
     }
 
     pub(crate) fn run(&self, step: u16, index: u32) -> Option<&Run> {
@@ -368,41 +303,5 @@ impl State {
         self.runs
             .get(usize::from(step))
             .filter(|run| run.step == step && run.index == index)
-    }
-}
-
-/// Failures in a row after which a person should look, for operations that are repeated without end. With the default
-/// backoff that is about a minute of trying.
-const ATTENTION_AFTER: u32 = 10;
-
-impl Open {
-    pub(crate) fn first() -> Self {
-        Self {
-            attempt: 1,
-            failures: 0,
-            unsent: 0,
-            unresolved: false,
-            next_at: None,
-            pending: false,
-            expires_at: None,
-            drain_until: None,
-            attention: None,
-            last_error: None,
-        }
-    }
-
-    /// Returns why a person should look after one more failure of this class, if the failure is a reason.
-    ///
-    /// An operation with a limit of retries gets its definite end by itself, so failing is no reason there.
-    pub(crate) fn concern(&self, class: FailureClass, limited: bool) -> Option<Cause> {
-        match class {
-            FailureClass::Unknown => {
-                (!limited && self.failures >= ATTENTION_AFTER).then_some(Cause::KeepsFailing)
-            }
-            FailureClass::Unsent => (self.unsent >= ATTENTION_AFTER).then_some(Cause::Unreachable),
-            // No hot loop: what only a person can mend is raised at once (rule 9).
-            FailureClass::Misconfigured => Some(Cause::Misconfigured),
-            FailureClass::CannotBeRefused => Some(Cause::CannotBeRefused),
-        }
     }
 }

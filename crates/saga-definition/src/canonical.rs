@@ -2,13 +2,19 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::definition::{Call, Retry, Step, Zone};
+use crate::call::{Await, Call, Retry, Target};
+use crate::definition::{Step, Zone};
 use crate::json::write_sorted;
 use crate::scalar::{Literal, format_duration};
-use crate::source::{CallSource, Expr, ExprNode, Source, Time};
+use crate::source::{CallSource, Expr, ExprNode, Source, StepSource, Time};
 
-/// Writes a source whose check succeeded with these steps.
-pub(crate) fn write(source: &Source, steps: &[Step], on_compensated: Option<&Call>) -> String {
+/// Writes a source whose check succeeded with these steps; `written` are their sources, in the same order.
+pub(crate) fn write(
+    source: &Source,
+    written: &[&StepSource],
+    steps: &[Step],
+    on_compensated: Option<&Call>,
+) -> String {
     let mut saga = Map::new();
     if let Some(name) = source.name.given() {
         saga.insert("saga".to_owned(), json!(name.value));
@@ -25,33 +31,45 @@ pub(crate) fn write(source: &Source, steps: &[Step], on_compensated: Option<&Cal
     if let Some(deadline) = source.deadline.given() {
         saga.insert("deadline".to_owned(), time(&deadline.value));
     }
-    let written = source
-        .steps
-        .given()
-        .map_or(&[][..], |steps| steps.value.as_slice());
-    let list = written.iter().zip(steps).map(|(source, step)| {
-        let mut map = call(&source.call, &step.call);
-        map.insert("name".to_owned(), json!(step.name));
-        if let (Some(source), Some(checked)) = (&source.compensate, &step.compensate) {
-            map.insert("compensate".to_owned(), Json::Object(call(source, checked)));
-        }
-        if let Some(why) = &step.no_compensation {
-            map.insert("no_compensation".to_owned(), json!(why));
-        }
-        match step.zone {
-            Zone::Compensatable => {}
-            Zone::Pivot => {
-                map.insert("pivot".to_owned(), json!(true));
+    let list = written
+        .iter()
+        .zip(steps)
+        .enumerate()
+        .map(|(index, (source, step))| {
+            let mut map = call(&source.call, &step.call);
+            map.insert("name".to_owned(), json!(step.name));
+            let follows: Vec<usize> = index.checked_sub(1).into_iter().collect();
+            if step.after != follows {
+                let names = step.after.iter().filter_map(|before| steps.get(*before));
+                let names: Vec<&str> = names.map(|before| before.name.as_str()).collect();
+                map.insert("after".to_owned(), json!(names));
             }
-            Zone::Retriable => {
-                map.insert("retriable".to_owned(), json!(true));
+            if let Some(condition) = &source.when {
+                map.insert("when".to_owned(), expression(condition));
             }
-        }
-        if let Some(expires) = &source.expires {
-            map.insert("expires".to_owned(), time(&expires.value));
-        }
-        Json::Object(map)
-    });
+            if let (Some(source), Some(checked)) = (&source.probe, &step.probe) {
+                map.insert("probe".to_owned(), Json::Object(request(source, checked)));
+            }
+            if let (Some(source), Some(checked)) = (&source.compensate, &step.compensate) {
+                map.insert("compensate".to_owned(), Json::Object(call(source, checked)));
+            }
+            if let Some(why) = &step.no_compensation {
+                map.insert("no_compensation".to_owned(), json!(why));
+            }
+            match step.zone {
+                Zone::Compensatable => {}
+                Zone::Pivot => {
+                    map.insert("pivot".to_owned(), json!(true));
+                }
+                Zone::Retriable => {
+                    map.insert("retriable".to_owned(), json!(true));
+                }
+            }
+            if let Some(expires) = &source.expires {
+                map.insert("expires".to_owned(), time(&expires.value));
+            }
+            Json::Object(map)
+        });
     saga.insert("steps".to_owned(), Json::Array(list.collect()));
     if let (Some(source), Some(checked)) = (&source.on_compensated, on_compensated) {
         saga.insert("on_compensated".to_owned(), Json::Object(call(source, checked)));
@@ -62,8 +80,30 @@ pub(crate) fn write(source: &Source, steps: &[Step], on_compensated: Option<&Cal
 }
 
 fn call(source: &CallSource, checked: &Call) -> Map<String, Json> {
+    let mut map = request(source, checked);
+    map.insert("retry".to_owned(), retry(checked.retry));
+    map.insert("timeout".to_owned(), json!(format_duration(checked.timeout_ms)));
+    map
+}
+
+/// What is called and with what, without when it is repeated.
+fn request(source: &CallSource, checked: &Call) -> Map<String, Json> {
     let mut map = Map::new();
-    map.insert("call".to_owned(), json!(checked.path.trim_start_matches('/')));
+    match &checked.target {
+        Target::Method { path, unsafe_ack, .. } => {
+            map.insert("call".to_owned(), json!(path.trim_start_matches('/')));
+            if let Some(why) = unsafe_ack {
+                map.insert("unsafe_ack".to_owned(), json!(why));
+            }
+        }
+        Target::Publish { routing_key } => {
+            map.insert("publish".to_owned(), json!(routing_key));
+            map.insert("message".to_owned(), json!(checked.request_type().full_name()));
+        }
+    }
+    if let Some(awaits) = &checked.awaits {
+        map.insert("await".to_owned(), awaited(awaits, checked));
+    }
     if !source.with.is_empty() {
         let fields = source
             .with
@@ -71,12 +111,26 @@ fn call(source: &CallSource, checked: &Call) -> Map<String, Json> {
             .map(|(name, value)| (name.value.clone(), expression(value)));
         map.insert("with".to_owned(), Json::Object(fields.collect()));
     }
-    map.insert("retry".to_owned(), retry(checked.retry));
-    map.insert("timeout".to_owned(), json!(format_duration(checked.timeout_ms)));
-    if let Some(why) = &checked.unsafe_ack {
-        map.insert("unsafe_ack".to_owned(), json!(why));
-    }
     map
+}
+
+fn awaited(awaits: &Await, checked: &Call) -> Json {
+    let Await::Reply {
+        routing_key,
+        failed,
+        ask_again_ms,
+    } = awaits
+    else {
+        return json!("token");
+    };
+    let mut map = Map::new();
+    map.insert("reply".to_owned(), json!(routing_key));
+    map.insert("message".to_owned(), json!(checked.reply_type().full_name()));
+    if let Some(failed) = failed {
+        map.insert("failed".to_owned(), json!(failed));
+    }
+    map.insert("ask_again".to_owned(), json!(format_duration(*ask_again_ms)));
+    Json::Object(map)
 }
 
 fn retry(retry: Retry) -> Json {

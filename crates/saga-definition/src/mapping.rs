@@ -126,7 +126,7 @@ pub enum MapError {
     /// A message in the context was put together by hand and holds a value its field cannot have.
     #[error("{field} cannot hold the value read for it")]
     WrongValue {
-        /// Full name of the target field.
+        /// Full name of the target field, or the path of a condition.
         field: String,
     },
     /// A duration read from a message is outside its range.
@@ -215,11 +215,7 @@ impl ValueSource {
     fn collect_steps(&self, steps: &mut Vec<usize>) {
         match self {
             Self::Literal(_) => {}
-            Self::Path(path) => {
-                if let Root::Reply { step, .. } = &path.root {
-                    steps.push(*step);
-                }
-            }
+            Self::Path(path) => steps.extend(path.step_read()),
             Self::Message(mapping) => mapping
                 .fields
                 .iter()
@@ -235,6 +231,14 @@ impl Path {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Returns the index of the step whose reply is read.
+    pub(crate) fn step_read(&self) -> Option<usize> {
+        match &self.root {
+            Root::Reply { step, .. } => Some(*step),
+            Root::Input(_) | Root::Saga(_) => None,
+        }
     }
 
     /// Reads the value. `Ok(None)`: absent, and the definition allows the default.

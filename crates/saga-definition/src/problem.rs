@@ -56,8 +56,6 @@ problem_kinds! {
     WrongShape = "WRONG_SHAPE",
     /// A key the language does not have.
     UnknownKey = "UNKNOWN_KEY",
-    /// A key reserved for a later version of the language.
-    NotSupportedYet = "NOT_SUPPORTED_YET",
     /// A number that cannot be read.
     BadNumber = "BAD_NUMBER",
     /// A switch that is neither `true` nor `false`.
@@ -68,6 +66,8 @@ problem_kinds! {
     MissingKey = "MISSING_KEY",
     /// Two keys contradict each other.
     ConflictingKeys = "CONFLICTING_KEYS",
+    /// A kind of saga that does not exist.
+    BadKind = "BAD_KIND",
     /// A saga or step name breaks the pattern.
     BadName = "BAD_NAME",
     /// A step name that the engine uses itself.
@@ -86,10 +86,14 @@ problem_kinds! {
     TooManySteps = "TOO_MANY_STEPS",
     /// Two steps of one name.
     DuplicateStep = "DUPLICATE_STEP",
-    /// The input type is not among the descriptors.
+    /// A message type is not among the descriptors.
     UnknownMessage = "UNKNOWN_MESSAGE",
     /// A call that is not of the form `package.Service/Method`.
     BadMethod = "BAD_METHOD",
+    /// A routing key that breaks the pattern, or belongs to the orchestrator.
+    BadRoutingKey = "BAD_ROUTING_KEY",
+    /// An `await` that does not fit what is called.
+    BadAwait = "BAD_AWAIT",
     /// The service is not among the descriptors.
     UnknownService = "UNKNOWN_SERVICE",
     /// The service has no such method.
@@ -138,12 +142,14 @@ problem_kinds! {
     CompensationNotAllowed = "COMPENSATION_NOT_ALLOWED",
     /// More than one pivot.
     SecondPivot = "SECOND_PIVOT",
-    /// A step of an earlier zone stands after one of a later zone.
+    /// A step of an earlier zone comes after one of a later zone, or two zones run beside each other.
     ZoneOrder = "ZONE_ORDER",
     /// `expires` where nothing could be undone when it passes.
     ExpiresNotAllowed = "EXPIRES_NOT_ALLOWED",
     /// `retries` on an operation that is repeated for ever.
     RetriesNotAllowed = "RETRIES_NOT_ALLOWED",
+    /// A probe that may change something.
+    ProbeNotNatural = "PROBE_NOT_NATURAL",
     /// Steps that wait for each other.
     Cycle = "CYCLE",
 }
@@ -264,6 +270,14 @@ impl Problems {
     /// Returns the problems in the order of the text.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.0.sort_by_key(|p| (p.line, p.column));
+        // One text may stand for two steps: the `when` of a try is that of its confirm, too.
+        self.0.dedup_by(|next, one| {
+            let place = |p: &Problem| (p.line, p.column, p.kind);
+            next.line > 0
+                && place(next) == place(one)
+                && next.message == one.message
+                && next.field == one.field
+        });
         self.0
     }
 }

@@ -115,6 +115,28 @@ pub enum JournalError {
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What became of an operator's note about a saga that nobody drives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// It is durable.
+    Done,
+    /// The saga has another version: somebody was faster.
+    Changed {
+        /// The one it has.
+        version: u32,
+    },
+    /// The saga is not parked (to release it), has not ended or needs no attention (to acknowledge it), or is not to be
+    /// found.
+    NotAllowed,
+}
+
+/// What a renewal of the lease brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Types whose sagas make no calls.
+    pub paused_types: Vec<Arc<str>>,
+}
+
 /// A saga as loaded.
 #[derive(Debug)]
 pub struct Loaded {
@@ -166,8 +188,30 @@ pub trait Journal: Send + Sync + 'static {
     /// Parks a saga: it is shown to operators and not driven any more.
     fn quarantine(&self, saga: SagaId, why: String) -> impl Future<Output = Result<(), JournalError>> + Send;
 
-    /// Renews this instance's lease.
-    fn beat(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Takes a saga out of quarantine and forgets its loads without progress, if this instance owns it and it has as many
+    /// events as `expected_version`; appends `recorded` to its events in the same transaction.
+    fn release(
+        &self,
+        saga: SagaId,
+        expected_version: u32,
+        recorded: Recorded,
+    ) -> impl Future<Output = Result<Noted, JournalError>> + Send;
+
+    /// Clears the attention of a saga that has ended, whoever owned it, if its version (the number of its events and one
+    /// for its end) is `expected_version`; appends `recorded` to its events in the same transaction.
+    fn acknowledge(
+        &self,
+        saga: SagaId,
+        expected_version: u32,
+        recorded: Recorded,
+    ) -> impl Future<Output = Result<Noted, JournalError>> + Send;
+
+    /// Renews this instance's lease, and brings what all instances are to know.
+    fn beat(&self) -> impl Future<Output = Result<Beat, JournalError>> + Send;
+
+    /// Gives the lease up, so that others may take this instance's sagas over at once. Nothing is written under this
+    /// epoch any more.
+    fn resign(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
 
     /// Takes over sagas of instances whose lease has run out, a chunk at a time; returns those now owned by this
     /// instance. Empty when there is nothing to take.
@@ -185,7 +229,10 @@ impl Transition {
                 | Event::Refused { key, .. }
                 | Event::Failed { key, .. }
                 | Event::Pending { key, .. }
-                | Event::Abandoned { key } => Some(*key),
+                | Event::Abandoned { key }
+                | Event::Skipped { key }
+                | Event::LateSuccess { key, .. } => Some(*key),
+                Event::Operator { key, .. } => *key,
                 Event::Unwinding { .. } | Event::Committed | Event::DeadlineMissed | Event::Ended { .. } => {
                     None
                 }

@@ -13,6 +13,7 @@
 //! # Invariants
 //! * Nothing leaves (call, answer) that is not derived from durable state.
 //! * At most one batch per lane is being written, and a saga stays on one lane.
+//! * A participant that hangs holds back its own calls only: what waits for it holds no place that others need.
 //! * A fenced engine stops at once: [`Engine::run`] returns [`Stopped::Fenced`], and no call goes out after it.
 
 mod clock;
@@ -22,9 +23,11 @@ mod journal;
 mod participants;
 
 pub use clock::SystemClock;
-pub use engine::{Config, Engine, Stopped};
-pub use handle::{Handle, RequestError, Seen, Snapshot, Status, Until};
+pub use engine::{BreakerConfig, Circuit, Config, Engine, Stopped};
+pub use handle::{Handle, OperatorRequest, RequestError, Seen, Snapshot, Status, Until, Wait};
 pub use journal::{
-    DefinitionId, Entry, Fate, Identity, Journal, JournalError, Loaded, NewSaga, Row, Transition,
+    Beat, DefinitionId, Entry, Fate, Identity, Journal, JournalError, Loaded, NewSaga, Noted, Row, Transition,
 };
-pub use participants::{Answer, Call, CallResult, Clock, Participants};
+pub use participants::{
+    Answer, Call, CallResult, Clock, Participant, ParticipantId, ParticipantStatus, Participants,
+};

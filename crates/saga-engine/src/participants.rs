@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use saga_core::{OpKey, Outcome, Payload, StepError};
 
-use crate::journal::Identity;
+use crate::engine::Circuit;
+use crate::journal::{DefinitionId, Identity};
 
 /// One call of a step.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Call {
     pub timeout_ms: u64,
     /// Whether a definite "no" is an answer the saga can act on.
     pub refusable: bool,
+    /// Whether the participant is to be asked what became of the action, instead of being called again.
+    pub probe: bool,
     /// Replies of the steps' actions, by position; absent where a step has not succeeded.
     pub replies: Arc<[Option<Payload>]>,
     /// Why the saga unwinds; empty while it goes forward.
@@ -55,8 +58,44 @@ pub enum CallResult {
     Superseded,
 }
 
+/// Names a participant: its position in [`Participants::participants`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ParticipantId(pub usize);
+
+/// A participant, as far as the engine tells one from another.
+#[derive(Debug, Clone)]
+pub struct Participant {
+    /// Name, for metrics and people.
+    pub name: Arc<str>,
+    /// Most calls at the same time; `Config::participant_limit` if absent.
+    pub limit: Option<usize>,
+}
+
+/// A participant, as the engine sees it at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParticipantStatus {
+    /// Name.
+    pub name: Arc<str>,
+    /// Its circuit.
+    pub circuit: Circuit,
+    /// Calls in flight.
+    pub in_flight: usize,
+    /// Most calls in flight.
+    pub limit: usize,
+    /// Calls that wait for a place or for the circuit.
+    pub waiting: usize,
+}
+
 /// The services whose methods are steps.
 pub trait Participants: Send + Sync + 'static {
+    /// Lists the participants. Asked once, when the engine is made.
+    fn participants(&self) -> Vec<Participant>;
+
+    /// Tells which participant answers an operation, or its probe. Called before every call, so it must be cheap and must not wait.
+    ///
+    /// Without one, only the limit on all calls holds the call back.
+    fn participant(&self, definition: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId>;
+
     /// Makes one attempt. Ends within `call.timeout_ms` and some slack, whatever the participant does; never panics
     /// on what it answers.
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static;

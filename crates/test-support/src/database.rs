@@ -38,7 +38,16 @@ impl TestDatabase {
     /// # Panics
     /// If there is no server or a migration fails.
     pub async fn create(schemas: &[(&str, &Migrator)]) -> Self {
-        let server = server().await;
+        Self::create_on(&server_url().await, schemas).await
+    }
+
+    /// Does the same on the server with this URL, of a role that may create databases.
+    ///
+    /// # Panics
+    /// If the server does not answer or a migration fails.
+    pub async fn create_on(url: &str, schemas: &[(&str, &Migrator)]) -> Self {
+        let server =
+            PgConnectOptions::from_str(url).unwrap_or_else(|error| panic!("{url} is not a URL: {error}"));
         let name = format!("test_{}", Uuid::new_v4().simple());
         let mut connection = server.connect().await.expect("the test server answers");
         for sql in [
@@ -135,12 +144,11 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn server() -> PgConnectOptions {
-    let url = match std::env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty()) {
+async fn server_url() -> String {
+    match std::env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty()) {
         Some(url) => url,
         None => PRIVATE.get_or_init(start).await.0.admin_url(),
-    };
-    PgConnectOptions::from_str(&url).unwrap_or_else(|error| panic!("{SERVER_VARIABLE} is not a URL: {error}"))
+    }
 }
 
 async fn start() -> (PrivatePostgres, Scratch) {

@@ -11,6 +11,7 @@ mod broker;
 mod child;
 mod database;
 mod eventually;
+pub mod metrics;
 mod scratch;
 
 use std::net::TcpListener;

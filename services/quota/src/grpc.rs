@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use ids::{ParseIdError, TaskId, UserId};
+use process::PoolGauge;
 use prost_types::Timestamp;
 use proto::quota::v1 as pb;
 use proto::quota::v1::quota_service_server::QuotaService;
-use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::app;
@@ -17,7 +17,7 @@ use crate::error::Error;
 /// The public service.
 #[derive(Debug)]
 pub(crate) struct Public {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: PoolGauge,
 }
 
 #[tonic::async_trait]

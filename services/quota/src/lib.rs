@@ -25,9 +25,9 @@ mod grpc;
 mod steps;
 mod store;
 
+use process::PoolGauge;
 use proto::quota::v1::quota_service_server::QuotaServiceServer;
 use proto::quota::v1::quota_steps_server::QuotaStepsServer;
-use sqlx::PgPool;
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -47,9 +47,9 @@ pub const DOMAIN: &str = "quota.evenkeel";
 #[derive(Debug, Clone)]
 pub struct Deps {
     /// Connections for the public service.
-    pub pool: PgPool,
+    pub pool: PoolGauge,
     /// Connections for the steps, so that neither side can starve the other.
-    pub steps_pool: PgPool,
+    pub steps_pool: PoolGauge,
 }
 
 /// The service, ready to be served. It has no background jobs.

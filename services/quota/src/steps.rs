@@ -1,10 +1,10 @@
 //! The operations a saga calls, each behind the barrier.
 
 use barrier::Done;
+use process::PoolGauge;
 use proto::quota::v1 as pb;
 use proto::quota::v1::quota_steps_server::QuotaSteps;
 use rpc::step::StepCall;
-use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::error::Error;
@@ -13,7 +13,7 @@ use crate::{DOMAIN, app, grpc};
 /// The steps.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: PoolGauge,
 }
 
 // Fields are read behind the barrier, so that the "no" to a malformed request is as final as any other.

@@ -31,6 +31,9 @@ pub struct Config {
     pub max_live_sagas: usize,
     /// Most calls of steps at the same time.
     pub max_calls: usize,
+    /// Most calls of steps of one participant at the same time. If `max_calls` does not suffice for all participants to have
+    /// so many, each has an equal share of it.
+    pub max_calls_per_participant: usize,
     /// Least wait between attempts of an operation that needs attention.
     #[serde(with = "humantime_serde")]
     pub attention_wait: Duration,
@@ -52,6 +55,7 @@ impl Default for Config {
             lanes: 2,
             max_live_sagas: 200_000,
             max_calls: 4_096,
+            max_calls_per_participant: 256,
             attention_wait: Duration::from_secs(60),
             participants: BTreeMap::new(),
             pool: PoolConfig {
@@ -81,8 +85,10 @@ impl Config {
                 self.lease, self.heartbeat
             ));
         }
-        if self.max_live_sagas == 0 || self.max_calls == 0 {
-            return Err("max_live_sagas and max_calls must be at least 1".to_owned());
+        if self.max_live_sagas == 0 || self.max_calls == 0 || self.max_calls_per_participant == 0 {
+            return Err(
+                "max_live_sagas, max_calls and max_calls_per_participant must be at least 1".to_owned(),
+            );
         }
         let printable =
             |name: &String| (1..=200).contains(&name.len()) && !name.chars().any(char::is_control);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use process::grpc::Listener;
-use process::health::Health;
+use process::health::{Health, Readiness};
 use process::{PoolGauge, Shutdown, Supervisor};
 use saga_definition::ProblemKind;
 use saga_engine::{Engine, Stopped, SystemClock};
@@ -84,6 +84,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
+    readiness: Readiness,
     ended: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -92,6 +93,12 @@ impl Running {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Returns whether it is ready: whether its database answers.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Waits until the instance has ended.
@@ -110,6 +117,8 @@ impl Running {
 pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
     config.check().map_err(Error::Config)?;
     let local_addr = deps.listener.local_addr();
+    let readiness = Readiness::default();
+    let told = readiness.clone();
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -118,15 +127,19 @@ pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
     std::thread::Builder::new()
         .name("saga".to_owned())
         .spawn(move || {
-            let result = runtime.block_on(run(config, deps));
+            let result = runtime.block_on(run(config, deps, told));
             // Whoever started it may not wait for its end.
             let _ = end.send(result);
         })
         .map_err(Error::Thread)?;
-    Ok(Running { local_addr, ended })
+    Ok(Running {
+        local_addr,
+        readiness,
+        ended,
+    })
 }
 
-async fn run(config: Config, deps: Deps) -> Result<(), Error> {
+async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Error> {
     let Deps {
         listener,
         shutdown,
@@ -154,6 +167,7 @@ async fn run(config: Config, deps: Deps) -> Result<(), Error> {
         lanes: config.lanes,
         max_live: config.max_live_sagas,
         max_calls: config.max_calls,
+        participant_limit: config.max_calls_per_participant,
         heartbeat: config.heartbeat,
         lease: config.lease,
         drain: shutdown.drain(),
@@ -177,7 +191,8 @@ async fn run(config: Config, deps: Deps) -> Result<(), Error> {
         instance: names.instance.into(),
         stopping: shutdown.token(),
     };
-    let serving = serve(app, pool, listener, &shutdown, &config);
+    let health = Health::with_readiness(readiness).await;
+    let serving = serve(app, pool, listener, &health, &shutdown, &config);
     tokio::select! {
         served = serving => served?,
         ended = &mut engine => return engine_ended(ended),
@@ -191,11 +206,11 @@ async fn serve(
     app: App,
     pool: PgPool,
     listener: Listener,
+    health: &Health,
     shutdown: &Shutdown,
     config: &Config,
 ) -> Result<(), process::grpc::Error> {
     let supervisor = Supervisor::new(shutdown.clone());
-    let health = Health::new().await;
     health.follow_database(pool.clone(), &supervisor);
     process::pool::spawn_report(
         PoolGauge::new(SCHEMA, pool),
@@ -203,7 +218,7 @@ async fn serve(
         &supervisor,
     );
     let routes = grpc::routes(Arc::new(app));
-    process::grpc::serve("saga", listener, routes, &health, shutdown, &config.limits).await
+    process::grpc::serve("saga", listener, routes, health, shutdown, &config.limits).await
 }
 
 fn engine_ended(ended: Result<Result<(), Stopped>, tokio::task::JoinError>) -> Result<(), Error> {

@@ -1,8 +1,11 @@
 //! A platform of our own for each end-to-end test: database, provider, services as processes.
 //!
-//! The tests are in `tests/`: `it` (what users see, quick), `faults` (processes killed under load, slow; `make
-//! test-faults`), `architecture` (which crate may use which).
+//! The tests are in `tests/`: `it` (what users see, quick), `definitions` (every definition in the repository against the
+//! same faults), `faults` (processes killed under load), the latter two slow (`make test-faults`), `architecture` (which
+//! crate may use which).
 
+mod interposer;
 mod platform;
 
+pub use interposer::{Fault, Interposer, Rule, Seen};
 pub use platform::{LONG, Mode, Orchestrator, Platform, binary, input, reason};

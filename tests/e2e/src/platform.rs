@@ -1,5 +1,6 @@
 //! A platform of our own for each test: database, provider, services as processes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -70,8 +71,10 @@ pub struct Platform {
     pub provider: AiProvider,
     pub orchestrator: Orchestrator,
     ports: Ports,
-    /// Participants besides our own, `PACKAGE=URL`.
-    pub participants: Vec<String>,
+    /// Who answers for a package, when the orchestrator runs alone: URL by package.
+    pub participants: BTreeMap<String, String>,
+    /// Further settings of every process, by environment variable.
+    environment: Vec<(String, String)>,
     /// Orchestrator, or the one process of `dev`.
     pub saga: Option<ChildProcess>,
     others: Vec<ChildProcess>,
@@ -106,12 +109,18 @@ impl Platform {
         let database = TestDatabase::create(&[]).await;
         let provider = ai::start("127.0.0.1:0").await.expect("a free port");
         match mode {
-            Mode::Serve => Self::serve(database, provider).await,
+            Mode::Serve => Self::serve(database, provider, Vec::new()).await,
             Mode::Dev => Self::dev(database, provider).await,
         }
     }
 
-    async fn serve(database: TestDatabase, provider: AiProvider) -> Self {
+    /// Starts a platform of one process a service on this database, with further settings in the environment.
+    pub async fn start_on(database: TestDatabase, environment: Vec<(String, String)>) -> Self {
+        let provider = ai::start("127.0.0.1:0").await.expect("a free port");
+        Self::serve(database, provider, environment).await
+    }
+
+    async fn serve(database: TestDatabase, provider: AiProvider, environment: Vec<(String, String)>) -> Self {
         let migrated = Command::new(binary())
             .args(["migrate", "--database-url", &database.url()])
             .output()
@@ -136,7 +145,12 @@ impl Platform {
             provider,
             orchestrator,
             ports,
-            participants: Vec::new(),
+            participants: [
+                ("evenkeel.quota.v1".to_owned(), url(ports.quota_steps)),
+                ("evenkeel.task.v1".to_owned(), url(ports.task_steps)),
+            ]
+            .into(),
+            environment,
             saga: None,
             others: Vec::new(),
         };
@@ -176,7 +190,8 @@ impl Platform {
                 task: 0,
                 task_steps: 0,
             },
-            participants: Vec::new(),
+            participants: BTreeMap::new(),
+            environment: Vec::new(),
             saga: None,
             others: Vec::new(),
         };
@@ -202,7 +217,9 @@ impl Platform {
             .env("EVENKEEL_DATABASE__MAX", "30")
             .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
-            .env("EVENKEEL_TELEMETRY__LEVEL", "info");
+            .env("EVENKEEL_ADMIN__LISTEN", local(0))
+            .env("EVENKEEL_TELEMETRY__LEVEL", "info")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -220,28 +237,25 @@ impl Platform {
             &local(orchestrator.port),
             "--instance",
             &orchestrator.instance,
-            "--participant",
-            &format!("evenkeel.quota.v1={}", url(self.ports.quota_steps)),
-            "--participant",
-            &format!("evenkeel.task.v1={}", url(self.ports.task_steps)),
         ]);
-        for participant in &self.participants {
-            command.args(["--participant", participant]);
+        for (package, url) in &self.participants {
+            command.args(["--participant", &format!("{package}={url}")]);
         }
         // A minute between attempts that need attention is for people; tests are in a hurry.
         command.env("EVENKEEL_SAGA__ATTENTION_WAIT", "500ms");
         ChildProcess::spawn(command)
     }
 
-    /// Ends the orchestrator and starts it again, with one more participant.
-    pub async fn with_participant(&mut self, participant: String) {
-        self.participants.push(participant);
+    /// Ends the orchestrator and starts it again, with somebody else to answer for a package.
+    pub async fn with_participant(&mut self, package: &str, url: String) {
+        self.participants.insert(package.to_owned(), url);
         self.saga = None;
         self.start_orchestrator();
         self.ready().await;
     }
 
-    async fn ready(&self) {
+    /// Waits until every service answers.
+    pub async fn ready(&self) {
         eventually(LONG, || async {
             let sagas = self.sagas().get_saga(GetSagaRequest::default()).await;
             let quota = self.quota().get_balance(GetBalanceRequest::default()).await;
@@ -260,6 +274,21 @@ impl Platform {
             listed.is_ok_and(|l| l.into_inner().definitions.iter().any(|d| d.active))
         })
         .await;
+    }
+
+    /// URLs at which its processes tell machines how they are; the orchestrator's (or that of `dev`) first.
+    pub async fn admin_urls(&self) -> Vec<String> {
+        let mut urls = Vec::new();
+        for process in self.saga.iter().chain(&self.others) {
+            let line = process
+                .wait_for_line(LONG, |line| line.trim().starts_with("admin "))
+                .await;
+            // `admin on 127.0.0.1:7121`, or in the welcome of dev `admin  http://127.0.0.1:7121  …`.
+            let mut words = line.split_whitespace().skip(1).skip_while(|word| *word == "on");
+            let place = words.next().expect("an address");
+            urls.push(format!("http://{}", place.trim_start_matches("http://")));
+        }
+        urls
     }
 
     pub fn sagas(&self) -> SagaServiceClient<Channel> {
@@ -348,13 +377,18 @@ impl Platform {
     }
 
     pub async fn saga_of(&self, saga_id: &str) -> (Saga, Vec<SagaEvent>) {
+        self.try_saga_of(saga_id).await.expect("a saga")
+    }
+
+    /// The same while the orchestrator may be down.
+    pub async fn try_saga_of(&self, saga_id: &str) -> Result<(Saga, Vec<SagaEvent>), Status> {
         let request = GetSagaRequest {
             saga_id: saga_id.to_owned(),
             with_history: true,
             ..GetSagaRequest::default()
         };
-        let answer = self.sagas().get_saga(request).await.expect("a saga").into_inner();
-        (answer.saga.expect("a saga"), answer.history)
+        let answer = self.sagas().get_saga(request).await?.into_inner();
+        Ok((answer.saga.expect("a saga"), answer.history))
     }
 
     /// Checks what must hold when everything has come to rest.

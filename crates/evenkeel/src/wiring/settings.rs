@@ -87,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) telemetry: telemetry::Config,
     /// Addresses to listen on.
     pub(crate) listen: Listen,
+    /// The HTTP listener for machines that watch this process.
+    pub(crate) admin: Admin,
     /// Limits of the listeners.
     pub(crate) limits: ListenerLimits,
     /// Where other services are.
@@ -108,6 +110,7 @@ impl Default for Settings {
             database: PoolConfig::default(),
             telemetry: telemetry::Config::default(),
             listen: Listen::default(),
+            admin: Admin::default(),
             limits: ListenerLimits::default(),
             peers: Peers::default(),
             drain: Duration::from_secs(10),
@@ -215,6 +218,26 @@ impl Listen {
     }
 }
 
+/// The HTTP listener for machines that watch a process: metrics, liveness, readiness, status.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// Address to listen on; if absent, that of the first service with a port of 20 more.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Distance of the port for machines from a public port: saga (and `dev`) 7121, quota 7122, task 7123.
+const ADMIN_PORT_OFFSET: u16 = 20;
+
+impl Settings {
+    /// Address on which a process tells machines how it is. `public` is the address from which it follows if it is not
+    /// configured.
+    pub(crate) fn admin_address(&self, public: SocketAddr) -> SocketAddr {
+        let beside = SocketAddr::new(public.ip(), port(public.port(), ADMIN_PORT_OFFSET));
+        self.admin.listen.unwrap_or(beside)
+    }
+}
+
 /// Port of an offset; 0 stays 0, which takes a free one.
 pub(crate) const fn port(base: u16, offset: u16) -> u16 {
     if base == 0 { 0 } else { base.saturating_add(offset) }
@@ -290,6 +313,16 @@ mod tests {
         assert_eq!(listen.steps(Name::Task), Some(local(9013)));
         assert_eq!(listen.steps(Name::Saga), None);
         assert_eq!(Listen::from_base(0).public(Name::Quota).port(), 0);
+    }
+
+    #[test]
+    fn the_port_for_machines_lies_beside_the_service_unless_it_is_configured() {
+        let mut settings = Settings::default();
+        let quota = settings.listen.public(Name::Quota);
+        assert_eq!(settings.admin_address(quota), local(7122));
+        assert_eq!(settings.admin_address(local(0)), local(0));
+        settings.admin.listen = Some(local(9090));
+        assert_eq!(settings.admin_address(quota), local(9090));
     }
 
     #[test]

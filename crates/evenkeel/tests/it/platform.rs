@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-use test_support::{ChildProcess, Signal, TestDatabase};
+use test_support::metrics::{LABELS, Scrape};
+use test_support::{ChildProcess, Signal, TestDatabase, eventually};
 
 use crate::{code, evenkeel, stderr, stdout};
 
@@ -115,6 +116,37 @@ async fn a_task_is_followed_from_the_command_line() {
         "{:?}",
         dev.process.stderr()
     );
+}
+
+#[tokio::test]
+async fn machines_see_that_dev_is_ready_and_what_it_counts() {
+    let dev = Dev::start().await;
+    let lines = dev.process.stdout();
+    let admin = lines
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("admin "))
+        .and_then(|rest| rest.split_whitespace().next())
+        .expect("the welcome names it");
+    let ask = |path: &str| reqwest::get(format!("{admin}{path}"));
+    eventually(LONG, || async {
+        ask("/readyz")
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    assert!(ask("/livez").await.expect("an answer").status().is_success());
+    let text = ask("/metrics")
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
+    let scrape = Scrape::parse(&text).expect("metrics");
+    assert_eq!(scrape.mistakes(LABELS), Vec::<String>::new());
+    let pools = scrape.values_of("db_pool_connections", "pool");
+    for pool in ["quota", "quota-steps", "task", "task-steps", "saga"] {
+        assert!(pools.contains(pool), "{pool} is not among {pools:?}");
+    }
 }
 
 #[tokio::test]

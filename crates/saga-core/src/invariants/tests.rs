@@ -3,7 +3,8 @@
 use super::{ALL, AT_REST, Invariant, broken, broken_at_rest};
 use crate::event::{Phase, Reason, Recorded, StepError};
 use crate::plan::{Backoff, Epilogue, Plan, StepPlan, Zone};
-use crate::state::{Clock, OpState, Start, State};
+use crate::run::OpState;
+use crate::state::{Clock, Start, State};
 use crate::{Event, Millis, Op, OpKey, Payload};
 
 fn plan() -> Plan {
@@ -17,6 +18,8 @@ fn plan() -> Plan {
         timeout_ms: 1_000,
         compensation_timeout_ms: 1_000,
         expires: false,
+        probe: false,
+        conditional: false,
     };
     let steps = vec![
         step("A", Zone::Compensatable, vec![]),
@@ -201,6 +204,24 @@ const BREAKS: &[Break] = &[
     }),
     ("compensated_means_everything_is_settled", compensated, |s| {
         s.runs[E].action = OpState::NotStarted
+    }),
+    ("a_skipped_action_is_never_compensated", unwinding, |s| {
+        s.runs[B].action = OpState::Skipped
+    }),
+    ("only_what_may_be_left_out_is_skipped", at_p, |s| {
+        s.runs[A].action = OpState::Skipped
+    }),
+    ("an_ended_saga_is_not_paused", completed, |s| {
+        s.paused = Some(Millis(1))
+    }),
+    ("a_late_success_belongs_to_an_abandoned_action", at_b, |s| {
+        s.runs[A].late = Some((Payload::new("1"), Millis(1)))
+    }),
+    ("a_late_success_belongs_to_an_abandoned_action", unwinding, |s| {
+        s.runs[A].late = Some((Payload::new("1"), Millis(1)))
+    }),
+    ("only_what_was_written_off_is_watched", unwinding, |s| {
+        s.runs[P].watched_until = Some(Millis(1))
     }),
     ("a_live_saga_has_something_to_wait_for", at_b, |s| {
         s.runs[B].action = refused()

@@ -3,11 +3,15 @@
 //! `"A"` names the action of step A, `"~A"` its compensation. Every accepted input is checked against the
 //! invariants, and against a replay of what was recorded.
 
+mod people;
+mod steps;
+
 use saga_core::{
-    Attention, Backoff, Cause, Context, Epilogue, Event, FailureClass, Input, Millis, Op, OpKey, Open,
-    Outcome, Payload, Phase, Plan, PlanError, Reason, Recorded, Rejected, Start, State, StepError, StepPlan,
-    Zone, invariants,
+    Attention, Backoff, Cause, Context, Event, FailureClass, Input, Millis, Op, OpKey, Open, Outcome,
+    Payload, Phase, Plan, Reason, Recorded, Rejected, Start, State, StepError, invariants,
 };
+
+pub(crate) use steps::{Step, onward, person, pivot, plan_of, work};
 
 pub(crate) const T0: Millis = Millis(1_000_000);
 pub(crate) const TIMEOUT_MS: u64 = 5_000;
@@ -20,98 +24,6 @@ pub(crate) const BACKOFF: Backoff = Backoff {
     factor: 2.0,
     max_ms: 1_000,
 };
-
-/// One step of a test plan; waits for the step before it unless `after` says otherwise.
-#[derive(Clone)]
-pub(crate) struct Step {
-    plan: StepPlan,
-    after: Option<&'static [&'static str]>,
-}
-
-fn step(name: &str, zone: Zone) -> Step {
-    Step {
-        plan: StepPlan {
-            name: name.into(),
-            after: Vec::new(),
-            zone,
-            compensated: zone == Zone::Compensatable,
-            backoff: BACKOFF,
-            compensation_backoff: BACKOFF,
-            timeout_ms: TIMEOUT_MS,
-            compensation_timeout_ms: 2 * TIMEOUT_MS,
-            expires: false,
-        },
-        after: None,
-    }
-}
-
-/// A compensatable step.
-pub(crate) fn work(name: &str) -> Step {
-    step(name, Zone::Compensatable)
-}
-
-/// A compensatable step that waits for a person.
-pub(crate) fn person(name: &str) -> Step {
-    let mut step = work(name);
-    step.plan.expires = true;
-    step
-}
-
-/// The pivot.
-pub(crate) fn pivot(name: &str) -> Step {
-    step(name, Zone::Pivot)
-}
-
-/// A retriable step.
-pub(crate) fn onward(name: &str) -> Step {
-    step(name, Zone::Retriable)
-}
-
-impl Step {
-    pub(crate) fn after(mut self, names: &'static [&'static str]) -> Self {
-        self.after = Some(names);
-        self
-    }
-
-    pub(crate) fn compensated(mut self, yes: bool) -> Self {
-        self.plan.compensated = yes;
-        self
-    }
-
-    pub(crate) fn retries(mut self, retries: u32) -> Self {
-        self.plan.backoff.retries = retries;
-        self
-    }
-
-    pub(crate) fn expires(mut self) -> Self {
-        self.plan.expires = true;
-        self
-    }
-}
-
-pub(crate) fn plan_of(steps: &[Step], epilogue: Option<&str>) -> Result<Plan, PlanError> {
-    let position = |name: &str| {
-        let found = steps.iter().position(|s| &*s.plan.name == name).unwrap();
-        u16::try_from(found).unwrap()
-    };
-    let planned = steps.iter().enumerate().map(|(i, step)| StepPlan {
-        after: match step.after {
-            Some(names) => names.iter().map(|name| position(name)).collect(),
-            None => i
-                .checked_sub(1)
-                .map(|p| u16::try_from(p).unwrap())
-                .into_iter()
-                .collect(),
-        },
-        ..step.plan.clone()
-    });
-    let epilogue = epilogue.map(|name| Epilogue {
-        name: name.into(),
-        backoff: BACKOFF,
-        timeout_ms: TIMEOUT_MS,
-    });
-    Plan::new(planned.collect(), epilogue, ATTENTION_WAIT_MS)
-}
 
 pub(crate) fn error(message: &str) -> StepError {
     StepError {
@@ -272,6 +184,16 @@ impl Saga {
         self.answer(name, Outcome::Pending)
     }
 
+    /// The condition does not hold.
+    pub(crate) fn left_out(self, name: &str) -> Self {
+        self.answer(name, Outcome::Skipped)
+    }
+
+    /// The probe says so.
+    pub(crate) fn not_seen(self, name: &str) -> Self {
+        self.answer(name, Outcome::NotSeen)
+    }
+
     pub(crate) fn fail(self, name: &str) -> Self {
         self.fail_as(name, FailureClass::Unknown)
     }
@@ -316,11 +238,15 @@ impl Saga {
 
     /// Answers every call with success, and looks when the alarm rings, until the saga has ended.
     pub(crate) fn finish(mut self) -> Self {
-        // An action and a compensation a step, an alarm each, and the epilogue.
-        let bound = 4 * self.plan.steps().len() + 4;
+        // An action and a compensation a step, an alarm each, the epilogue, and the end of a pause.
+        let bound = 4 * self.plan.steps().len() + 5;
         for _ in 0..bound {
             if self.state.phase().is_ended() {
                 return self;
+            }
+            if self.state.paused().is_some() {
+                self = self.resume();
+                continue;
             }
             let due = self.state.due(&self.plan).next();
             self = match (due, self.state.alarm_at(&self.plan)) {
@@ -356,6 +282,29 @@ impl Saga {
 
     pub(crate) fn due(&self) -> Vec<String> {
         self.state.due(&self.plan).map(|due| self.name(due.key)).collect()
+    }
+
+    /// Tells for each call that is due whether it is a probe.
+    #[track_caller]
+    pub(crate) fn expect_probes(self, expected: &[(&str, bool)]) -> Self {
+        let due: Vec<_> = self.state.due(&self.plan).collect();
+        let due: Vec<_> = due.iter().map(|due| (self.name(due.key), due.probe)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, probe)| ((*name).to_owned(), *probe))
+            .collect();
+        assert_eq!(due, expected);
+        self
+    }
+
+    /// The events of the last transition, by name.
+    pub(crate) fn last(&self) -> Vec<&'static str> {
+        let last = self.transitions.last().unwrap();
+        last.iter().map(|recorded| kind(&recorded.event)).collect()
+    }
+
+    pub(crate) fn op(&self, name: &str) -> &saga_core::OpState {
+        self.state.op(self.key(name)).unwrap()
     }
 
     pub(crate) fn alarm_in(&self) -> Option<u64> {
@@ -415,5 +364,22 @@ impl Saga {
     pub(crate) fn expect_attention(self, expected: &[(Cause, u64)]) -> Self {
         assert_eq!(self.attention(), expected);
         self
+    }
+}
+
+pub(crate) fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Succeeded { .. } => "succeeded",
+        Event::Refused { .. } => "refused",
+        Event::Failed { .. } => "failed",
+        Event::Pending { .. } => "pending",
+        Event::Abandoned { .. } => "abandoned",
+        Event::Skipped { .. } => "skipped",
+        Event::LateSuccess { .. } => "late_success",
+        Event::Operator { .. } => "operator",
+        Event::Unwinding { .. } => "unwinding",
+        Event::Committed => "committed",
+        Event::DeadlineMissed => "deadline_missed",
+        Event::Ended { .. } => "ended",
     }
 }

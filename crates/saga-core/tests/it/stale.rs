@@ -1,6 +1,6 @@
 //! Answers that nobody waits for.
 
-use saga_core::{FailureClass, Outcome, Payload, Rejected};
+use saga_core::{FailureClass, OpState, Outcome, Payload, Rejected};
 
 use crate::dsl::*;
 
@@ -22,6 +22,10 @@ fn outcomes() -> [Outcome; 4] {
 #[track_caller]
 fn changes_nothing(saga: &Saga, name: &str, attempt: u32, why: Rejected) {
     for outcome in outcomes() {
+        let late = matches!(outcome, Outcome::Succeeded(_)) && *saga.op(name) == OpState::Abandoned;
+        if late {
+            continue;
+        }
         let mut after = saga.clone();
         assert_eq!(after.try_answer(name, attempt, outcome), Err(why));
         assert_eq!(after.state, saga.state);
@@ -45,7 +49,7 @@ fn an_answer_of_an_operation_that_is_not_open_changes_nothing() {
 }
 
 #[test]
-fn an_answer_that_comes_after_giving_up_changes_nothing() {
+fn an_answer_other_than_success_that_comes_after_giving_up_changes_nothing() {
     let saga = Saga::of(&[work("A"), work("B")])
         .in_flight(&["A"])
         .cancel()

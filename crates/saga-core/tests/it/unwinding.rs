@@ -195,7 +195,7 @@ fn the_turn_remembers_who_asked_for_it_and_nothing_else_does() {
         .flatten()
         .map(|r| r.actor.as_deref())
         .collect();
-    assert_eq!(actors, [Some("ann"), None, None]);
+    assert_eq!(actors, [Some("ann"), Some("ann"), None, None]);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn what_follows_from_a_cancel_in_the_same_transition_is_nobodys_act() {
         .cancel()
         .expect_compensated(Reason::Cancelled);
     let actors: Vec<_> = saga.transitions[0].iter().map(|r| r.actor.as_deref()).collect();
-    assert_eq!(actors, [Some("ann"), None]);
+    assert_eq!(actors, [Some("ann"), Some("ann"), None]);
 }
 
 #[test]
@@ -220,6 +220,9 @@ fn only_open_actions_are_recorded_as_in_flight() {
         | Event::Failed { .. }
         | Event::Pending { .. }
         | Event::Abandoned { .. }
+        | Event::Skipped { .. }
+        | Event::LateSuccess { .. }
+        | Event::Operator { .. }
         | Event::Committed
         | Event::DeadlineMissed
         | Event::Ended { .. } => None,

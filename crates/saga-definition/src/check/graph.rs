@@ -22,6 +22,51 @@ impl Graph {
         self.0.get(step)
     }
 
+    /// Returns the steps in an order in which each stands behind those it comes after, otherwise as they are numbered;
+    /// `None` if steps wait for each other.
+    pub(crate) fn order(&self) -> Option<Vec<usize>> {
+        let mut placed = BTreeSet::new();
+        let mut order = Vec::with_capacity(self.0.len());
+        while order.len() < self.0.len() {
+            let ready = |(step, before): &(usize, &BTreeSet<usize>)| {
+                !placed.contains(step) && before.is_subset(&placed)
+            };
+            let (next, _) = self.0.iter().enumerate().find(ready)?;
+            placed.insert(next);
+            order.push(next);
+        }
+        Some(order)
+    }
+
+    /// Numbers the steps anew, `order` naming the old number of each.
+    pub(crate) fn renumbered(&self, order: &[usize]) -> Self {
+        let number = |old: &usize| order.iter().position(|known| known == old);
+        let after = |old: &usize| {
+            self.after(*old)
+                .into_iter()
+                .flatten()
+                .filter_map(number)
+                .collect()
+        };
+        Self(order.iter().map(after).collect())
+    }
+
+    /// Drops the edges that follow from others, so that graphs of the same order are equal.
+    pub(crate) fn reduced(&self) -> Self {
+        let ancestors = self.ancestors();
+        let follows = |before: &usize, all: &BTreeSet<usize>| {
+            all.iter()
+                .any(|other| ancestors.get(*other).is_some_and(|above| above.contains(before)))
+        };
+        let kept = |all: &BTreeSet<usize>| {
+            all.iter()
+                .filter(|before| !follows(before, all))
+                .copied()
+                .collect()
+        };
+        Self(self.0.iter().map(kept).collect())
+    }
+
     /// Returns the cycles found, each as the steps along it; a step appears in at most one.
     pub(crate) fn cycles(&self) -> Vec<Vec<usize>> {
         let mut found = Vec::new();
@@ -125,6 +170,25 @@ mod tests {
         assert_eq!(cycles.len(), 1);
         assert!(!cycles[0].contains(&3));
         assert_eq!(cycles[0].len(), 3);
+    }
+
+    #[test]
+    fn the_order_changes_no_more_than_it_must() {
+        assert_eq!(graph(&[&[], &[0], &[1]]).order(), Some(vec![0, 1, 2]));
+        assert_eq!(graph(&[&[2], &[], &[1]]).order(), Some(vec![1, 2, 0]));
+        assert_eq!(graph(&[&[], &[], &[]]).order(), Some(vec![0, 1, 2]));
+        assert_eq!(graph(&[&[1], &[0]]).order(), None);
+        let again = graph(&[&[2], &[], &[1]]).renumbered(&[1, 2, 0]);
+        assert_eq!(again, graph(&[&[], &[0], &[1]]));
+    }
+
+    #[test]
+    fn an_edge_that_follows_from_others_is_dropped() {
+        let chain = graph(&[&[], &[0], &[1]]);
+        assert_eq!(graph(&[&[], &[0], &[0, 1]]).reduced(), chain);
+        assert_eq!(chain.reduced(), chain);
+        let diamond = graph(&[&[], &[0], &[0], &[1, 2]]);
+        assert_eq!(graph(&[&[], &[0], &[0], &[0, 1, 2]]).reduced(), diamond);
     }
 
     #[test]

@@ -1,31 +1,30 @@
 //! From a [`Source`] to a [`Definition`]: every name looked up, every type compared, every mistake reported.
 
 mod call;
+mod condition;
 mod graph;
 mod head;
+mod order;
 mod path;
+mod probe;
+mod target;
 mod types;
 mod value;
 mod zones;
 
 use std::collections::{BTreeSet, HashMap};
 
-use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
 
 use self::call::Defaults;
 use self::graph::Graph;
+use self::target::Found;
 use self::types::Shape;
 use self::zones::step_name;
 use crate::canonical;
 use crate::definition::{Definition, Participants, Step, Zone};
-use crate::problem::{Problem, ProblemKind, Problems};
-use crate::scalar::is_name;
-use crate::source::{Slot, Source, StepSource};
-use crate::suggest::did_you_mean;
-use crate::yaml::shorten;
-
-/// Step names that the engine gives to operations of its own.
-const RESERVED_NAMES: &[&str] = &["ON_COMPENSATED"];
+use crate::problem::{Problem, Problems};
+use crate::source::{Source, StepSource};
 
 /// Where in a saga's life a value is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ enum Place {
 #[derive(Clone, Copy, Debug)]
 struct Site<'s> {
     step: Option<&'s str>,
-    /// Put before field names: `compensate.`, `on_compensated.` or nothing.
+    /// Put before field names: `compensate.`, `probe.`, `on_compensated.` or nothing.
     prefix: &'static str,
     place: Place,
 }
@@ -63,6 +62,26 @@ impl Site<'_> {
     }
 }
 
+/// What can be read of a step once it has succeeded.
+#[derive(Clone, Debug)]
+enum Reply {
+    /// What the step calls is not known, which was reported.
+    Unknown,
+    /// It publishes, and nobody answers.
+    Nothing,
+    Message(MessageDescriptor),
+}
+
+impl Reply {
+    fn of(found: &Option<Found>) -> Self {
+        match found {
+            None => Self::Unknown,
+            Some(found) if found.is_silent() => Self::Nothing,
+            Some(found) => Self::Message(found.reply.clone()),
+        }
+    }
+}
+
 struct Checker<'a> {
     pool: &'a DescriptorPool,
     participants: &'a Participants,
@@ -71,9 +90,12 @@ struct Checker<'a> {
     /// Name of each step; `None` where it has none that can be referred to.
     names: Vec<Option<String>>,
     indexes: HashMap<String, usize>,
-    /// Reply type of each step; `None` where its method is unknown.
-    replies: Vec<Option<MessageDescriptor>>,
+    replies: Vec<Reply>,
+    /// Path of each step's `when`, as written.
+    conditions: Vec<Option<String>>,
     ancestors: Vec<BTreeSet<usize>>,
+    /// False once the names or the order of steps are known to be wrong: what depends on them is then not judged.
+    sound: bool,
 }
 
 /// Checks a source. `None` if and only if a problem was reported, here or before.
@@ -91,7 +113,9 @@ pub(crate) fn run(
         names: Vec::new(),
         indexes: HashMap::new(),
         replies: Vec::new(),
+        conditions: Vec::new(),
         ancestors: Vec::new(),
+        sound: true,
     };
     checker.definition(source)
 }
@@ -127,34 +151,36 @@ impl Checker<'_> {
         let deadline = self.deadline(source);
         let business_id = source.business_id.as_ref().map(|path| self.business_id(path));
         let written = self.steps(source);
-        self.names(written);
-        let graph = self.graph(written);
-        self.ancestors = graph.ancestors();
-        let zones = self.zones(written);
-        let methods: Vec<Option<MethodDescriptor>> = written
+        let (ordered, graph) = self.order(written);
+        let zones = self.zones(&ordered);
+        self.conditions = ordered.iter().map(|step| condition::text(step)).collect();
+        let found: Vec<Option<Found>> = ordered
             .iter()
             .enumerate()
-            .map(|(index, step)| self.method(&step.call, action_site(step, index, Zone::Compensatable)))
+            .map(|(index, step)| {
+                let site = Site {
+                    prefix: step.call.prefix,
+                    ..action_site(step, index, Zone::Compensatable)
+                };
+                self.find(&step.call, site)
+            })
             .collect();
-        self.replies = methods
-            .iter()
-            .map(|method| method.as_ref().map(MethodDescriptor::output))
-            .collect();
-        let mut steps = Vec::with_capacity(written.len());
-        for (index, ((step, zone), method)) in written.iter().zip(zones).zip(&methods).enumerate() {
+        self.replies = found.iter().map(Reply::of).collect();
+        let mut steps = Vec::with_capacity(ordered.len());
+        for (index, ((step, zone), found)) in ordered.iter().zip(zones).zip(&found).enumerate() {
             if self.problems.full() {
                 return None;
             }
-            steps.push(self.step(index, step, zone, method.as_ref(), &graph, defaults));
+            steps.push(self.step(index, step, zone, found.as_ref(), &graph, defaults));
         }
         let on_compensated = source.on_compensated.as_ref().map(|call| {
             let site = Site {
                 step: None,
-                prefix: "on_compensated.",
+                prefix: call.prefix,
                 place: Place::AfterCompensation,
             };
-            let method = self.method(call, site);
-            self.call(call, method.as_ref(), site, defaults)
+            let found = self.find(call, site);
+            self.call(call, found.as_ref(), site, defaults)
         });
         if !self.problems.is_empty() {
             return None;
@@ -162,7 +188,7 @@ impl Checker<'_> {
         let steps: Vec<Step> = steps.into_iter().collect::<Option<_>>()?;
         let on_compensated = settle(on_compensated)?;
         Some(Definition {
-            canonical: canonical::write(source, &steps, on_compensated.as_ref()),
+            canonical: canonical::write(source, &ordered, &steps, on_compensated.as_ref()),
             name: name?,
             version: version?,
             input: self.input?,
@@ -173,136 +199,41 @@ impl Checker<'_> {
         })
     }
 
-    fn names(&mut self, steps: &[StepSource]) {
-        for (index, step) in steps.iter().enumerate() {
-            let site = action_site(step, index, Zone::Compensatable);
-            let name = match &step.name {
-                Slot::Given(name) => name,
-                Slot::Absent => {
-                    let message = "`name` is missing";
-                    self.report_at(
-                        site,
-                        "name",
-                        Problem::new(ProblemKind::MissingKey, step.at, message),
-                    );
-                    self.names.push(None);
-                    continue;
-                }
-                Slot::Invalid => {
-                    self.names.push(None);
-                    continue;
-                }
-            };
-            if !is_name(&name.value) {
-                self.bad_name(name, site, "name");
-            } else if RESERVED_NAMES.contains(&name.value.as_str()) {
-                let message = format!("`{}` is a name of the engine's own", name.value);
-                self.report_at(
-                    site,
-                    "name",
-                    Problem::new(ProblemKind::ReservedName, name.at, message),
-                );
-            }
-            if self.indexes.contains_key(&name.value) {
-                let message = format!("there is a step `{}` already", shorten(&name.value));
-                self.report_at(
-                    site,
-                    "name",
-                    Problem::new(ProblemKind::DuplicateStep, name.at, message),
-                );
-            } else {
-                self.indexes.insert(name.value.clone(), index);
-            }
-            self.names.push(Some(name.value.clone()));
-        }
-    }
-
-    /// Reads `after`; a step without it comes after the one before. Only that order is supported by this version.
-    fn graph(&mut self, steps: &[StepSource]) -> Graph {
-        let mut edges = Vec::with_capacity(steps.len());
-        let mut unsupported = Vec::new();
-        for (index, step) in steps.iter().enumerate() {
-            let before: BTreeSet<usize> = index.checked_sub(1).into_iter().collect();
-            let Some(after) = &step.after else {
-                edges.push(before);
-                continue;
-            };
-            let site = action_site(step, index, Zone::Compensatable);
-            let mut named = BTreeSet::new();
-            let mut unknown = false;
-            for name in &after.value {
-                if let Some(found) = self.index_of(&name.value) {
-                    named.insert(found);
-                    continue;
-                }
-                unknown = true;
-                let hint = did_you_mean(&name.value, self.names.iter().flatten().map(String::as_str));
-                let message = format!("there is no step `{}`{hint}", shorten(&name.value));
-                self.report_at(
-                    site,
-                    "after",
-                    Problem::new(ProblemKind::UnknownStep, name.at, message),
-                );
-            }
-            if named != before && !unknown {
-                unsupported.push((index, after.at));
-            }
-            edges.push(named);
-        }
-        let graph = Graph::new(edges);
-        let mut in_cycles = BTreeSet::new();
-        for cycle in graph.cycles() {
-            self.cycle(steps, &cycle);
-            in_cycles.extend(cycle);
-        }
-        for (index, at) in unsupported {
-            if let (false, Some(step)) = (in_cycles.contains(&index), steps.get(index)) {
-                let message = "`after` is not supported by this version, except for the step before";
-                let problem = Problem::new(ProblemKind::NotSupportedYet, at, message);
-                self.report_at(action_site(step, index, Zone::Compensatable), "after", problem);
-            }
-        }
-        graph
-    }
-
-    fn cycle(&mut self, steps: &[StepSource], cycle: &[usize]) {
-        let written = |index: &usize| steps.get(*index).filter(|step| step.after.is_some());
-        let Some(step) = cycle
-            .iter()
-            .find_map(written)
-            .or_else(|| cycle.first().and_then(|first| steps.get(*first)))
-        else {
-            return;
-        };
-        let name = |index: &usize| self.names.get(*index).and_then(Option::as_deref).unwrap_or("?");
-        let around: Vec<&str> = cycle.iter().chain(cycle.first()).map(name).collect();
-        let message = format!("steps wait for each other: {}", around.join(", then "));
-        let at = step.after.as_ref().map_or(step.at, |after| after.at);
-        let problem = Problem::new(ProblemKind::Cycle, at, message)
-            .in_step(step_name(step))
-            .on_field("after");
-        self.report(problem);
-    }
-
     fn step(
         &mut self,
         index: usize,
         source: &StepSource,
         zone: Zone,
-        method: Option<&MethodDescriptor>,
+        found: Option<&Found>,
         graph: &Graph,
         defaults: Defaults,
     ) -> Option<Step> {
         let site = action_site(source, index, zone);
-        let call = self.call(&source.call, method, site, defaults);
+        let when = source.when.as_ref().map(|when| self.condition(when, site));
+        let call = self.call(
+            &source.call,
+            found,
+            Site {
+                prefix: source.call.prefix,
+                ..site
+            },
+            defaults,
+        );
+        let probe = source.probe.as_ref().map(|probe| {
+            let site = Site {
+                prefix: probe.prefix,
+                ..site
+            };
+            self.probe(probe, call.as_ref(), site, defaults)
+        });
         let compensate = source.compensate.as_ref().map(|call| {
             let site = Site {
-                prefix: "compensate.",
+                prefix: call.prefix,
                 place: Place::Compensation(index),
                 ..site
             };
-            let method = self.method(call, site);
-            self.call(call, method.as_ref(), site, defaults)
+            let found = self.find(call, site);
+            self.call(call, found.as_ref(), site, defaults)
         });
         if let Some(why) = &source.no_compensation {
             self.explained(why, site, "no_compensation");
@@ -312,6 +243,8 @@ impl Checker<'_> {
             name: step_name(source)?.to_owned(),
             zone,
             after: graph.after(index)?.iter().copied().collect(),
+            when: settle(when)?,
+            probe: settle(probe)?,
             call: call?,
             compensate: settle(compensate)?,
             no_compensation: source.no_compensation.as_ref().map(|why| why.value.clone()),

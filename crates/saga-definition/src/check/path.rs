@@ -3,7 +3,7 @@
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, Value};
 
 use super::types::Shape;
-use super::{Checker, Place, Site};
+use super::{Checker, Place, Reply, Site};
 use crate::mapping::{Convert, Path, Root, SagaValue};
 use crate::problem::{Position, Problem, ProblemKind};
 use crate::scalar::is_identifier;
@@ -23,6 +23,7 @@ pub(super) struct Resolved {
 /// Why the value may be absent at run time.
 pub(super) enum Absence {
     Reply(String),
+    Skipped(String),
     Field(String),
 }
 
@@ -52,7 +53,17 @@ impl Checker<'_> {
             }
             ["steps", step, rest @ ..] => {
                 let (index, absence) = self.reply(step, at, site, field)?;
-                let message = self.replies.get(index)?.clone()?;
+                let message = match self.replies.get(index)? {
+                    Reply::Message(message) => message.clone(),
+                    Reply::Unknown => return None,
+                    Reply::Nothing => {
+                        let message = format!("{step} publishes and awaits nothing, so there is no reply");
+                        let problem = Problem::new(ProblemKind::ReplyNotAvailable, at, message)
+                            .expected("a step that calls, or awaits a reply");
+                        self.report_field(site, field, problem);
+                        return None;
+                    }
+                };
                 let root = Root::Reply {
                     step: index,
                     name: (*step).to_owned(),
@@ -149,22 +160,33 @@ impl Checker<'_> {
             self.report_field(site, field, Problem::new(ProblemKind::UnknownStep, at, message));
             return None;
         };
-        let succeeded = |reader: usize| {
+        let left_out = |reader: usize| {
+            let condition = self.conditions.get(index).and_then(Option::as_ref)?;
+            // A step on the same condition runs only where this one runs.
+            let same = self.conditions.get(reader).and_then(Option::as_ref) == Some(condition);
+            (!same).then(|| Absence::Skipped(step.to_owned()))
+        };
+        let before = |step: usize, reader: usize| {
             self.ancestors
                 .get(reader)
-                .is_some_and(|before| before.contains(&index))
+                .is_some_and(|above| above.contains(&step))
         };
         let absence = match site.place {
             Place::Saga => None,
-            Place::Action { step: reader, .. } if succeeded(reader) => None,
-            Place::Compensation(reader) if succeeded(reader) => None,
-            Place::Compensation(reader) if reader == index => Some(Absence::Reply(step.to_owned())),
             Place::AfterCompensation => Some(Absence::Reply(step.to_owned())),
-            Place::Action { .. } | Place::Compensation(_) => {
+            Place::Compensation(reader) if reader == index => Some(Absence::Reply(step.to_owned())),
+            Place::Action { step: reader, .. } | Place::Compensation(reader)
+                if before(index, reader) || !self.sound =>
+            {
+                left_out(reader)
+            }
+            Place::Action { step: reader, .. } | Place::Compensation(reader) => {
+                let beside = reader != index && !before(reader, index);
+                let word = if beside { "need not" } else { "cannot" };
                 let problem = Problem::new(
                     ProblemKind::ReplyNotAvailable,
                     at,
-                    format!("{step} cannot have run by then"),
+                    format!("{step} {word} have run by then"),
                 )
                 .expected("a step that comes before this one");
                 self.report_field(site, field, problem);
@@ -172,6 +194,33 @@ impl Checker<'_> {
             }
         };
         Some((index, absence))
+    }
+
+    /// Where a value may be absent, the definition has to say that its default will do.
+    pub(super) fn absence_handled(
+        &mut self,
+        resolved: &Resolved,
+        allow_default: bool,
+        at: Position,
+        site: Site<'_>,
+        field: &str,
+    ) -> bool {
+        let Some(absence) = resolved.absence.as_ref().filter(|_| !allow_default) else {
+            return true;
+        };
+        let text = &resolved.path.text;
+        let (kind, why) = match absence {
+            Absence::Reply(step) => (ProblemKind::ReplyMayBeAbsent, format!("{step} has not answered")),
+            Absence::Skipped(step) => (
+                ProblemKind::ReplyMayBeAbsent,
+                format!("{step} was left out, as its `when` allows"),
+            ),
+            Absence::Field(field) => (ProblemKind::NeedsAllowDefault, format!("`{field}` is not set")),
+        };
+        let message = format!("`{text}` is absent if {why}; say what happens then");
+        let expected = format!("{{ from: {text}, allow_default: true }}");
+        self.report_field(site, field, Problem::new(kind, at, message).expected(expected));
+        false
     }
 
     #[expect(

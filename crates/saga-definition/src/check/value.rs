@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
-use super::path::Absence;
 use super::types::{self, Class, Shape, kind_name};
 use super::{Checker, Site};
 use crate::MAX_DEPTH;
@@ -237,20 +236,7 @@ impl Checker<'_> {
                 None
             }
         };
-        if let (Some(absence), false) = (&resolved.absence, allow_default) {
-            let (kind, message) = match absence {
-                Absence::Reply(step) => (
-                    ProblemKind::ReplyMayBeAbsent,
-                    format!("`{text}` is absent if {step} has not answered; say what happens then"),
-                ),
-                Absence::Field(field) => (
-                    ProblemKind::NeedsAllowDefault,
-                    format!("`{text}` is absent if `{field}` is not set; say what happens then"),
-                ),
-            };
-            let problem =
-                Problem::new(kind, at, message).expected(format!("{{ from: {text}, allow_default: true }}"));
-            self.report_field(site, place, problem);
+        if !self.absence_handled(&resolved, allow_default, at, site, place) {
             return None;
         }
         let mut path = Path {

@@ -1,4 +1,4 @@
-//! Zones: compensatable steps, at most one pivot, retriable steps, in this order.
+//! Zones: compensatable steps, at most one pivot, retriable steps, in this order along every way through the graph.
 
 use super::Checker;
 use crate::definition::Zone;
@@ -8,48 +8,98 @@ use crate::yaml::Spanned;
 
 impl Checker<'_> {
     /// Finds each step's zone and reports what does not fit together.
-    pub(super) fn zones(&mut self, steps: &[StepSource]) -> Vec<Zone> {
-        let mut pivot: Option<String> = None;
-        let mut last = Zone::Compensatable;
+    pub(super) fn zones(&mut self, steps: &[&StepSource]) -> Vec<Zone> {
+        let is_pivot = |step: &StepSource| step.pivot.as_ref().is_some_and(|pivot| pivot.value);
+        let pivot = steps.iter().position(|step| is_pivot(step));
+        let pivot_name = pivot
+            .and_then(|pivot| steps.get(pivot))
+            .map(|step| step_name(step).unwrap_or_default());
         let mut zones = Vec::with_capacity(steps.len());
-        for step in steps {
-            let zone = self.zone(step, pivot.as_deref());
-            let name = step_name(step);
-            match (last, zone) {
-                (Zone::Compensatable, _) | (Zone::Pivot | Zone::Retriable, Zone::Retriable) => {}
-                (Zone::Pivot | Zone::Retriable, Zone::Pivot) if pivot.is_some() => {
-                    let message = format!("{} is the pivot already", pivot.as_deref().unwrap_or_default());
-                    let at = step.pivot.as_ref().map_or(step.at, |pivot| pivot.at);
-                    self.report(
-                        Problem::new(ProblemKind::SecondPivot, at, message)
-                            .in_step(name)
-                            .on_field("pivot"),
-                    );
-                }
-                (Zone::Retriable, Zone::Pivot | Zone::Compensatable) if pivot.is_none() => {
-                    let message = "a step that may be refused or undone cannot come after a retriable one";
-                    self.report(
-                        Problem::new(ProblemKind::ZoneOrder, step.at, message)
-                            .in_step(name)
-                            .expected("compensatable steps, then at most one pivot, then retriable steps")
-                            .found(format!("a {} step after a retriable one", zone_name(zone))),
-                    );
-                }
-                // `zone` reported the compensation behind the commit point.
-                (Zone::Pivot | Zone::Retriable, Zone::Pivot | Zone::Compensatable) => {}
+        for (index, step) in steps.iter().enumerate() {
+            if let Some(first) = pivot_name
+                && is_pivot(step)
+                && pivot != Some(index)
+            {
+                let at = step.pivot.as_ref().map_or(step.at, |pivot| pivot.at);
+                let message = format!("{first} is the pivot already");
+                self.report(
+                    Problem::new(ProblemKind::SecondPivot, at, message)
+                        .in_step(step_name(step))
+                        .on_field("pivot"),
+                );
             }
-            if zone == Zone::Pivot && pivot.is_none() {
-                pivot = Some(name.unwrap_or_default().to_owned());
+            let behind = self.sound && pivot.is_some_and(|pivot| self.comes_after(index, pivot));
+            // With names or edges missing, it may stand behind the pivot all the same.
+            let unclear = !self.sound && pivot.is_some();
+            zones.push(self.zone(step, pivot_name.filter(|_| behind), unclear));
+        }
+        if self.sound {
+            for index in 0..steps.len() {
+                self.zone_order(index, steps, &zones, pivot);
             }
-            if last == Zone::Compensatable || zone != Zone::Compensatable {
-                last = zone;
-            }
-            zones.push(zone);
         }
         zones
     }
 
-    fn zone(&mut self, step: &StepSource, pivot: Option<&str>) -> Zone {
+    fn comes_after(&self, step: usize, before: usize) -> bool {
+        self.ancestors
+            .get(step)
+            .is_some_and(|above| above.contains(&before))
+    }
+
+    /// Checks that a step cannot run on the wrong side of the commit point, whatever the others take.
+    fn zone_order(&mut self, index: usize, steps: &[&StepSource], zones: &[Zone], pivot: Option<usize>) {
+        let (Some(step), Some(&zone)) = (steps.get(index), zones.get(index)) else {
+            return;
+        };
+        let zone_of = |other: usize| zones.get(other).copied();
+        let name_of = |other: usize| steps.get(other).and_then(|step| step_name(step)).unwrap_or("?");
+        let second = |other: usize| zone_of(other) == Some(Zone::Pivot) && pivot != Some(other);
+        let problem = |message: String| {
+            Problem::new(ProblemKind::ZoneOrder, step.at, message)
+                .in_step(step_name(step))
+                .expected("compensatable steps, then at most one pivot, then retriable steps")
+        };
+        match zone {
+            // Reported as the second pivot it is.
+            Zone::Pivot if pivot != Some(index) => {}
+            Zone::Compensatable | Zone::Pivot => {
+                let above = self.ancestors.get(index);
+                let retriable = |other: &usize| zone_of(*other) == Some(Zone::Retriable);
+                if above.is_some_and(|above| above.iter().any(retriable)) {
+                    let message = "a step that may be refused or undone cannot come after a retriable one";
+                    let found = format!("a {} step after a retriable one", zone_name(zone));
+                    self.report(problem(message.to_owned()).found(found));
+                } else if let Some(pivot) = pivot.filter(|pivot| *pivot != index)
+                    && !self.comes_after(pivot, index)
+                {
+                    let name = name_of(pivot);
+                    let message =
+                        format!("nothing says whether this step comes before the pivot {name} or after it");
+                    self.report(problem(message).found(format!("a step beside {name}")));
+                }
+            }
+            Zone::Retriable => {
+                // Where the other comes after this one, or stands beside the pivot, it is reported there.
+                let beside = |other: &usize| {
+                    zone_of(*other) != Some(Zone::Retriable)
+                        && !second(*other)
+                        && pivot.is_none_or(|pivot| *other == pivot || self.comes_after(pivot, *other))
+                        && !self.comes_after(index, *other)
+                        && !self.comes_after(*other, index)
+                };
+                if let Some(other) = (0..steps.len()).find(beside) {
+                    let name = name_of(other);
+                    let message = format!(
+                        "a retriable step comes after every step that may be refused or undone, but this one does not come after {name}"
+                    );
+                    self.report(problem(message).found(format!("a retriable step beside {name}")));
+                }
+            }
+        }
+    }
+
+    fn zone(&mut self, step: &StepSource, pivot: Option<&str>, unclear: bool) -> Zone {
         let name = step_name(step);
         let set = |switch: &Option<Spanned<bool>>| switch.as_ref().filter(|s| s.value).map(|s| s.at);
         let (is_pivot, is_retriable) = (set(&step.pivot), set(&step.retriable));
@@ -106,7 +156,7 @@ impl Checker<'_> {
                 Zone::Retriable
             };
         }
-        if undo.iter().all(Option::is_none) && !step.undo_invalid {
+        if undo.iter().all(Option::is_none) && !step.undo_invalid && !unclear {
             let message = "nothing says how this step is undone";
             self.report(
                 Problem::new(ProblemKind::MissingNoCompensation, step.at, message)

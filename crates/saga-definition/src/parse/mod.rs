@@ -1,11 +1,12 @@
 //! From YAML nodes to a [`Source`]: the right keys with values of the right shape.
 
 mod expression;
+mod steps;
+mod tcc;
 
-use self::expression::expression;
 use crate::problem::{Position, Problem, ProblemKind, Problems};
 use crate::scalar::{Literal, is_path, parse_duration};
-use crate::source::{CallSource, Expr, RetryPatch, Slot, Source, StepSource, Time};
+use crate::source::{RetryPatch, Slot, Source, Time};
 use crate::suggest::did_you_mean;
 use crate::yaml::{self, Node, NodeValue, Spanned, shorten};
 
@@ -17,33 +18,19 @@ const SAGA_KEYS: &[&str] = &[
     "deadline",
     "retry",
     "timeout",
+    "kind",
     "steps",
+    "tries",
+    "decide",
     "on_compensated",
 ];
-const CALL_KEYS: &[&str] = &["call", "with", "retry", "timeout", "unsafe_ack"];
-const STEP_KEYS: &[&str] = &[
-    "name",
-    "compensate",
-    "no_compensation",
-    "pivot",
-    "retriable",
-    "expires",
-    "after",
-    "call",
-    "with",
-    "retry",
-    "timeout",
-    "unsafe_ack",
-];
 const RETRY_KEYS: &[&str] = &["retries", "initial", "factor", "max"];
-/// Keys that a later version of the language gives a meaning.
-const LATER_KEYS: &[&str] = &["when", "probe", "kind", "publish", "await"];
 
 /// Reads what can be read. The problems are complete as far as shape goes; `None` if nothing could be read at all.
 pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Source> {
     let root = yaml::load(text, problems)?;
     let mut reader = Reader { problems, step: None };
-    let mut keys = reader.mapping(root, "", SAGA_KEYS, &[])?;
+    let mut keys = reader.mapping(root, "", SAGA_KEYS)?;
     let source = Source {
         at: keys.at,
         name: reader.required_text(keys.take("saga"), "saga"),
@@ -56,13 +43,10 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Source> {
         },
         retry: reader.retry(keys.take("retry"), "retry"),
         timeout: reader.optional_duration(keys.take("timeout"), "timeout"),
-        steps: match keys.take("steps") {
-            None => Slot::Absent,
-            Some(node) => reader.steps(node),
-        },
+        steps: reader.body(&mut keys),
         on_compensated: keys
             .take("on_compensated")
-            .and_then(|node| reader.nested_call(node, "on_compensated")),
+            .and_then(|node| reader.nested_call(node, "on_compensated", "on_compensated.")),
     };
     Some(source)
 }
@@ -100,7 +84,7 @@ impl Reader<'_> {
         self.report(problem);
     }
 
-    fn mapping(&mut self, node: Node, field: &str, allowed: &[&str], later: &[&str]) -> Option<Keys> {
+    fn mapping(&mut self, node: Node, field: &str, allowed: &[&str]) -> Option<Keys> {
         let NodeValue::Mapping(entries) = node.value else {
             self.wrong_shape(&node, field, "a mapping");
             return None;
@@ -116,15 +100,9 @@ impl Reader<'_> {
             } else {
                 format!("{field}.{}", shorten(&key.value))
             };
-            let problem = if later.contains(&key.value.as_str()) {
-                let message = format!("`{}` is not supported by this version", key.value);
-                Problem::new(ProblemKind::NotSupportedYet, key.at, message)
-            } else {
-                let hint = did_you_mean(&key.value, allowed.iter().copied());
-                let message = format!("there is no key `{}` here{hint}", shorten(&key.value));
-                Problem::new(ProblemKind::UnknownKey, key.at, message)
-            };
-            self.report(problem.on_field(place));
+            let hint = did_you_mean(&key.value, allowed.iter().copied());
+            let message = format!("there is no key `{}` here{hint}", shorten(&key.value));
+            self.report(Problem::new(ProblemKind::UnknownKey, key.at, message).on_field(place));
         }
         Some(Keys {
             at: node.at,
@@ -243,7 +221,7 @@ impl Reader<'_> {
     }
 
     fn retry(&mut self, node: Option<Node>, field: &str) -> RetryPatch {
-        let Some(mut keys) = node.and_then(|node| self.mapping(node, field, RETRY_KEYS, &[])) else {
+        let Some(mut keys) = node.and_then(|node| self.mapping(node, field, RETRY_KEYS)) else {
             return RetryPatch::default();
         };
         let of = |key: &str| format!("{field}.{key}");
@@ -269,116 +247,5 @@ impl Reader<'_> {
             Literal::Text(_) | Literal::Bool(_) | Literal::Null => return None,
         };
         Some(Spanned { at: number.at, value })
-    }
-
-    fn steps(&mut self, node: Node) -> Slot<Vec<StepSource>> {
-        let NodeValue::Sequence(items) = node.value else {
-            self.wrong_shape(&node, "steps", "a sequence");
-            return Slot::Invalid;
-        };
-        let mut steps = Vec::with_capacity(items.len().min(crate::MAX_STEPS + 1));
-        let mut complete = true;
-        for item in items {
-            if self.problems.full() {
-                break;
-            }
-            match self.step(item) {
-                Some(step) => steps.push(step),
-                None => complete = false,
-            }
-        }
-        if steps.is_empty() && !complete {
-            return Slot::Invalid;
-        }
-        Slot::Given(Spanned {
-            at: node.at,
-            value: steps,
-        })
-    }
-
-    fn step(&mut self, node: Node) -> Option<StepSource> {
-        self.step = name_of(&node);
-        let step = self.step_keys(node);
-        self.step = None;
-        step
-    }
-
-    fn step_keys(&mut self, node: Node) -> Option<StepSource> {
-        let field = if self.step.is_some() { "" } else { "steps" };
-        let mut keys = self.mapping(node, field, STEP_KEYS, LATER_KEYS)?;
-        let name = self.required_text(keys.take("name"), "name");
-        let compensate = keys.take("compensate");
-        let no_compensation = keys.take("no_compensation");
-        let undo_given = compensate.is_some() || no_compensation.is_some();
-        let compensate = compensate.and_then(|node| self.nested_call(node, "compensate"));
-        let no_compensation = self.optional_text(no_compensation, "no_compensation");
-        Some(StepSource {
-            at: keys.at,
-            name,
-            undo_invalid: undo_given && compensate.is_none() && no_compensation.is_none(),
-            compensate,
-            no_compensation,
-            pivot: self.boolean(keys.take("pivot"), "pivot"),
-            retriable: self.boolean(keys.take("retriable"), "retriable"),
-            expires: keys.take("expires").and_then(|node| self.time(node, "expires")),
-            after: keys.take("after").and_then(|node| self.after(node)),
-            call: self.call(keys, ""),
-        })
-    }
-
-    fn after(&mut self, node: Node) -> Option<Spanned<Vec<Spanned<String>>>> {
-        let NodeValue::Sequence(items) = node.value else {
-            self.wrong_shape(&node, "after", "a sequence");
-            return None;
-        };
-        let value = items
-            .into_iter()
-            .filter_map(|item| self.text(item, "after"))
-            .collect();
-        Some(Spanned { at: node.at, value })
-    }
-
-    fn nested_call(&mut self, node: Node, field: &str) -> Option<CallSource> {
-        let keys = self.mapping(node, field, CALL_KEYS, LATER_KEYS)?;
-        Some(self.call(keys, &format!("{field}.")))
-    }
-
-    fn call(&mut self, mut keys: Keys, prefix: &str) -> CallSource {
-        let of = |key: &str| format!("{prefix}{key}");
-        CallSource {
-            at: keys.at,
-            method: self.required_text(keys.take("call"), &of("call")),
-            with: keys
-                .take("with")
-                .map_or_else(Vec::new, |node| self.with(node, &of("with"))),
-            retry: self.retry(keys.take("retry"), &of("retry")),
-            timeout: self.optional_duration(keys.take("timeout"), &of("timeout")),
-            unsafe_ack: self.optional_text(keys.take("unsafe_ack"), &of("unsafe_ack")),
-        }
-    }
-
-    fn with(&mut self, node: Node, field: &str) -> Vec<(Spanned<String>, Expr)> {
-        match node.value {
-            NodeValue::Mapping(entries) => entries
-                .into_iter()
-                .map(|(key, value)| (key, expression(value)))
-                .collect(),
-            NodeValue::Scalar { .. } | NodeValue::Sequence(_) => {
-                self.wrong_shape(&node, field, "a mapping");
-                Vec::new()
-            }
-        }
-    }
-}
-
-/// Looks up the name before the step is read, so that its problems can say where they are.
-fn name_of(node: &Node) -> Option<String> {
-    let NodeValue::Mapping(entries) = &node.value else {
-        return None;
-    };
-    let (_, value) = entries.iter().find(|(key, _)| key.value == "name")?;
-    match &value.value {
-        NodeValue::Scalar { text, .. } => Some(shorten(text)),
-        NodeValue::Sequence(_) | NodeValue::Mapping(_) => None,
     }
 }

@@ -3,7 +3,7 @@
 use prost_reflect::DescriptorPool;
 use saga_definition::{Definition, Participants, compile, wire_compatible};
 
-use crate::lab::{LAB, good, participants, pool_of, saga};
+use crate::lab::{LAB, barrier, good, participants, pool_of, saga};
 
 const SAGA: &str = "saga: LAB
 version: 1
@@ -73,6 +73,25 @@ fn the_canonical_text_is_a_definition_with_itself_as_canonical_text() {
     let again = good(first.canonical());
     assert_eq!(again.canonical(), first.canonical());
     assert_eq!(again.hash(), first.hash());
+}
+
+fn hex(hash: [u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The text and the types of these have not changed since version 0.1; sagas are stored under these hashes.
+#[test]
+fn the_hashes_of_stored_definitions_do_not_change() {
+    let task_run = compile(
+        include_str!("TASK_RUN.yaml"),
+        &proto::descriptor_pool(),
+        &Participants::new(["evenkeel"]),
+    )
+    .unwrap();
+    assert_eq!(
+        hex(task_run.hash()),
+        "42092f0ca9336d2b59480bffd80dc9206851e882f22b74b6b67be8baa33b06f2"
+    );
 }
 
 #[test]
@@ -153,7 +172,7 @@ fn a_stored_definition_checks_again_from_its_closure() {
     let again = compile(&yaml, &stored, &first.participants()).unwrap();
     assert_eq!(again.hash(), first.hash());
     assert_eq!(again.closure(), first.closure());
-    let barriers = |d: &Definition| d.calls().map(|call| call.barrier).collect::<Vec<_>>();
+    let barriers = |d: &Definition| d.calls().map(barrier).collect::<Vec<_>>();
     assert_eq!(barriers(&again), barriers(&first));
     assert_eq!(wire_compatible(&first, &again), Ok(()));
     assert!(stored.get_message_by_name("lab.v1.Bystander").is_none());

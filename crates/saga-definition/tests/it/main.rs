@@ -1,5 +1,6 @@
 //! The crate through its public interface.
 
+mod graphs;
 mod identity;
 mod json;
 mod lab;
@@ -7,4 +8,6 @@ mod language;
 mod mapping;
 mod mistakes;
 mod never_panics;
+mod publishing;
 mod task_run;
+mod tcc;

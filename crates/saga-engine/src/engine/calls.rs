@@ -7,7 +7,10 @@ use futures::FutureExt;
 use ids::SagaId;
 use saga_core::{Due, FailureClass, Input, Millis, OpKey, Outcome, Payload, StepError};
 
+use super::breaker::Verdict;
+use super::gates::Place;
 use super::live::{Live, Told};
+use super::metrics::Ending;
 use super::{Done, Engine, Work, panic_text};
 use crate::journal::Journal;
 use crate::participants::{Answer, Call, CallResult, Clock, Participants};
@@ -17,6 +20,11 @@ const MAX_ASK_AGAIN_MS: u64 = 60_000;
 /// Shortest: a participant that says "at once" does not get a hot loop.
 const MIN_ASK_AGAIN_MS: u64 = 10;
 
+/// Domain of the orchestrator's own errors.
+const OWN_DOMAIN: &str = "saga.evenkeel";
+/// Codes with which nobody but the connection speaks.
+const SILENCE: [&str; 2] = ["UNAVAILABLE", "DEADLINE_EXCEEDED"];
+
 /// A call that has ended.
 #[derive(Debug)]
 pub(super) struct CallDone {
@@ -24,7 +32,9 @@ pub(super) struct CallDone {
     generation: u64,
     key: OpKey,
     attempt: u32,
+    probe: bool,
     began: Millis,
+    place: Option<Place>,
     answer: Result<Answer, String>,
 }
 
@@ -37,6 +47,7 @@ pub(super) fn call(live: &Live, due: Due, epoch: u64) -> Call {
         epoch,
         timeout_ms: due.timeout_ms,
         refusable: due.refusable,
+        probe: due.probe,
         replies: live.replies(),
         reason: live.state.reason().map_or("", saga_core::Reason::name),
         failed_step: live.failed_step(),
@@ -49,9 +60,10 @@ pub(super) fn make<P: Participants, C: Clock>(
     participants: &Arc<P>,
     clock: &Arc<C>,
     generation: u64,
+    place: Option<Place>,
     call: Call,
 ) -> Work {
-    let (saga, key, attempt, began) = (call.saga.id, call.key, call.attempt, clock.now());
+    let (saga, key, attempt, probe, began) = (call.saga.id, call.key, call.attempt, call.probe, clock.now());
     let future = participants.call(call);
     Box::pin(async move {
         let answer = AssertUnwindSafe(future)
@@ -63,10 +75,42 @@ pub(super) fn make<P: Participants, C: Clock>(
             generation,
             key,
             attempt,
+            probe,
             began,
+            place,
             answer,
         }))
     })
+}
+
+/// What a call says about its participant.
+///
+/// A refused connection, a broken one and silence do; whatever it says itself, be it an error, shows that it is there. What
+/// went wrong on our side says nothing.
+fn verdict(answer: &Result<Answer, String>) -> Verdict {
+    let Ok(answer) = answer else {
+        return Verdict::Nothing;
+    };
+    match &answer.result {
+        CallResult::Outcome(Outcome::Failed { error, .. }) if &*error.domain == OWN_DOMAIN => {
+            Verdict::Nothing
+        }
+        CallResult::Outcome(Outcome::Failed { class, error }) => match class {
+            FailureClass::Unsent => Verdict::Silent,
+            FailureClass::Unknown if SILENCE.contains(&&*error.code) => Verdict::Silent,
+            FailureClass::Unknown
+            | FailureClass::Misconfigured
+            | FailureClass::CannotBeRefused
+            | FailureClass::NotSeen => Verdict::Answers,
+        },
+        // Nobody was called.
+        CallResult::Outcome(Outcome::Skipped) => Verdict::Nothing,
+        CallResult::Outcome(
+            Outcome::Succeeded(_) | Outcome::Refused { .. } | Outcome::Pending | Outcome::NotSeen,
+        )
+        | CallResult::Pending { .. }
+        | CallResult::Superseded => Verdict::Answers,
+    }
 }
 
 impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
@@ -76,54 +120,88 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             generation,
             key,
             attempt,
+            probe,
             began,
+            place,
             answer,
         } = done;
-        self.calls_in_flight = self.calls_in_flight.saturating_sub(1);
+        self.traffic.calls = self.traffic.calls.saturating_sub(1);
         let now = self.clock.now();
-        // A saga that was loaded again meanwhile has sent the call anew; this answer is of the life before.
-        if let Some(live) = self
-            .live
-            .get_mut(&saga)
-            .filter(|live| live.generation == generation)
-        {
-            live.in_flight
-                .retain(|flight| flight.key != key || flight.attempt != attempt);
-            match answer {
-                Err(panic) => self.park(saga, format!("a call panicked: {panic}")),
-                Ok(Answer {
-                    result: CallResult::Superseded,
-                    ..
-                }) if live.superseded != Some(key) => {
-                    tracing::warn!(saga_id = %saga, "a participant has seen a later state of the saga; loading it again");
-                    self.reload_one(saga, key);
-                }
-                Ok(Answer { request, result }) => {
-                    let outcome = match result {
-                        CallResult::Outcome(outcome) => outcome,
-                        CallResult::Pending { ask_again_ms } => {
-                            let wait = ask_again_ms.clamp(MIN_ASK_AGAIN_MS, MAX_ASK_AGAIN_MS);
-                            live.ask_again(key, now.plus(wait));
-                            Outcome::Pending
-                        }
-                        // Loaded again, and still so: somebody else undid it. Not a reason to ask in a hot loop.
-                        CallResult::Superseded => Outcome::Failed {
-                            class: FailureClass::Unknown,
-                            error: superseded(),
-                        },
-                    };
-                    let input = Input::Replied {
-                        key,
-                        attempt,
-                        outcome,
-                    };
-                    live.inbox.push_back(told(input, request, now.since(began)));
-                    self.pump(saga);
-                    self.handled(saga);
-                }
+        self.leave(place, verdict(&answer), now);
+        if let Some(live) = self.live.get_mut(&saga) {
+            if let Ok(answer) = &answer {
+                let ending = Ending::of(&answer.result);
+                self.metrics
+                    .answered(live.series, key, probe, ending, now.since(began));
+            }
+            if live.generation == generation {
+                live.in_flight
+                    .retain(|flight| flight.key != key || flight.attempt != attempt);
+                self.answered(saga, key, attempt, answer, now.since(began));
+            } else if let Ok(Answer {
+                request,
+                result: CallResult::Outcome(outcome @ Outcome::Succeeded(_)),
+            }) = answer
+            {
+                // A saga that was loaded again meanwhile has sent the call anew; this answer is of the life before. What
+                // it says of an attempt means nothing any more, but a success is one of the operation.
+                let input = Input::Replied {
+                    key,
+                    attempt,
+                    outcome,
+                };
+                live.inbox.push_back(told(input, request, now.since(began)));
+                self.pump(saga);
             }
         }
-        self.release_held();
+        self.fill_places();
+    }
+
+    /// Tells a saga what came of its call.
+    fn answered(
+        &mut self,
+        saga: SagaId,
+        key: OpKey,
+        attempt: u32,
+        answer: Result<Answer, String>,
+        duration_ms: u64,
+    ) {
+        let now = self.clock.now();
+        let Some(live) = self.live.get_mut(&saga) else {
+            return;
+        };
+        let (request, result) = match answer {
+            Ok(Answer { request, result }) => (request, result),
+            Err(panic) => return self.park(saga, format!("a call panicked: {panic}")),
+        };
+        // When it was to be asked is over, whatever it says now.
+        live.ask_now(Some(key));
+        let outcome = match result {
+            CallResult::Outcome(outcome) => outcome,
+            CallResult::Pending { ask_again_ms } => {
+                let wait = ask_again_ms.clamp(MIN_ASK_AGAIN_MS, MAX_ASK_AGAIN_MS);
+                live.ask_again(key, now.plus(wait));
+                Outcome::Pending
+            }
+            CallResult::Superseded if live.superseded != Some(key) && live.is_open(key) => {
+                tracing::warn!(saga_id = %saga, "a participant has seen a later state of the saga; loading it again");
+                return self.reload_one(saga, key);
+            }
+            // Given up meanwhile and undone: as it should be. Or loaded again, and still so: somebody else undid it, which
+            // is no reason to ask in a hot loop.
+            CallResult::Superseded => Outcome::Failed {
+                class: FailureClass::Unknown,
+                error: superseded(),
+            },
+        };
+        let input = Input::Replied {
+            key,
+            attempt,
+            outcome,
+        };
+        live.inbox.push_back(told(input, request, duration_ms));
+        self.pump(saga);
+        self.handled(saga);
     }
 }
 
@@ -131,7 +209,7 @@ fn superseded() -> StepError {
     StepError {
         code: "ABORTED".into(),
         reason: "SUPERSEDED".into(),
-        domain: "saga.evenkeel".into(),
+        domain: OWN_DOMAIN.into(),
         message: "the participant has compensated this operation, but the journal knows of no compensation"
             .into(),
     }
@@ -139,9 +217,8 @@ fn superseded() -> StepError {
 
 fn told(input: Input, request: Option<Payload>, duration_ms: u64) -> Told {
     Told {
-        input,
         request,
         duration_ms: u32::try_from(duration_ms).ok(),
-        answer: None,
+        ..Told::plain(input)
     }
 }

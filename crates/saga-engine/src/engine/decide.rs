@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use saga_core::{Context, Input, Millis, OpKey, Rejected};
+use saga_core::{Command, Context, Event, Input, Millis, OpKey, Recorded, Rejected};
 
-use super::live::{Live, Told};
-use super::panic_text;
+use super::live::{Live, OnDurable, Told};
+use super::traffic::Traffic;
+use super::{panic_text, refuse};
 use crate::handle::{Answer, RequestError};
 use crate::journal::Transition;
 
@@ -17,16 +18,36 @@ pub(super) enum Decided {
 }
 
 /// Lets the state machine decide on one input. A panic in it concerns this saga only.
-pub(super) fn decide(live: &mut Live, now: Millis, jitter: u32, told: Told) -> Decided {
+pub(super) fn decide(live: &mut Live, traffic: &Traffic, now: Millis, jitter: u32, told: Told) -> Decided {
     let Told {
         input,
         request,
         duration_ms,
+        expected_version,
         answer,
     } = told;
+    // While a write is under way nothing is decided, so this is the version that everybody else sees, too.
+    let version = live.version();
+    if expected_version.is_some_and(|expected| expected != version) {
+        if let Some(answer) = answer {
+            refuse(answer, RequestError::Changed { version });
+        }
+        return Decided::Nothing;
+    }
+    let hurried = match &input {
+        Input::Operator {
+            command: Command::RetryNow(key),
+            ..
+        } => Some(*key),
+        Input::Operator { .. }
+        | Input::Replied { .. }
+        | Input::Completed { .. }
+        | Input::Cancel { .. }
+        | Input::Tick => None,
+    };
     let ended: Option<OpKey> = match &input {
         Input::Replied { key, .. } => Some(*key),
-        Input::Cancel { .. } | Input::Tick => None,
+        Input::Completed { .. } | Input::Cancel { .. } | Input::Operator { .. } | Input::Tick => None,
     };
     let in_flight = live.actions_in_flight(ended);
     let context = Context {
@@ -38,38 +59,55 @@ pub(super) fn decide(live: &mut Live, now: Millis, jitter: u32, told: Told) -> D
     let state = &mut live.state;
     match catch_unwind(AssertUnwindSafe(|| state.handle(&plan, context, input))) {
         Err(panic) => {
-            live.on_durable.extend(answer);
+            live.on_durable.extend(answer.map(OnDurable::seen));
             Decided::Panicked(panic_text(&*panic))
         }
         Ok(Err(rejected)) => {
             if let Some(answer) = answer {
-                reject(live, answer, rejected);
+                reject(live, traffic, answer, rejected);
             }
             Decided::Nothing
         }
-        Ok(Ok(recorded)) if recorded.is_empty() => Decided::Nothing,
+        Ok(Ok(recorded)) if recorded.is_empty() => {
+            if let Some(answer) = answer {
+                // Whoever asked may have gone.
+                let _ = answer.send(Ok(live.seen(false, true, traffic)));
+            }
+            Decided::Nothing
+        }
         Ok(Ok(recorded)) => {
             log_changes(live, &recorded);
             live.forget_asks();
-            live.on_durable.extend(answer);
+            if let Some(key) = hurried {
+                live.ask_now(key);
+            }
+            let given_up = recorded
+                .iter()
+                .any(|r| matches!(r.event, Event::LateSuccess { .. }));
+            live.on_durable
+                .extend(answer.map(|answer| OnDurable { answer, given_up }));
             Decided::Write(Box::new(live.transition(now, recorded, request, duration_ms)))
         }
     }
 }
 
-fn reject(live: &Live, answer: Answer, rejected: Rejected) {
+fn reject(live: &Live, traffic: &Traffic, answer: Answer, rejected: Rejected) {
     let result = match rejected {
         Rejected::PastCommitPoint => Err(RequestError::PastCommitPoint),
         // It is as the caller wants it already.
-        Rejected::AlreadyUnwinding => Ok(live.seen(false, true)),
-        Rejected::Stale | Rejected::Ended => Err(RequestError::NotHere),
+        Rejected::AlreadyUnwinding => Ok(live.seen(false, true, traffic)),
+        Rejected::Ended => Err(RequestError::Ended),
+        Rejected::NotOpen => Err(RequestError::NotOpen),
+        Rejected::Answered => Err(RequestError::Answered),
+        Rejected::GivenUp => Err(RequestError::GivenUp),
+        Rejected::NotAllowed => Err(RequestError::NotAllowed),
+        Rejected::Stale => Err(RequestError::NotHere),
     };
     // Whoever asked may have gone.
     let _ = answer.send(result);
 }
 
-fn log_changes(live: &Live, recorded: &[saga_core::Recorded]) {
-    use saga_core::Event;
+fn log_changes(live: &Live, recorded: &[Recorded]) {
     for record in recorded {
         match &record.event {
             Event::Unwinding {
@@ -85,11 +123,22 @@ fn log_changes(live: &Live, recorded: &[saga_core::Recorded]) {
             Event::DeadlineMissed => {
                 tracing::warn!(saga_id = %live.id(), "the deadline passed after the commit point");
             }
+            Event::LateSuccess { key, .. } => tracing::warn!(
+                saga_id = %live.id(), step = live.identity.plan.name(key.step),
+                "a step that was given up has succeeded after all"
+            ),
+            Event::Operator {
+                action, key, note, ..
+            } => tracing::info!(
+                saga_id = %live.id(), actor = record.actor.as_deref(), action = action.name(),
+                step = key.map(|key| live.identity.plan.name(key.step)), reason = &**note, "an operator acted"
+            ),
             Event::Succeeded { .. }
             | Event::Refused { .. }
             | Event::Failed { .. }
             | Event::Pending { .. }
             | Event::Abandoned { .. }
+            | Event::Skipped { .. }
             | Event::Committed => {}
         }
     }

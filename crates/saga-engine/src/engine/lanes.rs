@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ids::SagaId;
 use saga_core::Phase;
 
+use super::live::OnDurable;
 use super::{Done, Engine, refuse, seen_elsewhere};
 use crate::handle::RequestError;
 use crate::journal::{Fate, Journal, JournalError, Transition};
@@ -74,6 +75,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
         for (lane, batch) in self.lanes.take_batches() {
             let journal = Arc::clone(&self.journal);
+            self.metrics.batch(batch.len());
             self.work.push(Box::pin(async move {
                 let result = journal.append(lane, batch.clone()).await;
                 Done::Appended { lane, batch, result }
@@ -88,6 +90,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         result: Result<Vec<Fate>, JournalError>,
     ) {
         self.lanes.written(lane);
+        self.settled(&batch);
+        if let Err(JournalError::Fenced) = &result {
+            self.metrics.fenced();
+        }
         let Some(fates) = self.journal_ok(result) else {
             // Answer nobody with a result that may not last; what is durable decides (rule 8).
             return self.reload(batch);
@@ -108,26 +114,66 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
     }
 
+    /// Notes that writes of sagas that were parked meanwhile have ended.
+    fn settled(&mut self, batch: &[Transition]) {
+        if self.recovery.unsettled.is_empty() {
+            return;
+        }
+        for transition in batch {
+            let saga = transition.identity.id;
+            let ended = transition.row.as_ref().is_some_and(|row| row.phase.is_ended());
+            if self.recovery.unsettled.remove(&saga) && ended {
+                // If it was written, there is nothing left to park; if not, loading it shows that it is parked.
+                self.show_unparked(saga);
+            }
+        }
+    }
+
     fn durable(&mut self, saga: SagaId, created: bool) {
         let Some(live) = self.live.get_mut(&saga) else {
             return;
         };
         live.writing = false;
-        for answer in std::mem::take(&mut live.on_durable) {
-            // Whoever asked may have gone.
-            let _ = answer.send(Ok(live.seen(created, true)));
+        let phase = live.state.phase();
+        let series = live.series;
+        let mut counted = live
+            .counted
+            .unwrap_or_else(|| self.metrics.started(series, Phase::Running, &live.identity));
+        if !phase.is_ended() {
+            self.metrics.changed(&mut counted, phase, &live.row().attention);
         }
-        match live.state.phase() {
+        live.counted = Some(counted);
+        for OnDurable { answer, given_up } in std::mem::take(&mut live.on_durable) {
+            let result = if given_up {
+                Err(RequestError::GivenUp)
+            } else {
+                Ok(live.seen(created, true, &self.traffic))
+            };
+            // Whoever asked may have gone.
+            let _ = answer.send(result);
+        }
+        match phase {
             Phase::Completed | Phase::Compensated | Phase::Resolved => {
-                live.answer_waiters();
-                if let Some(mut live) = self.live.remove(&saga) {
-                    for told in live.inbox.drain(..) {
+                live.answer_waiters(&self.traffic);
+                if let Some(live) = self.remove(saga) {
+                    let started = live.identity.start.at;
+                    if let Some(counted) = live.counted {
+                        self.metrics
+                            .ended(counted, phase, live.changed_at().since(started));
+                    }
+                    let version = live.version();
+                    for told in live.inbox {
+                        let error = match told.expected_version {
+                            Some(_) => RequestError::Changed { version },
+                            None => RequestError::Ended,
+                        };
                         told.answer
                             .into_iter()
-                            .for_each(|answer| refuse(answer, RequestError::NotHere));
+                            .for_each(|answer| refuse(answer, error.clone()));
                     }
                 }
                 self.progressed(saga);
+                self.claim_more();
             }
             Phase::Running | Phase::Compensating => {
                 self.progressed(saga);
@@ -138,15 +184,15 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     /// The business key was taken by a saga with the same input: that one is the answer.
     fn started_before(&mut self, saga: SagaId, existing: SagaId) {
-        let Some(newcomer) = self.live.remove(&saga) else {
+        let Some(newcomer) = self.remove(saga) else {
             return;
         };
         for waiter in newcomer.waiters {
             self.wait(existing, waiter.until, waiter.answer);
         }
-        for answer in newcomer.on_durable {
+        for OnDurable { answer, .. } in newcomer.on_durable {
             let seen = match self.live.get(&existing) {
-                Some(live) if !live.writing => live.seen(false, true),
+                Some(live) if !live.writing => live.seen(false, true, &self.traffic),
                 Some(_) | None => seen_elsewhere(existing),
             };
             // Whoever asked may have gone.
@@ -155,12 +201,13 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     fn never_started(&mut self, saga: SagaId, error: &RequestError) {
-        let Some(live) = self.live.remove(&saga) else {
+        let Some(live) = self.remove(saga) else {
             return;
         };
         for answer in live
             .on_durable
             .into_iter()
+            .map(|on_durable| on_durable.answer)
             .chain(live.waiters.into_iter().map(|w| w.answer))
         {
             refuse(answer, error.clone());

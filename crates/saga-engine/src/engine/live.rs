@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ids::SagaId;
-use saga_core::{Due, Event, Input, Millis, Op, OpKey, OpState, Payload, Recorded, State, StepError};
+use saga_core::{Due, Event, Input, Millis, Op, OpKey, OpState, Open, Payload, Recorded, State, StepError};
 
+use super::gates::Waiting;
+use super::metrics::{Counted, Series};
+use super::traffic::Traffic;
 use crate::handle::{Answer, Seen, Snapshot, Until};
 use crate::journal::{Entry, Identity, Loaded, NewSaga, Row, Transition};
 
@@ -16,6 +19,8 @@ pub(super) struct Told {
     /// Request and duration of the attempt, where the input is an answer.
     pub(super) request: Option<Payload>,
     pub(super) duration_ms: Option<u32>,
+    /// The version that it was decided on; it means nothing on any other.
+    pub(super) expected_version: Option<u32>,
     /// Who is answered when what follows from the input is durable.
     pub(super) answer: Option<Answer>,
 }
@@ -26,7 +31,25 @@ impl Told {
             input,
             request: None,
             duration_ms: None,
+            expected_version: None,
             answer: None,
+        }
+    }
+}
+
+/// Somebody who is answered when the write under way is durable.
+#[derive(Debug)]
+pub(super) struct OnDurable {
+    pub(super) answer: Answer,
+    /// What was brought is on record, and yet nothing the saga waited for.
+    pub(super) given_up: bool,
+}
+
+impl OnDurable {
+    pub(super) fn seen(answer: Answer) -> Self {
+        Self {
+            answer,
+            given_up: false,
         }
     }
 }
@@ -59,31 +82,37 @@ pub(super) struct Live {
     claims: u32,
     pub(super) writing: bool,
     pub(super) in_flight: Vec<InFlight>,
+    /// Calls that wait for a place at their participant, or for its circuit.
+    pub(super) waiting: Vec<Waiting>,
     /// When to ask a pending participant again. Not durable: after a restart it is asked at once.
     asks: Vec<(OpKey, Millis)>,
     pub(super) inbox: VecDeque<Told>,
     pub(super) waiters: Vec<Waiter>,
     /// Answered as soon as the write under way is durable.
-    pub(super) on_durable: Vec<Answer>,
+    pub(super) on_durable: Vec<OnDurable>,
     /// Earliest entry of this saga on the timer heap.
     pub(super) wake_at: Option<Millis>,
     /// It stands in the queue of those that wait for a place or for the lease.
     pub(super) held: bool,
     /// The operation that a participant called superseded, which made us load the saga again.
     pub(super) superseded: Option<OpKey>,
+    /// Which metrics it counts in.
+    pub(super) series: Series,
+    /// As what it counts; as nothing before it is durable.
+    pub(super) counted: Option<Counted>,
 }
 
 impl Live {
-    pub(super) fn starting(saga: &NewSaga, generation: u64) -> Self {
+    pub(super) fn starting(saga: &NewSaga, generation: u64, series: Series) -> Self {
         let identity = Arc::clone(&saga.identity);
         let state = State::start(&identity.plan, &identity.start);
         let row = row(&state);
         let at = identity.start.at;
-        Self::new(identity, state, generation, row, 0, at, 0)
+        Self::new(identity, state, generation, row, (0, at), 0, series)
     }
 
     /// Rebuilds a saga from its events.
-    pub(super) fn loaded(loaded: Loaded, generation: u64) -> Self {
+    pub(super) fn loaded(loaded: Loaded, generation: u64, series: Series) -> Self {
         let Loaded {
             identity,
             events,
@@ -98,7 +127,7 @@ impl Live {
         state.recovered();
         let at = events.last().map_or(identity.start.at, |last| last.at);
         let events = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        Self::new(identity, state, generation, row, events, at, claims)
+        Self::new(identity, state, generation, row, (events, at), claims, series)
     }
 
     fn new(
@@ -106,9 +135,9 @@ impl Live {
         state: State,
         generation: u64,
         row: Row,
-        events: u32,
-        at: Millis,
+        (events, at): (u32, Millis),
         claims: u32,
+        series: Series,
     ) -> Self {
         Self {
             identity,
@@ -120,6 +149,7 @@ impl Live {
             claims,
             writing: false,
             in_flight: Vec::new(),
+            waiting: Vec::new(),
             asks: Vec::new(),
             inbox: VecDeque::new(),
             waiters: Vec::new(),
@@ -127,6 +157,8 @@ impl Live {
             wake_at: None,
             held: false,
             superseded: None,
+            series,
+            counted: None,
         }
     }
 
@@ -189,6 +221,11 @@ impl Live {
         }
     }
 
+    /// Returns the instant of the latest change.
+    pub(super) fn changed_at(&self) -> Millis {
+        self.at
+    }
+
     pub(super) fn claims(&self) -> u32 {
         self.claims
     }
@@ -197,37 +234,86 @@ impl Live {
         self.claims = 0;
     }
 
-    /// Returns the calls that may go out now, and when to look again.
-    pub(super) fn ready(&self, now: Millis) -> (Vec<Due>, Option<Millis>) {
+    /// Returns the row as the journal has it, or will have it when the write under way is durable.
+    pub(super) fn row(&self) -> &Row {
+        &self.row
+    }
+
+    /// Returns the calls that may go out now, each with the instant since which it may, and when to look again. Those that
+    /// wait in a queue already are not among them.
+    pub(super) fn ready(&self, now: Millis) -> (Vec<(Due, Millis)>, Option<Millis>) {
         let plan = &self.identity.plan;
         let mut ready = Vec::new();
         let mut later = self.state.alarm_at(plan);
         for due in self.state.due(plan) {
-            if self.in_flight.iter().any(|flight| flight.key == due.key) {
+            if self.is_in_flight(due.key) || self.waiting.iter().any(|waiting| waiting.key == due.key) {
                 continue;
             }
-            let ask_at = self
-                .asks
-                .iter()
-                .find(|(key, _)| *key == due.key)
-                .map(|(_, at)| *at);
-            match due
-                .not_before
-                .into_iter()
-                .chain(ask_at)
-                .max()
-                .filter(|at| *at > now)
-            {
+            let at = due.not_before.into_iter().chain(self.ask_at(due.key)).max();
+            match at.filter(|at| *at > now) {
                 Some(at) => later = Some(later.map_or(at, |l| l.min(at))),
-                None => ready.push(due),
+                None => ready.push((due, at.map_or(self.at, |at| at.max(self.at)))),
             }
         }
         (ready, later)
     }
 
+    pub(super) fn is_open(&self, key: OpKey) -> bool {
+        self.state.op(key).is_some_and(|op| op.open().is_some())
+    }
+
+    pub(super) fn is_in_flight(&self, key: OpKey) -> bool {
+        self.in_flight.iter().any(|flight| flight.key == key)
+    }
+
+    /// Returns when a pending operation is asked again.
+    pub(super) fn ask_at(&self, key: OpKey) -> Option<Millis> {
+        self.asks
+            .iter()
+            .find(|(asked, _)| *asked == key)
+            .map(|(_, at)| *at)
+    }
+
+    /// Returns the operations without a final answer; none once the saga has ended.
+    pub(super) fn open_operations(&self) -> impl Iterator<Item = (OpKey, &Open)> {
+        let runs = if self.state.phase().is_ended() {
+            &[]
+        } else {
+            self.state.runs()
+        };
+        runs.iter().flat_map(|run| {
+            [(Op::Action, &run.action), (Op::Compensation, &run.compensation)]
+                .into_iter()
+                .filter_map(|(op, state)| {
+                    let key = OpKey {
+                        step: run.step,
+                        index: run.index,
+                        op,
+                    };
+                    Some((key, state.open()?))
+                })
+        })
+    }
+
+    /// Takes out what waits in queues and has come to an end.
+    pub(super) fn unwanted(&mut self) -> Vec<Waiting> {
+        let state = &self.state;
+        let open = |key| state.op(key).is_some_and(|op| op.open().is_some());
+        let ended = state.phase().is_ended();
+        self.waiting
+            .extract_if(.., |waiting| ended || !open(waiting.key))
+            .collect()
+    }
+
     pub(super) fn ask_again(&mut self, key: OpKey, at: Millis) {
         self.asks.retain(|(k, _)| *k != key);
         self.asks.push((key, at));
+    }
+
+    /// Lets pending operations be asked at once: this one, or all.
+    pub(super) fn ask_now(&mut self, key: Option<OpKey>) {
+        self.asks
+            .retain(|(asked, _)| key.is_some_and(|key| key != *asked));
     }
 
     /// Forgets when to ask operations that have come to an end.
@@ -276,7 +362,10 @@ impl Live {
                 };
                 self.state.phase() != saga_core::Phase::Running
                     || self.state.op(key).is_none_or(|op| match op {
-                        OpState::Succeeded(_) | OpState::Refused(_) | OpState::Abandoned => true,
+                        OpState::Succeeded(_)
+                        | OpState::Refused(_)
+                        | OpState::Abandoned
+                        | OpState::Skipped => true,
                         OpState::NotStarted | OpState::Open(_) => false,
                     })
             }
@@ -284,12 +373,12 @@ impl Live {
     }
 
     /// Returns a number that rises with every recorded change, the end included.
-    fn version(&self) -> u32 {
+    pub(super) fn version(&self) -> u32 {
         self.events
             .saturating_add(u32::from(self.state.phase().is_ended()))
     }
 
-    pub(super) fn seen(&self, created: bool, reached: bool) -> Seen {
+    pub(super) fn seen(&self, created: bool, reached: bool, traffic: &Traffic) -> Seen {
         Seen {
             saga: self.id(),
             created,
@@ -299,19 +388,23 @@ impl Live {
                 state: self.state.clone(),
                 events: self.events,
                 at: self.at,
+                waits: traffic.waits(self),
             })),
         }
     }
 
     /// Answers everybody whose condition holds, now that the state is durable, and forgets those who left.
-    pub(super) fn answer_waiters(&mut self) {
+    pub(super) fn answer_waiters(&mut self, traffic: &Traffic) {
+        if self.waiters.is_empty() {
+            return;
+        }
         let ended = self.state.phase().is_ended();
         let mut kept = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
             let reached = self.reached(waiter.until);
             if reached || ended {
                 // Whoever waited may have gone; that is no failure.
-                let _ = waiter.answer.send(Ok(self.seen(false, reached)));
+                let _ = waiter.answer.send(Ok(self.seen(false, reached, traffic)));
             } else if !waiter.answer.is_closed() {
                 kept.push(waiter);
             }

@@ -1,16 +1,24 @@
 //! The engine's task: owns every live saga of the instance.
 
+mod breaker;
 mod calls;
+mod config;
 mod decide;
+mod dispatch;
+mod gates;
 mod lanes;
 mod live;
+mod metrics;
+mod notes;
 mod recovery;
+mod requests;
+mod stop;
 mod suspects;
 mod timers;
+mod traffic;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,59 +26,22 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ids::SagaId;
-use saga_core::{Input, Millis};
+use saga_core::Millis;
 use tokio::sync::mpsc;
 
-use crate::handle::{Answer, Handle, Request, RequestError, Seen, Status, Until};
-use crate::journal::{Fate, Journal, JournalError, Loaded, NewSaga, Transition};
+use crate::handle::{Answer, Handle, Request, RequestError, Seen};
+use crate::journal::{Beat, Fate, Journal, JournalError, Loaded, Noted, Transition};
 use crate::participants::{Clock, Participants};
 use decide::{Decided, decide};
 use lanes::Lanes;
-use live::{Live, Told, Waiter};
+use live::Live;
+use metrics::Metrics;
 use recovery::Recovery;
 use timers::Timers;
+use traffic::Traffic;
 
-/// Settings of an engine. Every queue and pool has a bound here.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Writers of the journal, 1 to 16. One saga stays on one.
-    pub lanes: usize,
-    /// Most transitions in one batch.
-    pub max_batch: usize,
-    /// Most sagas in memory; above it `start` answers `Overloaded`.
-    pub max_live: usize,
-    /// Most calls in flight; above it sagas wait for a place.
-    pub max_calls: usize,
-    /// Most requests waiting for the engine.
-    pub max_requests: usize,
-    /// Time between renewals of the lease.
-    pub heartbeat: Duration,
-    /// How long the lease lasts. While it is not held no call goes out.
-    pub lease: Duration,
-    /// Time between looks for instances that died.
-    pub takeover_scan: Duration,
-    /// Sagas loaded at a time.
-    pub load_chunk: usize,
-    /// Longest wait for calls in flight when the engine is told to stop.
-    pub drain: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            lanes: 2,
-            max_batch: 512,
-            max_live: 200_000,
-            max_calls: 4_096,
-            max_requests: 8_192,
-            heartbeat: Duration::from_secs(1),
-            lease: Duration::from_secs(5),
-            takeover_scan: Duration::from_secs(1),
-            load_chunk: 500,
-            drain: Duration::from_secs(10),
-        }
-    }
-}
+pub use breaker::{BreakerConfig, Circuit};
+pub use config::Config;
 
 /// Why an engine stopped before it was told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +61,7 @@ enum Done {
     },
     Beat {
         began: Millis,
-        result: Result<(), JournalError>,
+        result: Result<Beat, JournalError>,
     },
     Loaded {
         purpose: recovery::Purpose,
@@ -110,6 +81,10 @@ enum Done {
     },
     Forgiven {
         result: Result<(), JournalError>,
+    },
+    Noted {
+        note: notes::Note,
+        result: Result<Noted, JournalError>,
     },
     Parked {
         saga: SagaId,
@@ -132,14 +107,15 @@ pub struct Engine<J, P, C> {
     timers: Timers,
     recovery: Recovery,
     work: FuturesUnordered<Work>,
-    calls_in_flight: usize,
+    traffic: Traffic,
+    metrics: Metrics,
     /// Writes about sagas under way that are not transitions.
     notes: usize,
     /// Sagas with a call that waits for a place or for the lease.
     held: VecDeque<SagaId>,
-    lease_until: Millis,
+    /// Whose turn it is when a place is free.
+    held_first: bool,
     generation: u64,
-    stopping: bool,
     fenced: bool,
 }
 
@@ -158,9 +134,11 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     pub fn new(mut config: Config, journal: Arc<J>, participants: Arc<P>, clock: Arc<C>) -> (Handle, Self) {
         config.load_chunk = config.load_chunk.max(1);
         let (sender, requests) = mpsc::channel(config.max_requests.max(1));
+        let traffic = Traffic::new(&config, participants.participants(), clock.now());
         let engine = Self {
             lanes: Lanes::new(config.lanes, config.max_batch),
-            lease_until: clock.now().plus(millis(config.lease)),
+            metrics: Metrics::new(traffic.gates.status()),
+            traffic,
             config,
             journal,
             participants,
@@ -170,17 +148,17 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             timers: Timers::default(),
             recovery: Recovery::default(),
             work: FuturesUnordered::new(),
-            calls_in_flight: 0,
             notes: 0,
             held: VecDeque::new(),
+            held_first: false,
             generation: 0,
-            stopping: false,
             fenced: false,
         };
         (Handle { requests: sender }, engine)
     }
 
-    /// Drives sagas until `shutdown` resolves and calls in flight have ended (bounded by `config.drain`).
+    /// Drives sagas until `shutdown` resolves and calls in flight have ended (bounded by `config.drain`), then gives the
+    /// lease up so that others can go on at once.
     ///
     /// # Errors
     /// [`Stopped::Fenced`] if another process took this instance's place.
@@ -192,15 +170,15 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         while !self.fenced {
             if let Some(until) = drained_at
                 && (self.clock.now() >= until
-                    || (self.calls_in_flight == 0 && self.notes == 0 && self.lanes.idle()))
+                    || (self.traffic.calls == 0 && self.notes == 0 && self.lanes.idle()))
             {
-                return Ok(());
+                return self.resign().await;
             }
-            let alarm = self.timers.next().into_iter().chain(drained_at).min();
+            let alarm = self.next_alarm().into_iter().chain(drained_at).min();
             tokio::select! {
                 biased;
                 () = &mut shutdown, if drained_at.is_none() => {
-                    self.stopping = true;
+                    self.traffic.stopping = true;
                     self.requests.close();
                     // Nobody's fault that the process ends.
                     self.forgive_all(self.generation);
@@ -216,7 +194,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 }
                 () = sleep(&*clock, alarm), if alarm.is_some() => self.fire_timers(),
             }
-            self.timers.tidy(&self.live);
+            self.tidy();
             self.write_batches();
         }
         Err(Stopped::Fenced)
@@ -259,78 +237,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             Done::Survived { generation } => self.survived(generation),
             Done::Watched { round } => self.watched(round),
             Done::Forgiven { result } => self.forgiven(result),
+            Done::Noted { note, result } => self.noted(note, result),
             Done::Parked { saga, why, result } => self.parked(saga, why, result),
-        }
-    }
-
-    fn request(&mut self, request: Request) {
-        match request {
-            Request::Start { saga, durable, wait } => self.start(*saga, durable, wait),
-            Request::Wait { saga, until, answer } => self.wait(saga, until, answer),
-            Request::Cancel {
-                saga,
-                actor,
-                note,
-                answer,
-            } => match self.live.get_mut(&saga) {
-                None => refuse(answer, RequestError::NotHere),
-                Some(live) => {
-                    let input = Input::Cancel { actor, note };
-                    live.inbox.push_back(Told {
-                        answer: Some(answer),
-                        ..Told::plain(input)
-                    });
-                    self.pump(saga);
-                }
-            },
-            Request::Status { answer } => {
-                let status = Status {
-                    live: self.live.len(),
-                    calls: self.calls_in_flight,
-                    alarms: self.timers.len(),
-                    leased: self.leased(self.clock.now()),
-                };
-                // Whoever asked may have gone.
-                let _ = answer.send(status);
-            }
-        }
-    }
-
-    fn start(&mut self, saga: NewSaga, durable: Answer, wait: Option<(Until, Answer)>) {
-        if self.stopping {
-            return refuse(durable, RequestError::Stopped);
-        }
-        if self.live.len() + self.recovery.reloading() >= self.config.max_live {
-            return refuse(durable, RequestError::Overloaded);
-        }
-        let id = saga.identity.id;
-        if self.live.contains_key(&id) {
-            return refuse(
-                durable,
-                RequestError::Unwritable("the saga id is taken".to_owned()),
-            );
-        }
-        self.generation += 1;
-        let mut live = Live::starting(&saga, self.generation);
-        live.on_durable.push(durable);
-        live.waiters
-            .extend(wait.map(|(until, answer)| Waiter { until, answer }));
-        live.writing = true;
-        let creation = live.creation(saga);
-        self.live.insert(id, live);
-        self.lanes.queue(creation);
-    }
-
-    fn wait(&mut self, saga: SagaId, until: Until, answer: Answer) {
-        match self.live.get_mut(&saga) {
-            Some(live) => {
-                live.waiters.push(Waiter { until, answer });
-                if !live.writing {
-                    live.answer_waiters();
-                }
-            }
-            None if self.recovery.is_reloading(saga) => self.recovery.wait(saga, Waiter { until, answer }),
-            None => refuse(answer, RequestError::NotHere),
         }
     }
 
@@ -346,12 +254,12 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
             let Some(told) = live.inbox.pop_front() else { break };
             let jitter = self.clock.jitter();
-            match decide(live, now, jitter, told) {
+            match decide(live, &self.traffic, now, jitter, told) {
                 Decided::Nothing => {}
                 Decided::Write(transition) => {
                     live.writing = true;
                     self.lanes.queue(*transition);
-                    return;
+                    return self.leave_queues(saga);
                 }
                 Decided::Panicked(why) => return self.park(saga, format!("deciding panicked: {why}")),
             }
@@ -359,88 +267,24 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.dispatch(saga);
     }
 
-    /// Sends what is due of a durable state, and sets the alarm for the rest.
-    fn dispatch(&mut self, saga: SagaId) {
-        let now = self.clock.now();
-        let leased = self.leased(now);
-        let Some(live) = self.live.get_mut(&saga) else {
-            return;
-        };
-        if live.writing {
-            return;
+    /// Takes a saga out of memory. Whoever does so says what becomes of it in the books.
+    fn remove(&mut self, saga: SagaId) -> Option<Live> {
+        let mut live = self.live.remove(&saga)?;
+        for waiting in live.waiting.drain(..) {
+            self.traffic.gates.left_queue(waiting);
+            self.show_gate(waiting.participant);
         }
-        live.answer_waiters();
-        let looked = catch_unwind(AssertUnwindSafe(|| live.ready(now)));
-        let (ready, later) = match looked {
-            Ok(found) => found,
-            Err(panic) => return self.park(saga, panic_text(&*panic)),
-        };
-        for due in ready {
-            let free = leased && self.calls_in_flight < self.config.max_calls;
-            let Some(live) = self.live.get_mut(&saga) else {
-                return;
-            };
-            if self.stopping || !free {
-                if !self.stopping && !live.held {
-                    live.held = true;
-                    self.held.push_back(saga);
-                }
-                break;
-            }
-            let made = catch_unwind(AssertUnwindSafe(|| {
-                let call = calls::call(live, due, self.journal.epoch());
-                calls::make(&self.participants, &self.clock, live.generation, call)
-            }));
-            match made {
-                Ok(work) => self.work.push(work),
-                Err(panic) => return self.park(saga, panic_text(&*panic)),
-            }
-            live.in_flight.push(live::InFlight {
-                key: due.key,
-                attempt: due.attempt,
-            });
-            self.calls_in_flight += 1;
-        }
-        if let (Some(at), Some(live)) = (later, self.live.get_mut(&saga)) {
-            self.timers.set(live, at);
-        }
+        Some(live)
     }
 
-    /// Gives sagas that waited for a place or for the lease another look.
-    fn release_held(&mut self) {
-        let now = self.clock.now();
-        let mut looks = self.held.len();
-        while looks > 0 && self.leased(now) && self.calls_in_flight < self.config.max_calls {
-            looks -= 1;
-            let Some(saga) = self.held.pop_front() else { return };
-            if let Some(live) = self.live.get_mut(&saga) {
-                live.held = false;
-                self.dispatch(saga);
-            }
-        }
-    }
-
-    fn fire_timers(&mut self) {
-        let now = self.clock.now();
-        while let Some((at, saga)) = self.timers.pop(now) {
-            let Some(live) = self.live.get_mut(&saga).filter(|live| live.wake_at == Some(at)) else {
-                continue;
-            };
-            live.wake_at = None;
-            let alarm = live.state.alarm_at(&live.identity.plan);
-            if alarm.is_some_and(|at| at <= now) {
-                live.inbox.push_back(Told::plain(Input::Tick));
-            }
-            self.pump(saga);
-        }
-        if !self.leased(now) || self.calls_in_flight >= self.config.max_calls {
-            return;
-        }
-        self.release_held();
-    }
-
-    fn leased(&self, now: Millis) -> bool {
-        now < self.lease_until
+    /// Drops what queues and timers hold of sagas that have gone.
+    fn tidy(&mut self) {
+        self.timers.tidy(&self.live);
+        let live = &self.live;
+        self.traffic.gates.tidy(|ticket| {
+            let saga = live.get(&ticket.saga);
+            saga.is_some_and(|saga| saga.waiting.iter().any(|waiting| waiting.ticket == ticket.number))
+        });
     }
 
     /// Tells whether a journal operation went well; a fenced one stops the engine.

@@ -8,14 +8,29 @@ use ids::SagaId;
 use saga_core::{Millis, OpKey};
 
 use super::live::{Live, Waiter};
+use super::metrics::{Counted, Series};
 use super::suspects::SUSPECT_CLAIMS;
 use super::{Done, Engine, millis, panic_text, refuse};
 use crate::handle::RequestError;
-use crate::journal::{Journal, JournalError, Loaded, Transition};
+use crate::journal::{Beat, Journal, JournalError, Loaded, Transition};
 use crate::participants::{Clock, Participants};
 
 /// Waits between tries while the journal does not answer, in milliseconds.
 pub(super) const RETRY_MS: u64 = 200;
+
+/// So many chunks of sagas are listed ahead of those that are loaded.
+const LISTED_CHUNKS: usize = 4;
+
+/// Where a saga that was loaded comes from, for the books.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// Another process drove it.
+    Adopted,
+    /// This one started it, and did not learn whether it was durable.
+    Started,
+    /// This one drove it before, and it still counts.
+    Counted(Counted),
+}
 
 /// Why sagas are loaded.
 #[derive(Debug, Clone)]
@@ -32,6 +47,8 @@ pub(super) enum Purpose {
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     listed_until: Option<SagaId>,
+    listing: bool,
+    listed_all: bool,
     to_claim: VecDeque<SagaId>,
     /// Sagas on their way into memory for the first time: waiting to be claimed, being loaded, or suspects. A saga that
     /// is listed twice must not be loaded twice: the second load could be stale when it is looked at.
@@ -43,13 +60,26 @@ pub(super) struct Recovery {
     pub(super) round: u64,
     /// Sagas whose quarantine is being written: not to be driven, whatever is loaded of them.
     pub(super) parking: HashSet<SagaId>,
+    /// Sagas that were parked while a write of theirs was under way: they are not to be driven before it has ended, or its
+    /// end would be taken for that of a later one.
+    pub(super) unsettled: HashSet<SagaId>,
     /// A look at who survived is due.
     pub(super) watching: bool,
-    reloading: HashMap<SagaId, Vec<Waiter>>,
+    /// Parked sagas of this instance, as far as it has seen them.
+    pub(super) parked: HashMap<SagaId, Series>,
+    reloading: HashMap<SagaId, Reloading>,
     to_reload: VecDeque<SagaId>,
     /// Which operation made a saga be loaded again because a participant called it superseded.
     superseded: HashMap<SagaId, OpKey>,
     reload_under_way: bool,
+}
+
+/// A saga that is loaded again.
+#[derive(Debug, Default)]
+struct Reloading {
+    waiters: Vec<Waiter>,
+    /// As what it counts until it is known what became of it; as nothing if it may never have been started.
+    counted: Option<Counted>,
 }
 
 impl Recovery {
@@ -62,7 +92,7 @@ impl Recovery {
     }
 
     pub(super) fn wait(&mut self, saga: SagaId, waiter: Waiter) {
-        let waiters = self.reloading.entry(saga).or_default();
+        let waiters = &mut self.reloading.entry(saga).or_default().waiters;
         // During an outage nothing else forgets those who left.
         waiters.retain(|waiter| !waiter.answer.is_closed());
         waiters.push(waiter);
@@ -104,18 +134,24 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }));
     }
 
-    pub(super) fn beat_done(&mut self, began: Millis, result: Result<(), JournalError>) {
-        let wait = if self.journal_ok(result).is_some() {
-            self.lease_until = began.plus(millis(self.config.lease));
+    pub(super) fn beat_done(&mut self, began: Millis, result: Result<Beat, JournalError>) {
+        let now = self.clock.now();
+        let wait = if let Some(Beat { paused_types }) = self.journal_ok(result) {
+            self.traffic.lease_until = began.plus(millis(self.config.lease));
+            let resumed = self.traffic.pause_by_beat(paused_types, began, now);
+            self.resume_types(&resumed);
             millis(self.config.heartbeat)
         } else {
             RETRY_MS
         };
+        self.metrics.show_ages(now, |saga| self.live.contains_key(&saga));
         self.beat(wait);
-        self.release_held();
+        self.claim_more();
+        self.fill_places();
     }
 
     fn list_owned(&mut self, wait_ms: u64) {
+        self.recovery.listing = true;
         let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
         let (after, limit) = (self.recovery.listed_until, self.config.load_chunk);
         let at = self.clock.now().plus(wait_ms);
@@ -128,21 +164,32 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     pub(super) fn owned(&mut self, result: Result<Vec<(SagaId, u32)>, JournalError>) {
+        self.recovery.listing = false;
         let Some(listed) = self.journal_ok(result) else {
             return self.list_owned(RETRY_MS);
         };
-        let Some((last, _)) = listed.last() else { return };
-        self.recovery.listed_until = Some(*last);
+        match listed.last() {
+            Some((last, _)) => self.recovery.listed_until = Some(*last),
+            None => self.recovery.listed_all = true,
+        }
         self.claim(listed.into_iter().map(|(saga, _)| saga));
-        self.list_owned(0);
+        self.list_more();
+    }
+
+    /// Lists the next chunk, unless those listed already are more than are loaded soon.
+    fn list_more(&mut self) {
+        let recovery = &self.recovery;
+        let enough = recovery.to_claim.len() >= self.config.load_chunk.saturating_mul(LISTED_CHUNKS);
+        if !recovery.listed_all && !recovery.listing && !enough && !self.traffic.stopping {
+            self.list_owned(0);
+        }
     }
 
     fn look_for_dead(&mut self, wait_ms: u64) {
-        let (journal, clock, limit) = (
-            Arc::clone(&self.journal),
-            Arc::clone(&self.clock),
-            self.config.load_chunk,
-        );
+        let room = self.room().saturating_sub(self.recovery.claimed.len());
+        // Without room it is looked again, by and by: nobody else may be there.
+        let limit = self.config.load_chunk.min(room).max(1);
+        let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
         let at = self.clock.now().plus(wait_ms);
         self.work.push(Box::pin(async move {
             clock.sleep_until(at).await;
@@ -153,9 +200,14 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     pub(super) fn taken_over(&mut self, result: Result<Vec<SagaId>, JournalError>) {
+        if self.traffic.stopping {
+            // What was taken goes to others with the rest.
+            return;
+        }
         let taken = self.journal_ok(result).unwrap_or_default();
-        // There may be another chunk.
-        let wait = if taken.is_empty() {
+        // There may be another chunk; one that finds no room here had better go to somebody else.
+        let full = self.room() <= self.recovery.claimed.len() + taken.len();
+        let wait = if taken.is_empty() || full {
             millis(self.config.takeover_scan)
         } else {
             0
@@ -169,7 +221,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     /// Queues sagas that this instance owns, those that it has or is loading already left out: one may have been started
     /// by this process before it was listed.
-    fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
+    pub(super) fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
         for saga in sagas {
             let here = self.live.contains_key(&saga)
                 || self.recovery.reloading.contains_key(&saga)
@@ -182,14 +234,18 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     /// Loads the next chunk of sagas that this instance has come to own.
-    fn claim_more(&mut self) {
-        if self.recovery.claiming || self.recovery.to_claim.is_empty() {
+    ///
+    /// No more than there is room for: the rest follows as others end.
+    pub(super) fn claim_more(&mut self) {
+        let room = self.room();
+        if self.recovery.claiming || self.recovery.to_claim.is_empty() || room == 0 || self.traffic.stopping {
             return;
         }
         self.recovery.claiming = true;
-        let size = self.recovery.to_claim.len().min(self.config.load_chunk);
+        let size = self.recovery.to_claim.len().min(self.config.load_chunk).min(room);
         let sagas: Vec<SagaId> = self.recovery.to_claim.drain(..size).collect();
         self.load(Purpose::Claim { sagas }, 0);
+        self.list_more();
     }
 
     pub(super) fn load(&mut self, purpose: Purpose, wait_ms: u64) {
@@ -245,20 +301,27 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
             Purpose::Reload { sagas } => {
                 for saga in loaded {
-                    let waiters = self
+                    let Reloading { waiters, counted } = self
                         .recovery
                         .reloading
                         .remove(&saga.identity.id)
                         .unwrap_or_default();
-                    self.drive(saga, waiters);
+                    let origin = counted.map_or(Origin::Started, Origin::Counted);
+                    self.drive(saga, waiters, origin);
                 }
                 // What was not loaded has ended, was never written, or is not ours: the journal knows.
                 for saga in sagas {
                     self.recovery.superseded.remove(&saga);
-                    for waiter in self.recovery.reloading.remove(&saga).unwrap_or_default() {
+                    let Reloading { waiters, counted } =
+                        self.recovery.reloading.remove(&saga).unwrap_or_default();
+                    if let Some(counted) = counted {
+                        self.metrics.released(counted);
+                    }
+                    for waiter in waiters {
                         refuse(waiter.answer, RequestError::NotHere);
                     }
                 }
+                self.claim_more();
                 self.recovery.reload_under_way = false;
                 self.reload_more(0);
             }
@@ -268,14 +331,21 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     fn drive_claimed(&mut self, mut saga: Loaded) {
         // Counted before it is driven, see `load_and_count`.
         saga.claims = saga.claims.saturating_add(1);
-        self.drive(saga, Vec::new());
+        self.drive(saga, Vec::new(), Origin::Adopted);
     }
 
-    fn drive(&mut self, loaded: Loaded, waiters: Vec<Waiter>) {
+    fn drive(&mut self, loaded: Loaded, waiters: Vec<Waiter>, origin: Origin) {
         let saga = loaded.identity.id;
         let superseded = self.recovery.superseded.remove(&saga);
+        let series = self.metrics.series(&loaded.identity);
+        if loaded.quarantined {
+            self.show_parked(saga, series);
+        }
         let parked = loaded.quarantined || self.recovery.parking.contains(&saga);
         if parked || self.live.contains_key(&saga) {
+            if let Origin::Counted(counted) = origin {
+                self.metrics.released(counted);
+            }
             for waiter in waiters {
                 refuse(waiter.answer, RequestError::NotHere);
             }
@@ -283,8 +353,17 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
         self.generation += 1;
         let generation = self.generation;
-        match catch_unwind(AssertUnwindSafe(|| Live::loaded(loaded, generation))) {
+        let identity = Arc::clone(&loaded.identity);
+        let phase = loaded.row.phase;
+        let mut counted = match origin {
+            Origin::Adopted => self.metrics.adopted(series, phase, &identity),
+            Origin::Started => self.metrics.started(series, phase, &identity),
+            Origin::Counted(counted) => counted,
+        };
+        match catch_unwind(AssertUnwindSafe(|| Live::loaded(loaded, generation, series))) {
             Ok(mut live) => {
+                self.metrics.changed(&mut counted, phase, &live.row().attention);
+                live.counted = Some(counted);
                 live.waiters = waiters;
                 live.superseded = superseded;
                 if live.claims() > 0 {
@@ -294,9 +373,11 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 self.pump(saga);
             }
             Err(panic) => {
+                self.metrics.released(counted);
                 for waiter in waiters {
                     refuse(waiter.answer, RequestError::NotHere);
                 }
+                self.show_parked(saga, series);
                 self.park(
                     saga,
                     format!("replaying its events panicked: {}", panic_text(&*panic)),
@@ -337,20 +418,28 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     fn forget(&mut self, saga: SagaId) {
         let mut waiters = Vec::new();
-        if let Some(live) = self.live.remove(&saga) {
+        let mut counted = None;
+        if let Some(live) = self.remove(saga) {
+            counted = live.counted;
             let told = live.inbox.into_iter().filter_map(|told| told.answer);
-            for answer in live.on_durable.into_iter().chain(told) {
+            let on_durable = live.on_durable.into_iter().map(|on_durable| on_durable.answer);
+            for answer in on_durable.chain(told) {
                 refuse(answer, RequestError::Unknown);
             }
             waiters = live.waiters;
         }
         if self.recovery.parking.contains(&saga) {
+            if let Some(counted) = counted {
+                self.metrics.released(counted);
+            }
             return;
         }
         if !self.recovery.reloading.contains_key(&saga) {
             self.recovery.to_reload.push_back(saga);
         }
-        self.recovery.reloading.entry(saga).or_default().extend(waiters);
+        let reloading = self.recovery.reloading.entry(saga).or_default();
+        reloading.waiters.extend(waiters);
+        reloading.counted = reloading.counted.or(counted);
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ids::SagaId;
 
 use super::live::Live;
+use super::metrics::Series;
 use super::recovery::{Purpose, RETRY_MS};
 use super::{Done, Engine, refuse};
 use crate::handle::RequestError;
@@ -72,7 +73,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             return;
         }
         match self.live.get(&saga) {
-            Some(live) if live.writing || live.held || !live.in_flight.is_empty() => {}
+            Some(live)
+                if live.writing || live.held || !live.waiting.is_empty() || !live.in_flight.is_empty() => {}
             Some(_) | None => self.clear_suspect(),
         }
     }
@@ -150,9 +152,16 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     /// Parks a saga; its neighbours go on.
     pub(super) fn park(&mut self, saga: SagaId, why: String) {
         tracing::error!(saga_id = %saga, why, "the saga is parked");
-        if let Some(live) = self.live.remove(&saga) {
-            for answer in live.on_durable {
-                refuse(answer, RequestError::Unknown);
+        if let Some(live) = self.remove(saga) {
+            if let Some(counted) = live.counted {
+                self.metrics.released(counted);
+            }
+            if live.writing {
+                self.recovery.unsettled.insert(saga);
+            }
+            self.show_parked(saga, live.series);
+            for on_durable in live.on_durable {
+                refuse(on_durable.answer, RequestError::Unknown);
             }
             let told = live.inbox.into_iter().filter_map(|told| told.answer);
             for answer in told.chain(live.waiters.into_iter().map(|waiter| waiter.answer)) {
@@ -163,6 +172,20 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             self.quarantine(saga, why, 0);
         }
         self.progressed(saga);
+    }
+
+    /// Shows that a saga is parked, once.
+    pub(super) fn show_parked(&mut self, saga: SagaId, series: Series) {
+        if self.recovery.parked.insert(saga, series).is_none() {
+            self.metrics.parked(series, true);
+        }
+    }
+
+    /// Shows that a saga is not parked any more.
+    pub(super) fn show_unparked(&mut self, saga: SagaId) {
+        if let Some(series) = self.recovery.parked.remove(&saga) {
+            self.metrics.parked(series, false);
+        }
     }
 
     fn quarantine(&mut self, saga: SagaId, why: String, wait_ms: u64) {

@@ -229,7 +229,7 @@ async fn a_cancel_waits_for_the_call_in_flight_and_undoes_it() {
         .unwrap();
     assert_eq!(world.until_ended(seen.saga).await, Phase::Compensated);
     let kinds = world.kinds(seen.saga);
-    assert_eq!(kinds[..3], ["succeeded", "unwinding", "abandoned"]);
+    assert_eq!(kinds[..4], ["succeeded", "operator", "unwinding", "abandoned"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,8 @@ use saga_core::{
     StepPlan, Zone,
 };
 use saga_engine::{
-    Answer, Call, CallResult, Clock, Config, DefinitionId, Engine, Fate, Handle, Identity, Journal,
-    JournalError, Loaded, NewSaga, Participants, Row, Stopped, Transition,
+    Answer, Beat, Call, CallResult, Clock, Config, DefinitionId, Engine, Fate, Handle, Identity, Journal,
+    JournalError, Loaded, NewSaga, Noted, Participant, ParticipantId, Participants, Row, Stopped, Transition,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -84,6 +84,13 @@ pub(crate) struct Disk {
     pub(crate) unloadable: Option<SagaId>,
     /// What the next looks for dead instances bring.
     pub(crate) taken_over: Vec<Vec<SagaId>>,
+    /// What every beat tells.
+    pub(crate) paused_types: Vec<Arc<str>>,
+    pub(crate) resigned: bool,
+    /// The answer to the next note is lost.
+    pub(crate) lose_note: bool,
+    /// Largest number of sagas loaded at a time.
+    pub(crate) largest_load: usize,
 }
 
 /// A journal in memory, as one process with one epoch sees it.
@@ -191,6 +198,7 @@ impl Journal for MemoryJournal {
         if disk.unloadable.is_some_and(|saga| sagas.contains(&saga)) {
             return Err(JournalError::Unknown("no load".into()));
         }
+        disk.largest_load = disk.largest_load.max(sagas.len());
         let unfinished = sagas
             .iter()
             .filter_map(|id| disk.sagas.get(id))
@@ -251,14 +259,73 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    async fn beat(&self) -> Result<(), JournalError> {
+    async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        let lost = std::mem::take(&mut disk.lose_note);
+        let Some(stored) = disk.sagas.get_mut(&saga) else {
+            return Ok(Noted::NotAllowed);
+        };
+        let version = u32::try_from(stored.events.len()).unwrap();
+        if version != expected {
+            return Ok(Noted::Changed { version });
+        }
+        if stored.quarantined.take().is_none() {
+            return Ok(Noted::NotAllowed);
+        }
+        stored.claims = 0;
+        stored.events.push(recorded);
+        if lost {
+            return Err(JournalError::Unknown("lost answer".into()));
+        }
+        Ok(Noted::Done)
+    }
+
+    async fn acknowledge(
+        &self,
+        saga: SagaId,
+        expected: u32,
+        recorded: Recorded,
+    ) -> Result<Noted, JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        let found = disk
+            .sagas
+            .get_mut(&saga)
+            .filter(|stored| stored.row.phase.is_ended());
+        let Some(stored) = found else {
+            return Ok(Noted::NotAllowed);
+        };
+        let version = u32::try_from(stored.events.len()).unwrap() + 1;
+        if version != expected {
+            return Ok(Noted::Changed { version });
+        }
+        if stored.row.attention.is_empty() {
+            return Ok(Noted::NotAllowed);
+        }
+        stored.row.attention.clear();
+        stored.events.push(recorded);
+        Ok(Noted::Done)
+    }
+
+    async fn beat(&self) -> Result<Beat, JournalError> {
         let disk = self.disk.lock().unwrap();
         self.check(&disk)?;
         if disk.beats_fail {
             Err(JournalError::Unknown("no beat".into()))
         } else {
-            Ok(())
+            Ok(Beat {
+                paused_types: disk.paused_types.clone(),
+            })
         }
+    }
+
+    async fn resign(&self) -> Result<(), JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        disk.resigned = true;
+        disk.epoch += 1;
+        Ok(())
     }
 
     async fn take_over(&self, _: usize) -> Result<Vec<SagaId>, JournalError> {
@@ -273,6 +340,10 @@ impl Journal for MemoryJournal {
 pub(crate) enum Script {
     Refuse,
     Fail,
+    /// It never leaves.
+    Unsent,
+    /// The step's condition does not hold.
+    Skip,
     /// Has its effect, but the answer is lost.
     LoseAnswer,
     Pending,
@@ -296,6 +367,35 @@ pub(crate) struct Books {
     refusals: Vec<Effect>,
     /// What was durable when the call arrived: number of events of the saga.
     pub(crate) durable_at_call: Vec<usize>,
+    /// Probes among the calls.
+    pub(crate) probes: Vec<(SagaId, OpKey, u32)>,
+    /// Calls that a step's participant is busy with, and the most there ever were.
+    busy: HashMap<u16, (usize, usize)>,
+}
+
+impl Books {
+    pub(crate) fn most_at_once(&self, step: u16) -> usize {
+        self.busy.get(&step).map_or(0, |(_, most)| *most)
+    }
+}
+
+/// A call that a participant is busy with, until it is dropped.
+struct Busy(Arc<Mutex<Books>>, u16);
+
+impl Busy {
+    fn with(books: &Arc<Mutex<Books>>, step: u16) -> Self {
+        let mut locked = books.lock().unwrap();
+        let (now, most) = locked.busy.entry(step).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+        Self(Arc::clone(books), step)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().busy.entry(self.1).or_default().0 -= 1;
+    }
 }
 
 /// Participants that have each effect once, whatever is repeated.
@@ -315,6 +415,32 @@ impl ScriptedParticipants {
     }
 }
 
+fn unsent() -> CallResult {
+    let CallResult::Outcome(Outcome::Failed { error, .. }) = failed() else {
+        unreachable!("a failure")
+    };
+    CallResult::Outcome(Outcome::Failed {
+        class: saga_core::FailureClass::Unsent,
+        error,
+    })
+}
+
+/// The answer to whoever asks what became of an action.
+fn probed(books: &Mutex<Books>, call: &Call) -> Answer {
+    let mut books = books.lock().unwrap();
+    books.probes.push((call.saga.id, call.key, call.attempt));
+    let effect = (call.saga.id, call.key.step, call.key.op);
+    let outcome = if books.effects.contains(&effect) {
+        Outcome::Succeeded(Payload::new("{}"))
+    } else {
+        Outcome::NotSeen
+    };
+    Answer {
+        request: None,
+        result: CallResult::Outcome(outcome),
+    }
+}
+
 fn failed() -> CallResult {
     let error = StepError {
         code: "UNAVAILABLE".into(),
@@ -329,6 +455,20 @@ fn failed() -> CallResult {
 }
 
 impl Participants for ScriptedParticipants {
+    fn participants(&self) -> Vec<Participant> {
+        ["p0", "p1", "p2", "p3"]
+            .map(|name| Participant {
+                name: name.into(),
+                limit: None,
+            })
+            .to_vec()
+    }
+
+    /// Each step has a participant of its own.
+    fn participant(&self, _: DefinitionId, key: OpKey, _: bool) -> Option<ParticipantId> {
+        Some(ParticipantId(usize::from(key.step)))
+    }
+
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let (books, disk) = (Arc::clone(&self.books), Arc::clone(&self.disk));
         let at_once = {
@@ -341,7 +481,11 @@ impl Participants for ScriptedParticipants {
             panic!("making the call panics");
         }
         async move {
+            let _busy = Busy::with(&books, call.key.step);
             tokio::time::sleep(Duration::from_millis(1)).await;
+            if call.probe {
+                return probed(&books, &call);
+            }
             let durable = disk
                 .lock()
                 .unwrap()
@@ -389,6 +533,8 @@ impl Participants for ScriptedParticipants {
                     })
                 }
                 Some(Script::Fail) => failed(),
+                Some(Script::Unsent) => unsent(),
+                Some(Script::Skip) => CallResult::Outcome(Outcome::Skipped),
                 Some(Script::LoseAnswer) => {
                     have_effect();
                     failed()
@@ -548,6 +694,9 @@ impl World {
                 Event::Failed { .. } => "failed",
                 Event::Pending { .. } => "pending",
                 Event::Abandoned { .. } => "abandoned",
+                Event::Skipped { .. } => "skipped",
+                Event::LateSuccess { .. } => "late_success",
+                Event::Operator { .. } => "operator",
                 Event::Unwinding { .. } => "unwinding",
                 Event::Committed => "committed",
                 Event::DeadlineMissed => "deadline_missed",
@@ -569,6 +718,8 @@ pub(crate) fn plan() -> Arc<Plan> {
         timeout_ms: 10_000,
         compensation_timeout_ms: 10_000,
         expires: false,
+        probe: false,
+        conditional: false,
     };
     let steps = vec![
         step("A", &[], Zone::Compensatable),
@@ -581,4 +732,15 @@ pub(crate) fn plan() -> Arc<Plan> {
         timeout_ms: 10_000,
     };
     Arc::new(Plan::new(steps, Some(epilogue), 60_000).unwrap())
+}
+
+/// One step, which is undone if it must be.
+pub(crate) fn single() -> Arc<Plan> {
+    single_with(|_| {})
+}
+
+pub(crate) fn single_with(change: impl FnOnce(&mut StepPlan)) -> Arc<Plan> {
+    let mut step = plan().steps()[0].clone();
+    change(&mut step);
+    Arc::new(Plan::new(vec![step], None, 60_000).unwrap())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ids::{SagaId, TaskId, UserId};
 use process::grpc::{Limits, Listener};
 use process::health::Health;
-use process::{Shutdown, Supervisor};
+use process::{PoolGauge, Shutdown, Supervisor};
 use proto::quota::v1 as pb;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::quota::v1::quota_steps_client::QuotaStepsClient;
@@ -57,8 +57,8 @@ impl Drop for Quota {
 impl Quota {
     pub(crate) async fn serve(pool: PgPool) -> Self {
         let deps = quota::Deps {
-            pool: pool.clone(),
-            steps_pool: pool.clone(),
+            pool: PoolGauge::new("quota", pool.clone()),
+            steps_pool: PoolGauge::new("quota-steps", pool.clone()),
         };
         let service = quota::build(&quota::Config::default(), deps);
         let shutdown = Shutdown::new(Duration::from_secs(1));

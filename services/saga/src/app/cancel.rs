@@ -42,7 +42,7 @@ impl App {
                     };
                     return Ok(pb::CancelSagaResponse { saga: Some(saga) });
                 }
-                Err(RequestError::NotHere) => {}
+                Err(RequestError::NotHere | RequestError::Ended) => {}
                 Err(error) => return Err(Error::of_engine(error, id)),
             }
             let found = self.read(id).await?;

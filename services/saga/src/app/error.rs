@@ -107,6 +107,13 @@ impl Error {
             RequestError::NotHere => Self::OwnerAway(saga),
             RequestError::PastCommitPoint => Self::PastCommitPoint(saga),
             RequestError::Unknown | RequestError::Stopped => Self::AskAgain,
+            // Things have moved on; another look at the journal tells how.
+            RequestError::Changed { .. }
+            | RequestError::NotAllowed
+            | RequestError::NotOpen
+            | RequestError::Answered
+            | RequestError::GivenUp
+            | RequestError::Ended => Self::AskAgain,
             RequestError::Unwritable(why) => Self::Input(why),
         }
     }

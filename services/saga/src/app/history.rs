@@ -2,7 +2,7 @@
 
 use prost_types::Duration;
 use proto::saga::v1 as pb;
-use saga_core::{Event, Op, Plan};
+use saga_core::{Event, Op, OperatorAction, Plan};
 use saga_engine::Entry;
 
 use crate::app::view::{Shown, operation_of, proto_error, timestamp};
@@ -43,7 +43,9 @@ fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
         shown.attempt = attempt.unwrap_or(0);
     }
     match &recorded.event {
-        Event::Succeeded { reply, .. } => reply.json().clone_into(&mut shown.reply_json),
+        Event::Succeeded { reply, .. } | Event::LateSuccess { reply, .. } => {
+            reply.json().clone_into(&mut shown.reply_json);
+        }
         Event::Refused { error, .. } => shown.error = Some(proto_error(error, shown.step.clone())),
         Event::Failed { failure, .. } => {
             shown.error = Some(proto_error(&failure.error, shown.step.clone()));
@@ -65,8 +67,19 @@ fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
                 })
             });
         }
+        Event::Operator {
+            action,
+            note,
+            evidence,
+            ..
+        } => {
+            shown.action = proto_action(*action).into();
+            shown.note = note.to_string();
+            shown.evidence = evidence.to_string();
+        }
         Event::Pending { .. }
         | Event::Abandoned { .. }
+        | Event::Skipped { .. }
         | Event::Committed
         | Event::DeadlineMissed
         | Event::Ended { .. } => {}
@@ -81,10 +94,29 @@ const fn kind(event: &Event) -> &'static str {
         Event::Failed { .. } => "failed",
         Event::Pending { .. } => "pending",
         Event::Abandoned { .. } => "abandoned",
+        Event::Skipped { .. } => "skipped",
+        Event::LateSuccess { .. } => "late_success",
+        Event::Operator { .. } => "operator",
         Event::Unwinding { .. } => "unwinding",
         Event::Committed => "committed",
         Event::DeadlineMissed => "deadline_missed",
         Event::Ended { .. } => "ended",
+    }
+}
+
+const fn proto_action(action: OperatorAction) -> pb::OperatorAction {
+    match action {
+        OperatorAction::RetryNow => pb::OperatorAction::RetryNow,
+        OperatorAction::ResolveSucceeded => pb::OperatorAction::ResolveStepSucceeded,
+        OperatorAction::ResolveFailed => pb::OperatorAction::ResolveStepFailed,
+        OperatorAction::Skip => pb::OperatorAction::SkipStep,
+        OperatorAction::Compensate => pb::OperatorAction::Compensate,
+        OperatorAction::Resolve => pb::OperatorAction::ResolveSaga,
+        OperatorAction::Pause => pb::OperatorAction::Pause,
+        OperatorAction::Resume => pb::OperatorAction::Resume,
+        OperatorAction::Release => pb::OperatorAction::Release,
+        OperatorAction::Acknowledge => pb::OperatorAction::Acknowledge,
+        OperatorAction::Cancel => pb::OperatorAction::Cancel,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ids::SagaId;
 use proto::saga::v1 as pb;
-use saga_core::{Cause, Event, Payload, Phase, Plan, Recorded, State};
+use saga_core::{Event, Payload, Phase, Plan, Recorded, State};
 use saga_engine::{Entry, Snapshot};
 
 use crate::app::view::Shown;
@@ -38,8 +38,8 @@ impl Found {
             created_at: stored.created_at,
             updated_at: stored.updated_at,
             owner: &stored.owner,
-            parked: (stored.row.attention.iter())
-                .find(|attention| stored.quarantined && attention.cause == Cause::Quarantined),
+            parked: stored.quarantine.as_ref(),
+            type_paused: stored.paused,
             plan: self.compiled.plan(),
             state: &self.state,
             events: stored.event_count,

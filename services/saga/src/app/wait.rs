@@ -91,7 +91,9 @@ fn reached(until: Until, state: &State, events: u32) -> bool {
             };
             state.phase() != Phase::Running
                 || state.op(key).is_none_or(|op| match op {
-                    OpState::Succeeded(_) | OpState::Refused(_) | OpState::Abandoned => true,
+                    OpState::Succeeded(_) | OpState::Refused(_) | OpState::Abandoned | OpState::Skipped => {
+                        true
+                    }
                     OpState::NotStarted | OpState::Open(_) => false,
                 })
         }

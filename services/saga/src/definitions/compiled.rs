@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use saga_core::{Backoff, Epilogue, Millis, Op, OpKey, Plan, Start, StepPlan, Zone};
-use saga_definition::{Call, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext};
+use saga_definition::{
+    Await, Call, Condition, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext,
+};
 use saga_engine::DefinitionId;
 
 use crate::definitions::{Error, Stored};
@@ -27,6 +29,7 @@ pub struct Compiled {
     definition: Definition,
     plan: Arc<Plan>,
     actions: Vec<Operation>,
+    probes: Vec<Option<Operation>>,
     compensations: Vec<Option<Operation>>,
     epilogue: Option<Operation>,
 }
@@ -34,14 +37,26 @@ pub struct Compiled {
 /// All that is needed to make one call, looked up once.
 #[derive(Debug)]
 pub struct Operation {
-    /// Where it goes; absent if no configured participant answers for the service.
-    pub(crate) target: Option<Arc<Target>>,
-    pub(crate) service: String,
-    pub(crate) path: PathAndQuery,
+    pub(crate) to: Destination,
     pub(crate) reply: MessageDescriptor,
     pub(crate) mapping: Mapping,
     /// Positions of the steps whose replies the request is built from, ascending.
     pub(crate) steps_read: Vec<usize>,
+    awaits: Option<Await>,
+}
+
+/// Where a call goes.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    Method {
+        /// Absent if no configured participant answers for the service.
+        target: Option<Arc<Target>>,
+        service: String,
+        path: PathAndQuery,
+    },
+    Publish {
+        routing_key: String,
+    },
 }
 
 impl Compiled {
@@ -54,9 +69,11 @@ impl Compiled {
         let plan = plan(&definition, attention_wait_ms).map_err(|error| damaged(error.to_string()))?;
         let operation = |call: &Call| Operation::new(call, targets).map_err(damaged);
         let mut actions = Vec::new();
+        let mut probes = Vec::new();
         let mut compensations = Vec::new();
         for step in definition.steps() {
             actions.push(operation(&step.call)?);
+            probes.push(step.probe.as_ref().map(operation).transpose()?);
             compensations.push(step.compensate.as_ref().map(operation).transpose()?);
         }
         let epilogue = definition.on_compensated().map(operation).transpose()?;
@@ -67,6 +84,7 @@ impl Compiled {
             name: definition.name().into(),
             plan: Arc::new(plan),
             actions,
+            probes,
             compensations,
             epilogue,
             definition,
@@ -154,22 +172,50 @@ impl Compiled {
             Op::Compensation => self.compensations.get(step)?.as_ref(),
         }
     }
+
+    /// Returns the call that finds out what became of a step's action, where the definition has one.
+    #[must_use]
+    pub fn probe(&self, step: u16) -> Option<&Operation> {
+        self.probes.get(usize::from(step))?.as_ref()
+    }
+
+    /// Returns what decides whether a step runs at all; `None` if it always does.
+    #[must_use]
+    pub fn condition(&self, step: u16) -> Option<&Condition> {
+        self.definition.steps().get(usize::from(step))?.when.as_ref()
+    }
 }
 
 impl Operation {
     fn new(call: &Call, targets: &Targets) -> Result<Self, String> {
-        let service = call.method.parent_service().full_name().to_owned();
+        let to = match call.target() {
+            saga_definition::Target::Method { method, path, .. } => {
+                let service = method.parent_service().full_name().to_owned();
+                Destination::Method {
+                    target: targets.of_service(&service).cloned(),
+                    service,
+                    path: path
+                        .parse()
+                        .map_err(|error| format!("{path} is not a path: {error}"))?,
+                }
+            }
+            saga_definition::Target::Publish { routing_key } => Destination::Publish {
+                routing_key: routing_key.clone(),
+            },
+        };
         Ok(Self {
-            target: targets.of_service(&service).cloned(),
-            service,
-            path: call
-                .path
-                .parse()
-                .map_err(|error| format!("{} is not a path: {error}", call.path))?,
-            reply: call.method.output(),
+            to,
+            reply: call.reply_type().clone(),
             mapping: call.with.clone(),
             steps_read: call.with.steps_read(),
+            awaits: call.awaits().cloned(),
         })
+    }
+
+    /// Returns how the final answer may come earlier than it is asked for.
+    #[must_use]
+    pub fn awaits(&self) -> Option<&Await> {
+        self.awaits.as_ref()
     }
 }
 
@@ -202,6 +248,8 @@ fn plan(definition: &Definition, attention_wait_ms: u64) -> Result<Plan, saga_co
             timeout_ms: step.call.timeout_ms,
             compensation_timeout_ms: undo.map_or(0, |call| call.timeout_ms),
             expires: step.expires.is_some(),
+            probe: step.probe.is_some(),
+            conditional: step.when.is_some(),
         }
     });
     let epilogue = definition.on_compensated().map(|call| Epilogue {
@@ -228,5 +276,39 @@ fn backoff(retry: Retry) -> Backoff {
         initial_ms: retry.initial_ms,
         factor: f64::from(retry.factor_milli) / 1_000.0,
         max_ms: retry.max_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEAD: &str = "saga: ANY\nversion: 1\ninput: evenkeel.bench.v1.BenchInput\ndeadline: 1m\nsteps:\n";
+    const ZONES: [&str; 4] = [
+        "no_compensation: none",
+        "pivot: true",
+        "retriable: true",
+        "timeout: 1s",
+    ];
+
+    proptest! {
+        /// What the checker lets through, the state machine can run: two pieces of code judge the zones.
+        #[test]
+        fn every_graph_that_checks_is_a_plan(
+            steps in prop::collection::vec((0..ZONES.len(), prop::option::of(prop::collection::vec(0_usize..6, 0..4))), 1..6)
+        ) {
+            let text: String = steps.iter().enumerate().map(|(i, (zone, after))| {
+                let names = |after: &Vec<usize>| after.iter().filter(|j| **j < steps.len()).map(|j| format!("S{j}")).collect::<Vec<_>>().join(", ");
+                let after = after.as_ref().map_or_else(String::new, |after| format!(", after: [{}]", names(after)));
+                format!("  - {{ name: S{i}, call: evenkeel.bench.v1.BenchSteps/Work, {}{after} }}\n", ZONES[*zone])
+            }).collect();
+            let checked = saga_definition::compile(&format!("{HEAD}{text}"), &proto::descriptor_pool(), &Participants::new(["evenkeel"]));
+            if let Ok(definition) = checked {
+                let plan = plan(&definition, 1);
+                prop_assert!(plan.is_ok(), "{:?} of\n{text}", plan.err());
+            }
+        }
     }
 }

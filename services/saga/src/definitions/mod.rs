@@ -12,11 +12,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use saga_engine::DefinitionId;
+use saga_core::OpKey;
+use saga_engine::{DefinitionId, Participant, ParticipantId};
 use sqlx::PgPool;
 
-pub(crate) use compiled::MAX_STORED_BYTES;
 pub use compiled::{Compiled, Operation};
+pub(crate) use compiled::{Destination, MAX_STORED_BYTES};
 pub use register::{Registered, check};
 pub use store::{PageKey, Stored};
 
@@ -155,6 +156,25 @@ impl Definitions {
             return Ok(Vec::new());
         }
         Ok(store::list(&self.pool, name, after, limit).await?)
+    }
+
+    /// Lists the participants that definitions may call.
+    pub(crate) fn participants(&self) -> Vec<Participant> {
+        self.targets.participants()
+    }
+
+    /// Tells which participant answers an operation or its probe, if the revision is compiled at the moment.
+    pub(crate) fn participant(&self, id: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
+        let compiled = self.known(id)?;
+        let operation = if probe {
+            compiled.probe(key.step)
+        } else {
+            compiled.operation(key)
+        };
+        match &operation?.to {
+            Destination::Method { target, .. } => Some(target.as_ref()?.id),
+            Destination::Publish { .. } => None,
+        }
     }
 
     /// Compiles a stored revision, unless it is known.

@@ -1,6 +1,6 @@
 //! All SQL on `saga.definition`.
 
-use saga_definition::{Definition, Retry};
+use saga_definition::{Definition, Retry, Step};
 use saga_engine::DefinitionId;
 use sqlx::postgres::PgRow;
 use sqlx::types::chrono::{DateTime, Utc};
@@ -93,6 +93,16 @@ fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
+/// For each step the positions of those it comes after, as JSON; `None` if each comes after the one before it.
+fn after(steps: &[Step]) -> Option<String> {
+    let chain = |(index, step): (usize, &Step)| step.after.iter().copied().eq(index.checked_sub(1));
+    if steps.iter().enumerate().all(chain) {
+        return None;
+    }
+    let after: Vec<&[usize]> = steps.iter().map(|step| step.after.as_slice()).collect();
+    Some(format!("{after:?}"))
+}
+
 /// What is repeated without end has the greatest number.
 fn max_retries(retry: Retry) -> i32 {
     retry.retries.map_or(i32::MAX, signed)
@@ -142,8 +152,8 @@ pub(crate) async fn insert(pool: &PgPool, new: &New<'_>) -> Result<Option<Stored
     let max_retries: Vec<i32> = steps.iter().map(|step| max_retries(step.call.retry)).collect();
     sqlx::query_as(
         "insert into saga.definition (name, version, revision, hash, canonical, closure, source, registered_by,
-                                      input_type, steps, compensated, max_retries, epilogue)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                      input_type, steps, compensated, max_retries, epilogue, after)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::jsonb)
          on conflict on constraint definition_name_version_revision do nothing
          returning id, name, version, revision, hash, canonical, closure, active, registered_at, registered_by,
                    input_type, steps",
@@ -161,6 +171,7 @@ pub(crate) async fn insert(pool: &PgPool, new: &New<'_>) -> Result<Option<Stored
     .bind(compensated)
     .bind(max_retries)
     .bind(definition.on_compensated().map(|_| EPILOGUE))
+    .bind(after(steps))
     .fetch_optional(pool)
     .await
 }

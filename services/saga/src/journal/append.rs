@@ -308,11 +308,15 @@ fn payload_bytes(transition: &Transition) -> usize {
     let entries = transition.entries.iter().map(|entry| {
         let request = entry.request.as_ref().map_or(0, |p| p.json().len());
         let reply = match &entry.recorded.event {
-            saga_core::Event::Succeeded { reply, .. } => reply.json().len(),
+            saga_core::Event::Succeeded { reply, .. } | saga_core::Event::LateSuccess { reply, .. } => {
+                reply.json().len()
+            }
             saga_core::Event::Refused { .. }
             | saga_core::Event::Failed { .. }
             | saga_core::Event::Pending { .. }
             | saga_core::Event::Abandoned { .. }
+            | saga_core::Event::Skipped { .. }
+            | saga_core::Event::Operator { .. }
             | saga_core::Event::Unwinding { .. }
             | saga_core::Event::Committed
             | saga_core::Event::DeadlineMissed

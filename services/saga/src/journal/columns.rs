@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use saga_core::Phase;
-use saga_engine::{NewSaga, Row, Transition};
+use saga_core::{Event, OperatorAction, Phase};
+use saga_engine::{Entry, NewSaga, Row, Transition};
 use serde::Serialize;
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
@@ -12,7 +12,8 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::codec::{
-    EventColumns, FORMAT, attention_json, clock_columns, error_json, position, readable, rfc3339, timestamp,
+    EventColumns, FIRST_FORMAT, attention_json, clock_columns, error_json, position, readable, rfc3339,
+    timestamp,
 };
 use super::fence::Seen;
 use super::sql;
@@ -89,6 +90,7 @@ struct Events<'a> {
     in_flight: Vec<Option<String>>,
     request: Vec<Option<&'a str>>,
     reply: Vec<Option<&'a str>>,
+    operator: Vec<Option<String>>,
     fresh: Vec<bool>,
 }
 
@@ -115,6 +117,7 @@ impl<'a> Events<'a> {
             self.request
                 .push(entry.request.as_ref().map(saga_core::Payload::json));
             self.reply.push(event.reply);
+            self.operator.push(event.operator);
             self.fresh.push(transition.start.is_some());
         }
     }
@@ -138,7 +141,8 @@ impl<'a> Events<'a> {
             .bind(self.error)
             .bind(self.in_flight)
             .bind(self.request)
-            .bind(self.reply);
+            .bind(self.reply)
+            .bind(self.operator);
         (self.fresh, query)
     }
 }
@@ -186,26 +190,75 @@ impl RowColumns {
     }
 }
 
+/// What a transition's events say about the row, besides what the engine calls the row.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    /// The format that a program must know to read them.
+    format: i16,
+    /// Since when the saga is paused, or that it is not any more; absent if the events do not say.
+    paused: Option<Option<Timestamp>>,
+}
+
+impl Marks {
+    fn of(entries: &[Entry]) -> Self {
+        let mut marks = Self {
+            format: FIRST_FORMAT,
+            paused: None,
+        };
+        for Entry { recorded, .. } in entries {
+            marks.format = marks.format.max(EventColumns::format(&recorded.event));
+            if let Event::Operator { action, .. } = &recorded.event {
+                match action {
+                    OperatorAction::Pause => marks.paused = Some(Some(timestamp(recorded.at))),
+                    OperatorAction::Resume => marks.paused = Some(None),
+                    OperatorAction::RetryNow
+                    | OperatorAction::ResolveSucceeded
+                    | OperatorAction::ResolveFailed
+                    | OperatorAction::Skip
+                    | OperatorAction::Compensate
+                    | OperatorAction::Resolve
+                    | OperatorAction::Release
+                    | OperatorAction::Acknowledge
+                    | OperatorAction::Cancel => {}
+                }
+            }
+        }
+        marks
+    }
+}
+
 #[derive(Debug, Default)]
 struct Rows {
     id: Vec<Uuid>,
     columns: RowColumns,
     progressed: Vec<bool>,
+    format: Vec<i16>,
+    paused: Vec<Option<bool>>,
+    paused_at: Vec<Option<Timestamp>>,
 }
 
 impl Rows {
     fn push_change(&mut self, transition: &Transition) {
-        if transition.row.is_none() && !transition.progressed {
+        let marks = Marks::of(&transition.entries);
+        if transition.row.is_none() && !transition.progressed && marks.format == FIRST_FORMAT {
             return;
         }
         self.id.push(transition.identity.id.uuid());
         self.columns
             .push(transition.row.as_ref(), timestamp(transition.at));
         self.progressed.push(transition.progressed);
+        self.format.push(marks.format);
+        self.paused.push(marks.paused.map(|at| at.is_some()));
+        self.paused_at.push(marks.paused.flatten());
     }
 
     fn bind(self, query: Statement) -> Statement {
-        self.columns.bind(query.bind(self.id)).bind(self.progressed)
+        self.columns
+            .bind(query.bind(self.id))
+            .bind(self.progressed)
+            .bind(self.format)
+            .bind(self.paused)
+            .bind(self.paused_at)
     }
 }
 
@@ -295,6 +348,7 @@ struct Starts<'a> {
     saga_type: Vec<&'a str>,
     business_id: Vec<&'a str>,
     input_digest: Vec<&'a [u8]>,
+    format: Vec<i16>,
     definition_id: Vec<i64>,
     columns: RowColumns,
     actor: Vec<Cow<'a, str>>,
@@ -310,6 +364,7 @@ impl<'a> Starts<'a> {
         self.saga_type.push(&identity.saga_type);
         self.business_id.push(&identity.business_id);
         self.input_digest.push(&start.input_digest);
+        self.format.push(Marks::of(&transition.entries).format);
         self.definition_id.push(identity.definition.0);
         self.columns
             .push(transition.row.as_ref(), timestamp(transition.at));
@@ -326,7 +381,7 @@ impl<'a> Starts<'a> {
             .bind(self.saga_type)
             .bind(self.business_id)
             .bind(self.input_digest)
-            .bind(FORMAT)
+            .bind(self.format)
             .bind(self.definition_id);
         self.columns
             .bind(query)

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ids::SagaId;
-use saga_engine::JournalError;
+use saga_engine::{Beat, JournalError};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -63,24 +63,50 @@ pub(super) async fn register(pool: &PgPool, config: &Config) -> Result<(i64, i32
 }
 
 impl<R: Resolver> PgJournal<R> {
-    pub(super) async fn renew_lease(&self) -> Result<(), JournalError> {
-        let renewal = sqlx::query(
+    /// Renews the lease, and looks which types are paused.
+    pub(super) async fn renew_lease(&self) -> Result<Beat, JournalError> {
+        let renewal = sqlx::query_scalar(
             "update saga.replica set
                 leased_since = case when expires_at < clock_timestamp() then clock_timestamp() else leased_since end,
                 expires_at = clock_timestamp() + $3 * interval '1 ms',
                 heartbeat_at = clock_timestamp()
-             where id = $1 and epoch = $2",
+             where id = $1 and epoch = $2
+             returning array(select type from saga.paused_type order by type)",
         )
         .bind(&*self.fence.instance)
         .bind(self.fence.epoch)
         .bind(ms(self.lease))
-        .execute(&self.pool);
+        .fetch_optional(&self.pool);
         // A renewal that takes longer than the lease is of no use.
-        match timeout(self.lease, renewal).await {
-            Ok(Ok(done)) if done.rows_affected() == 1 => Ok(()),
-            Ok(Ok(_)) => Err(JournalError::Fenced),
-            Ok(Err(error)) => Err(unknown(error)),
-            Err(elapsed) => Err(JournalError::Unknown(Box::new(elapsed))),
+        let paused: Option<Vec<String>> = match timeout(self.lease, renewal).await {
+            Ok(renewed) => renewed.map_err(unknown)?,
+            Err(elapsed) => return Err(JournalError::Unknown(Box::new(elapsed))),
+        };
+        let paused = paused.ok_or(JournalError::Fenced)?;
+        Ok(Beat {
+            paused_types: paused.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    /// Ends the lease, and the epoch with it: a renewal or a write that is still on its way comes to nothing, and whoever
+    /// looks next finds the sagas free to be taken over.
+    pub(super) async fn give_up_lease(&self) -> Result<(), JournalError> {
+        let given_up = sqlx::query(
+            "update saga.replica set
+                epoch = greatest(epoch + 1, nextval('saga.epoch')),
+                expires_at = clock_timestamp()
+             where id = $1 and epoch = $2",
+        )
+        .bind(&*self.fence.instance)
+        .bind(self.fence.epoch)
+        .execute(&self.pool)
+        .await
+        .map_err(unknown)?;
+        if given_up.rows_affected() == 1 {
+            tracing::info!(instance = &*self.fence.instance, "the lease is given up");
+            Ok(())
+        } else {
+            Err(JournalError::Fenced)
         }
     }
 

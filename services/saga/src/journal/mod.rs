@@ -16,6 +16,8 @@ mod columns;
 mod fence;
 mod lease;
 mod load;
+mod notes;
+mod operators;
 mod park;
 mod reader;
 mod sql;
@@ -25,12 +27,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::SagaId;
-use saga_core::{Payload, Plan};
-use saga_engine::{DefinitionId, Fate, Journal, JournalError, Loaded, Transition};
+use saga_core::{Payload, Plan, Recorded};
+use saga_engine::{Beat, DefinitionId, Fate, Journal, JournalError, Loaded, Noted, Transition};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use reader::{Counts, Filter, ReadError, Reader, Stored, StoredDefinition, StoredEvent};
+pub use codec::Quarantine;
+pub use operators::{AuditEntry, AuditFilter, AuditKey, Operators, PausedType, TypePause};
+pub use reader::{
+    Filter, OpenFilter, OpenOperation, ReadError, Reader, Stored, StoredDefinition, StoredEvent, TypeCounts,
+};
 
 use append::Lanes;
 use fence::Fence;
@@ -198,8 +204,30 @@ impl<R: Resolver> Journal for PgJournal<R> {
         bounded(self.park(saga, &why)).await
     }
 
-    async fn beat(&self) -> Result<(), JournalError> {
+    async fn release(
+        &self,
+        saga: SagaId,
+        expected_version: u32,
+        recorded: Recorded,
+    ) -> Result<Noted, JournalError> {
+        bounded(self.unpark(saga, expected_version, &recorded)).await
+    }
+
+    async fn acknowledge(
+        &self,
+        saga: SagaId,
+        expected_version: u32,
+        recorded: Recorded,
+    ) -> Result<Noted, JournalError> {
+        bounded(self.note_attention(saga, expected_version, &recorded)).await
+    }
+
+    async fn beat(&self) -> Result<Beat, JournalError> {
         self.renew_lease().await
+    }
+
+    async fn resign(&self) -> Result<(), JournalError> {
+        bounded(self.give_up_lease()).await
     }
 
     async fn take_over(&self, limit: usize) -> Result<Vec<SagaId>, JournalError> {

@@ -4,15 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::uri::PathAndQuery;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _};
 use rpc::step::StepCall;
-use saga_core::{Op, Outcome, Payload};
+use saga_core::{Op, OpKey, Outcome, Payload};
 use saga_definition::{Context, SagaContext};
-use saga_engine::{Answer, Call, CallResult, Participants};
+use saga_engine::{Answer, Call, CallResult, DefinitionId, Participant, ParticipantId, Participants};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use crate::definitions::{Compiled, Definitions, MAX_STORED_BYTES, Operation};
+use crate::definitions::{Compiled, Definitions, Destination, MAX_STORED_BYTES, Operation};
 use crate::participants::answer;
 use crate::participants::codec::{DynamicCodec, MAX_REPLY_BYTES};
 
@@ -34,6 +35,14 @@ impl GrpcParticipants {
 }
 
 impl Participants for GrpcParticipants {
+    fn participants(&self) -> Vec<Participant> {
+        self.definitions.participants()
+    }
+
+    fn participant(&self, definition: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
+        self.definitions.participant(definition, key, probe)
+    }
+
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let definitions = Arc::clone(&self.definitions);
         async move {
@@ -68,23 +77,39 @@ async fn attempt(definitions: &Definitions, call: &Call) -> Answer {
         Ok(json) => Some(Payload::new(json)),
         Err(error) => return unsent(answer::unmappable(&error.to_string(), call.refusable)),
     };
-    let Some(target) = &operation.target else {
-        let result = answer::no_participant(&operation.service);
+    let (target, service, path) = match &operation.to {
+        Destination::Method {
+            target,
+            service,
+            path,
+        } => (target, service, path),
+        Destination::Publish { routing_key } => {
+            let result = answer::no_participant(routing_key);
+            return Answer { request, result };
+        }
+    };
+    let Some(target) = target else {
+        let result = answer::no_participant(service);
         return Answer { request, result };
     };
     let mut outgoing = Request::new(message);
     write_metadata(&mut outgoing, call.saga.plan.name(call.key.step), call);
-    let result =
-        match tokio::time::timeout(limit + SLACK, send(operation, target.channel.clone(), outgoing)).await {
-            Err(_) => answer::timed_out(call.timeout_ms),
-            Ok(Ok(response)) => answer::of_reply(response),
-            Ok(Err(status)) => answer::of_status(&status, &target.error_domain),
-        };
+    let result = match tokio::time::timeout(
+        limit + SLACK,
+        send(&operation.reply, path, target.channel.clone(), outgoing),
+    )
+    .await
+    {
+        Err(_) => answer::timed_out(call.timeout_ms),
+        Ok(Ok(response)) => answer::of_reply(response),
+        Ok(Err(status)) => answer::of_status(&status, &target.error_domain),
+    };
     Answer { request, result }
 }
 
 async fn send(
-    operation: &Operation,
+    reply: &MessageDescriptor,
+    path: &PathAndQuery,
     channel: tonic::transport::Channel,
     request: Request<DynamicMessage>,
 ) -> Result<Response<DynamicMessage>, Status> {
@@ -92,10 +117,8 @@ async fn send(
     client.ready().await.map_err(|error| {
         Status::try_from_error(Box::new(error)).unwrap_or_else(|error| Status::unavailable(error.to_string()))
     })?;
-    let codec = DynamicCodec {
-        reply: operation.reply.clone(),
-    };
-    client.unary(request, operation.path.clone(), codec).await
+    let codec = DynamicCodec { reply: reply.clone() };
+    client.unary(request, path.clone(), codec).await
 }
 
 fn build(compiled: &Compiled, operation: &Operation, call: &Call) -> Result<DynamicMessage, String> {
@@ -107,7 +130,7 @@ fn build(compiled: &Compiled, operation: &Operation, call: &Call) -> Result<Dyna
         let (Some(payload), Some(source)) = (payload, steps.get(step)) else {
             continue;
         };
-        replies.push((step, decoded(payload, &source.call.method.output())?));
+        replies.push((step, decoded(payload, source.call.reply_type())?));
     }
     let width = replies.last().map_or(0, |(step, _)| step + 1);
     let mut by_step = vec![None; width];
@@ -176,6 +199,8 @@ async fn log(call: &Call, result: &CallResult, elapsed: Duration) {
     let (outcome, error) = match result {
         CallResult::Outcome(Outcome::Succeeded(_)) => ("succeeded", None),
         CallResult::Outcome(Outcome::Pending) | CallResult::Pending { .. } => ("pending", None),
+        CallResult::Outcome(Outcome::Skipped) => ("skipped", None),
+        CallResult::Outcome(Outcome::NotSeen) => ("not_seen", None),
         CallResult::Superseded => ("superseded", None),
         CallResult::Outcome(Outcome::Refused { error, .. }) => ("refused", Some(error)),
         CallResult::Outcome(Outcome::Failed { class, error }) => (class.name(), Some(error)),

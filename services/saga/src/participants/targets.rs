@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prost_reflect::{DescriptorError, DescriptorPool};
 use rpc::channel::EndpointError;
 use saga_definition::Participants as Allowed;
+use saga_engine::{Participant, ParticipantId};
 use serde::Deserialize;
 use tonic::transport::Channel;
 
@@ -68,6 +69,8 @@ pub enum ConfigError {
 /// Where one participant is reached.
 #[derive(Debug)]
 pub struct Target {
+    /// Position among all participants, by name.
+    pub(crate) id: ParticipantId,
     pub(crate) error_domain: Arc<str>,
     pub(crate) channel: Channel,
 }
@@ -90,7 +93,7 @@ impl Targets {
     pub fn open(participants: &BTreeMap<String, Config>) -> Result<Self, ConfigError> {
         let mut types = proto::descriptor_pool();
         let mut by_prefix = BTreeMap::new();
-        for (prefix, config) in participants {
+        for (position, (prefix, config)) in participants.iter().enumerate() {
             if config.error_domain.is_empty() {
                 return Err(ConfigError::NoErrorDomain(prefix.clone()));
             }
@@ -102,6 +105,7 @@ impl Targets {
                 source,
             })?;
             let target = Target {
+                id: ParticipantId(position),
                 error_domain: config.error_domain.as_str().into(),
                 channel,
             };
@@ -119,6 +123,15 @@ impl Targets {
     #[must_use]
     pub fn of_service(&self, service: &str) -> Option<&Arc<Target>> {
         self.by_prefix.get(self.allowed.resolve(service)?)
+    }
+
+    /// Lists the participants as the engine tells them apart, in the order of their ids.
+    pub(crate) fn participants(&self) -> Vec<Participant> {
+        let participant = |prefix: &String| Participant {
+            name: prefix.as_str().into(),
+            limit: None,
+        };
+        self.by_prefix.keys().map(participant).collect()
     }
 
     /// Returns the packages and services that definitions may call.

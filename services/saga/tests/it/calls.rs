@@ -94,6 +94,7 @@ impl Fixture {
             epoch: 7,
             timeout_ms: 2_000,
             refusable: op == Op::Action && step == 0,
+            probe: false,
             replies: Arc::new([Some(Payload::new(r#"{"payload":"of first"}"#)), None]),
             reason: "REFUSED",
             failed_step: String::new(),

@@ -4,7 +4,7 @@ use proto::saga::v1 as pb;
 use test_support::eventually;
 
 use crate::participant::{Act, Participant};
-use crate::service::{Instance, ORDERS, SOON, config, database, reason, request};
+use crate::service::{Instance, ORDERS, SOON, config, database, reason, request, until_end};
 
 async fn register(
     instance: &Instance,
@@ -213,6 +213,33 @@ async fn definitions_are_listed_page_by_page() {
         }
     }
     assert_eq!(versions, [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_graph_is_stored_with_its_edges_and_runs_to_its_end() {
+    let participant = Participant::serve(|_| Act::Work).await;
+    let database = database().await;
+    let instance = Instance::start(config(&database, &participant));
+    let graph = version(2)
+        .replace(
+            "with: { payload: steps.ONE.payload, step: 2 }",
+            "with: { payload: input.payload, step: 2 }\n    after: []",
+        )
+        .replace("pivot: true", "pivot: true\n    after: [TWO, ONE]");
+    register(&instance, &graph, false).await.unwrap();
+    activate(&instance, 2, false).await.unwrap();
+    let edges: Vec<Option<String>> =
+        sqlx::query_scalar("select after::text from saga.definition order by version")
+            .fetch_all(database.admin())
+            .await
+            .unwrap();
+    assert_eq!(edges, [None, Some("[[], [], [0, 1], [2]]".to_owned())]);
+    let started = instance.begin(request("graph", Some(until_end()))).await.unwrap();
+    let saga = started.saga.unwrap();
+    assert_eq!(
+        (saga.definition_version, saga.phase()),
+        (2, pb::SagaPhase::Completed)
+    );
 }
 
 #[tokio::test]

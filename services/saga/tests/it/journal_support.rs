@@ -7,8 +7,8 @@ use std::time::Duration;
 use ids::SagaId;
 use saga::journal::{Config, PgJournal, ResolveError, Resolved, Resolver};
 use saga_core::{
-    Backoff, Context, Epilogue, Event, Input, Millis, OpKey, Outcome, Payload, Plan, Start, State, StepError,
-    StepPlan, Zone,
+    Backoff, Command, Context, Epilogue, Event, Input, Millis, OpKey, Outcome, Payload, Plan, Start, State,
+    StepError, StepPlan, Zone,
 };
 use saga_engine::{DefinitionId, Entry, Fate, Identity, Journal, NewSaga, Row, Transition};
 use sqlx::PgPool;
@@ -30,30 +30,40 @@ pub(crate) struct World {
     plans: Plans,
 }
 
-/// Knows the plans of the definitions that tests register.
+/// A definition that a test has registered.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    id: i64,
+    name: Arc<str>,
+    plan: Arc<Plan>,
+    expires_ms: Vec<Option<u64>>,
+}
+
+/// Knows the definitions that tests register.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Plans(HashMap<i64, (Arc<str>, Arc<Plan>)>);
+pub(crate) struct Plans(HashMap<i64, Known>);
 
 impl Resolver for Plans {
     async fn resolve(&self, definition: DefinitionId, input_json: &str) -> Result<Resolved, ResolveError> {
-        let (name, plan) = self
+        let known = self
             .0
             .get(&definition.0)
             .ok_or_else(|| ResolveError::Broken("no such definition".to_owned()))?;
         Ok(Resolved {
-            plan: Arc::clone(plan),
-            saga_type: Arc::clone(name),
+            plan: Arc::clone(&known.plan),
+            saga_type: Arc::clone(&known.name),
             input: Payload::new(input_json),
             deadline_ms: DEADLINE_MS,
-            expires_ms: Vec::new(),
+            expires_ms: known.expires_ms.clone(),
         })
     }
 }
 
-fn step(name: &str, after: Option<u16>, zone: Zone, compensated: bool) -> StepPlan {
+/// A step of a plan; tests change what they need otherwise.
+pub(crate) fn step(name: &str, after: &[u16], zone: Zone, compensated: bool) -> StepPlan {
     StepPlan {
         name: name.into(),
-        after: after.into_iter().collect(),
+        after: after.to_vec(),
         zone,
         compensated,
         backoff: Backoff::default(),
@@ -61,28 +71,28 @@ fn step(name: &str, after: Option<u16>, zone: Zone, compensated: bool) -> StepPl
         timeout_ms: 1_000,
         compensation_timeout_ms: 1_000,
         expires: false,
+        probe: false,
+        conditional: false,
+    }
+}
+
+pub(crate) fn epilogue() -> Epilogue {
+    Epilogue {
+        name: "FINALLY".into(),
+        backoff: Backoff::default(),
+        timeout_ms: 1_000,
     }
 }
 
 /// Four steps in a row: two that are undone, a third as given, then one after the commit point.
 fn plan(third: Zone, epilogue: bool) -> Plan {
     let steps = vec![
-        step("RESERVE", None, Zone::Compensatable, true),
-        step(
-            "CHECK",
-            Some(0),
-            Zone::Compensatable,
-            third == Zone::Compensatable,
-        ),
-        step("WORK", Some(1), third, third == Zone::Compensatable),
-        step("CLOSE", Some(2), Zone::Retriable, false),
+        step("RESERVE", &[], Zone::Compensatable, true),
+        step("CHECK", &[0], Zone::Compensatable, third == Zone::Compensatable),
+        step("WORK", &[1], third, third == Zone::Compensatable),
+        step("CLOSE", &[2], Zone::Retriable, false),
     ];
-    let epilogue = epilogue.then(|| Epilogue {
-        name: "FINALLY".into(),
-        backoff: Backoff::default(),
-        timeout_ms: 1_000,
-    });
-    Plan::new(steps, epilogue, 60_000).unwrap()
+    Plan::new(steps, epilogue.then(self::epilogue), 60_000).unwrap()
 }
 
 /// Which plan a saga has.
@@ -106,31 +116,56 @@ impl Kind {
 impl World {
     pub(crate) async fn new() -> Self {
         let database = TestDatabase::create(&[("saga", &MIGRATOR)]).await;
-        let mut plans = Plans::default();
+        let mut world = Self {
+            database,
+            plans: Plans::default(),
+        };
         for (kind, plan) in [
             (Kind::Undoable, plan(Zone::Compensatable, true)),
             (Kind::Pivot, plan(Zone::Pivot, false)),
         ] {
-            let (names, compensated): (Vec<&str>, Vec<bool>) =
-                plan.steps().iter().map(|s| (&*s.name, s.compensated)).unzip();
-            let id: i64 = sqlx::query_scalar(
-                "insert into saga.definition (
-                    name, version, revision, active, hash, source, canonical, closure, registered_by, input_type,
-                    steps, compensated, max_retries, epilogue
-                 )
-                 values ($1, 1, 1, true, '', '', '', '', 'test', 'test.v1.Input', $2, $3, array[3, 3, 3, 3], $4)
-                 returning id",
-            )
-            .bind(kind.name())
-            .bind(&names)
-            .bind(&compensated)
-            .bind(plan.epilogue().map(|e| &*e.name))
-            .fetch_one(database.admin())
-            .await
-            .unwrap();
-            plans.0.insert(id, (kind.name().into(), Arc::new(plan)));
+            world.define(kind.name(), plan, Vec::new()).await;
         }
-        Self { database, plans }
+        world
+    }
+
+    /// Registers a definition; only journals that are opened later know it. One whose steps run in a row is stored without
+    /// its edges, as definitions were before there were any.
+    pub(crate) async fn define(&mut self, name: &str, plan: Plan, expires_ms: Vec<Option<u64>>) -> Known {
+        let (names, compensated): (Vec<&str>, Vec<bool>) =
+            plan.steps().iter().map(|s| (&*s.name, s.compensated)).unzip();
+        let after: Vec<&[u16]> = plan.steps().iter().map(|s| &*s.after).collect();
+        let in_a_row = (0..)
+            .zip(&after)
+            .all(|(i, after): (u16, &&[u16])| match i.checked_sub(1) {
+                None => after.is_empty(),
+                Some(previous) => **after == [previous],
+            });
+        let id: i64 = sqlx::query_scalar(
+            "insert into saga.definition (
+                name, version, revision, active, hash, source, canonical, closure, registered_by, input_type,
+                steps, compensated, max_retries, epilogue, after
+             )
+             values ($1, 1, 1, true, '', '', '', '', 'test', 'test.v1.Input', $2, $3, $4, $5, $6::jsonb)
+             returning id",
+        )
+        .bind(name)
+        .bind(&names)
+        .bind(&compensated)
+        .bind(vec![3; names.len()])
+        .bind(plan.epilogue().map(|e| &*e.name))
+        .bind((!in_a_row).then(|| serde_json::to_string(&after).unwrap()))
+        .fetch_one(self.database.admin())
+        .await
+        .unwrap();
+        let known = Known {
+            id,
+            name: name.into(),
+            plan: Arc::new(plan),
+            expires_ms,
+        };
+        self.plans.0.insert(id, known.clone());
+        known
     }
 
     pub(crate) fn admin(&self) -> &PgPool {
@@ -159,24 +194,28 @@ impl World {
     }
 
     pub(crate) fn saga_with(&self, kind: Kind, business_id: &str, input: &str) -> Driven {
-        let (definition, (saga_type, plan)) = self
+        let known = self
             .plans
             .0
-            .iter()
-            .find(|(_, (name, _))| &**name == kind.name())
+            .values()
+            .find(|known| &*known.name == kind.name())
             .expect("registered above");
+        self.saga_of(known, business_id, input)
+    }
+
+    pub(crate) fn saga_of(&self, known: &Known, business_id: &str, input: &str) -> Driven {
         let start = Start {
             at: START,
             deadline_ms: DEADLINE_MS,
-            expires_ms: Vec::new(),
+            expires_ms: known.expires_ms.clone(),
         };
-        let state = State::start(plan, &start);
+        let state = State::start(&known.plan, &start);
         let identity = Arc::new(Identity {
             id: SagaId::new(),
-            saga_type: Arc::clone(saga_type),
+            saga_type: Arc::clone(&known.name),
             business_id: business_id.to_owned(),
-            definition: DefinitionId(*definition),
-            plan: Arc::clone(plan),
+            definition: DefinitionId(known.id),
+            plan: Arc::clone(&known.plan),
             input: Payload::new(input),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
             start,
@@ -269,10 +308,19 @@ impl Driven {
         let entries: Vec<Entry> = recorded
             .into_iter()
             .filter(|r| !matches!(r.event, Event::Ended { .. }))
-            .map(|recorded| Entry {
-                recorded,
-                request: Some(Payload::new(r#"{"request": true}"#)),
-                duration_ms: Some(7),
+            .map(|recorded| {
+                let ended_attempt = matches!(
+                    recorded.event,
+                    Event::Succeeded { .. }
+                        | Event::Refused { .. }
+                        | Event::Failed { .. }
+                        | Event::Pending { .. }
+                );
+                Entry {
+                    recorded,
+                    request: ended_attempt.then(|| Payload::new(r#"{"request": true}"#)),
+                    duration_ms: ended_attempt.then_some(7),
+                }
             })
             .collect();
         self.events += u32::try_from(entries.len()).unwrap();
@@ -303,6 +351,17 @@ impl Driven {
             outcome,
         };
         self.handle(input, &[], 0).expect("the answer is news")
+    }
+
+    /// The transition that an operator's command makes.
+    pub(crate) fn command(&mut self, command: Command) -> Transition {
+        let input = Input::Operator {
+            actor: "ann".into(),
+            note: "because".into(),
+            evidence: "ticket 7".into(),
+            command,
+        };
+        self.handle(input, &[], 0).expect("the command is allowed")
     }
 
     pub(crate) fn succeed(&mut self) -> Transition {

@@ -1,3 +1,5 @@
 //! Faults on purpose, under load. Slow: `make test-faults`.
 
 mod kills;
+mod load;
+mod outages;

@@ -193,7 +193,7 @@ async fn a_participant_that_answers_garbage_is_an_unknown_outcome_and_shown() {
     let port = garbage_server().await;
     let mut platform = Platform::start(Mode::Serve).await;
     platform
-        .with_participant(format!("evenkeel.bench.v1=http://127.0.0.1:{port}"))
+        .with_participant("evenkeel.bench.v1", format!("http://127.0.0.1:{port}"))
         .await;
     let definition = "
 saga: GARBAGE

@@ -9,5 +9,6 @@
 
 mod bad_input;
 mod mending;
+mod metrics;
 mod stories;
 mod zombie;

@@ -125,7 +125,7 @@ async fn a_closed_door_gets_few_calls_and_attention_and_the_saga_ends_once_it_op
     let address = moody.serve().await;
     let mut platform = Platform::start(Mode::Serve).await;
     platform
-        .with_participant(format!("evenkeel.bench.v1=http://{address}"))
+        .with_participant("evenkeel.bench.v1", format!("http://{address}"))
         .await;
     register(&platform, DEFINITION, "MOODY").await;
     for (step, code) in [
@@ -171,7 +171,7 @@ async fn a_participant_that_is_not_there_costs_no_retries() {
     let port = test_support::free_port();
     let mut platform = Platform::start(Mode::Serve).await;
     platform
-        .with_participant(format!("evenkeel.bench.v1=http://127.0.0.1:{port}"))
+        .with_participant("evenkeel.bench.v1", format!("http://127.0.0.1:{port}"))
         .await;
     register(&platform, DEFINITION, "MOODY").await;
     let saga = start(&platform, "MOODY", "absent").await;

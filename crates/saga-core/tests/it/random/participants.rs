@@ -1,6 +1,6 @@
 //! Participants with a barrier (rule 5), and what they have done to the world.
 
-use saga_core::{FailureClass, Op, OpKey, Outcome, Payload, Plan, Zone};
+use saga_core::{Completion, FailureClass, Op, OpKey, OpState, Outcome, Payload, Plan, State, Zone};
 
 use crate::dsl::error;
 
@@ -32,6 +32,8 @@ enum Action {
 #[derive(Debug, Clone)]
 struct Site {
     action: Action,
+    /// Nobody needs it: its condition does not hold, or an operator has decided so.
+    left_out: bool,
     compensated: bool,
     done: u32,
     undone: u32,
@@ -53,17 +55,102 @@ pub(super) struct Participants {
 }
 
 impl Participants {
-    pub(super) fn new(plan: &Plan) -> Self {
-        let site = Site {
+    pub(super) fn new(plan: &Plan, holds: &[bool]) -> Self {
+        let site = |holds: &bool| Site {
             action: Action::Free,
+            left_out: !holds,
             compensated: false,
             done: 0,
             undone: 0,
         };
         Self {
             plan: plan.clone(),
-            sites: vec![site; plan.steps().len() + 1],
+            sites: holds.iter().chain([&true]).map(site).collect(),
         }
+    }
+
+    /// A question about an action arrives.
+    pub(super) fn probe(&mut self, step: u16, mood: Mood) -> Said {
+        let site = &self.sites[usize::from(step)];
+        Said::Outcome(match (mood, site.action) {
+            (Mood::Error, _) => failed(FailureClass::Unknown),
+            (Mood::NotLetIn, _) => failed(FailureClass::Misconfigured),
+            (_, _) if site.compensated => return Said::Superseded,
+            (_, Action::Superseded) => return Said::Superseded,
+            (_, Action::Free) => Outcome::NotSeen,
+            (_, Action::Done) => yes(),
+            (_, Action::Refused) => no(true),
+            (Mood::Yes, Action::Begun) => {
+                self.perform(step);
+                yes()
+            }
+            (Mood::No | Mood::EarlyNo | Mood::Pending, Action::Begun) => Outcome::Pending,
+        })
+    }
+
+    /// What somebody who holds the token of an operation would say, if anything.
+    pub(super) fn completion(&mut self, key: OpKey, mood: Mood) -> Option<Completion> {
+        let refusable = self.refusable(key.step);
+        let site = self.sites.get_mut(usize::from(key.step))?;
+        let (yes, no) = (
+            Completion::Succeeded(Payload::new("{}")),
+            Completion::Failed(error("no")),
+        );
+        match (key.op, site.action) {
+            (Op::Compensation, _) if site.compensated => Some(yes),
+            (Op::Compensation, _) => Some(no),
+            (Op::Action, Action::Free) => None,
+            (Op::Action, Action::Done) => Some(yes),
+            (Op::Action, Action::Refused | Action::Superseded) => Some(no),
+            (Op::Action, Action::Begun) => match mood {
+                Mood::Yes | Mood::Pending => {
+                    self.perform(key.step);
+                    Some(yes)
+                }
+                Mood::No | Mood::EarlyNo | Mood::Error | Mood::NotLetIn => {
+                    if refusable {
+                        site.action = Action::Refused;
+                    }
+                    Some(no)
+                }
+            },
+        }
+    }
+
+    /// Somebody does the work of an operation by hand.
+    pub(super) fn by_hand(&mut self, key: OpKey) {
+        match key.op {
+            Op::Compensation => {
+                self.compensation(key.step, Mood::Yes);
+            }
+            Op::Action => {
+                if self.sites[usize::from(key.step)].action != Action::Done {
+                    self.perform(key.step);
+                }
+            }
+        }
+    }
+
+    /// Somebody decides that a step is not needed.
+    pub(super) fn leave_out(&mut self, step: u16) {
+        self.sites[usize::from(step)].left_out = true;
+    }
+
+    /// Somebody sees to it that an action has no effect and never will; tells whether that could be done.
+    pub(super) fn write_off(&mut self, step: u16) -> bool {
+        let site = &mut self.sites[usize::from(step)];
+        match site.action {
+            Action::Done | Action::Superseded => false,
+            Action::Free | Action::Begun | Action::Refused => {
+                site.action = Action::Refused;
+                true
+            }
+        }
+    }
+
+    fn refusable(&self, step: u16) -> bool {
+        let plan = self.plan.steps().get(usize::from(step));
+        plan.is_some_and(|s| s.zone != Zone::Retriable)
     }
 
     /// A call arrives.
@@ -75,11 +162,7 @@ impl Participants {
     }
 
     fn action(&mut self, step: u16, mood: Mood) -> Said {
-        let refusable = self
-            .plan
-            .steps()
-            .get(usize::from(step))
-            .is_some_and(|s| s.zone != Zone::Retriable);
+        let refusable = self.refusable(step);
         let site = &mut self.sites[usize::from(step)];
         if site.compensated {
             return Said::Superseded;
@@ -123,11 +206,9 @@ impl Participants {
             .get(usize::from(step))
             .map_or(&[][..], |s| &s.after);
         for &before in before {
-            assert_eq!(
-                self.sites[usize::from(before)].action,
-                Action::Done,
-                "{step} came before {before}"
-            );
+            let site = &self.sites[usize::from(before)];
+            let over = site.action == Action::Done || site.left_out;
+            assert!(over, "{step} came before {before}");
         }
         if step == self.plan.epilogue_step() {
             self.expect_all_undone_before_the_epilogue();
@@ -172,21 +253,48 @@ impl Participants {
         site.done > site.undone && (plan.compensated || plan.zone != Zone::Compensatable)
     }
 
-    pub(super) fn expect_all_done(&self) {
-        for (step, site) in self.plan.steps().iter().zip(&self.sites) {
-            assert_eq!((site.done, site.undone), (1, 0), "{}: {self:#?}", step.name);
+    pub(super) fn expect_all_done(&self, state: &State) {
+        for (run, site) in state.runs().iter().zip(&self.sites) {
+            let name = self.plan.name(run.step);
+            let expected = match run.action {
+                OpState::Succeeded(_) => 1..=1,
+                // It may have been done when an operator decided that it was not needed.
+                OpState::Skipped if self.reached(run.step) => 0..=1,
+                OpState::Skipped | OpState::NotStarted => 0..=0,
+                OpState::Open(_) | OpState::Refused(_) | OpState::Abandoned => panic!("{name} is not done"),
+            };
+            assert!(expected.contains(&site.done), "{name}: {self:#?}");
+            assert_eq!(site.undone, 0, "{name}: {self:#?}");
         }
-        assert_eq!(
-            self.sites[self.plan.steps().len()].done,
-            0,
-            "there is nothing to close: {self:#?}"
-        );
     }
 
-    pub(super) fn expect_all_undone(&self) {
+    /// Tells whether an action may have been called before it was left out: its condition does not keep it from that.
+    fn reached(&self, step: u16) -> bool {
+        self.plan.steps()[usize::from(step)].zone == Zone::Retriable
+    }
+
+    pub(super) fn expect_all_undone(&self, state: &State) {
         self.expect_all_undone_before_the_epilogue();
-        let epilogue = u32::from(self.plan.epilogue().is_some());
-        assert_eq!(self.sites[self.plan.steps().len()].done, epilogue, "{self:#?}");
+        if let Some(epilogue) = state.runs().get(self.plan.steps().len()) {
+            let done = self.sites[self.plan.steps().len()].done;
+            match epilogue.action {
+                OpState::Skipped => assert!(done <= 1, "{self:#?}"),
+                OpState::NotStarted
+                | OpState::Open(_)
+                | OpState::Succeeded(_)
+                | OpState::Refused(_)
+                | OpState::Abandoned => assert_eq!(done, 1, "{self:#?}"),
+            }
+        }
+        self.expect_nothing_done_twice();
+    }
+
+    pub(super) fn expect_nothing_done_twice(&self) {
+        assert!(
+            self.sites
+                .iter()
+                .all(|site| site.done <= 1 && site.undone <= site.done)
+        );
     }
 
     fn expect_all_undone_before_the_epilogue(&self) {

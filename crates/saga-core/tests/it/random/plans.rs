@@ -7,36 +7,63 @@ use crate::dsl::T0;
 
 const NAMES: [&str; 9] = ["A", "B", "C", "D", "E", "F", "G", "H", "I"];
 
+/// What one saga has to do.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) plan: Plan,
+    pub(super) start: Start,
+    /// For each step: its condition holds, or it has none.
+    pub(super) holds: Vec<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Each step waits for the one before it.
+    Linear,
+    /// Branches and joins.
+    Graph,
+    /// Tries side by side, then perhaps the pivot, then confirms side by side.
+    Tcc,
+}
+
 #[derive(Debug, Clone)]
 struct Shape {
     /// For each compensatable step: which earlier ones it waits for, as bits; whether it is compensated; its expiry.
     before: Vec<(u8, bool, Option<u64>)>,
     pivot: bool,
     after: Vec<u8>,
-    linear: bool,
+    order: Order,
+    /// Which steps have a probe, which have a condition, and which conditions hold, as bits.
+    probes: u16,
+    conditions: u16,
+    holds: u16,
     epilogue: bool,
     retries: u32,
     deadline_ms: u64,
 }
 
-pub(super) fn any_plan() -> impl Strategy<Value = (Plan, Start)> {
+pub(super) fn any_scene() -> impl Strategy<Value = Scene> {
     let expires = prop_oneof![3 => Just(None), 1 => (1_u64..200_000).prop_map(Some)];
     let before = prop::collection::vec((any::<u8>(), prop::bool::weighted(0.8), expires), 0..=5);
     let after = prop::collection::vec(any::<u8>(), 0..=3);
-    let rest = (
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        0_u32..4,
-        1_u64..300_000,
-    );
-    (before, after, rest)
+    let order = prop_oneof![
+        3 => Just(Order::Linear),
+        3 => Just(Order::Graph),
+        1 => Just(Order::Tcc),
+    ];
+    let rest = (any::<bool>(), order, any::<bool>(), 0_u32..4, 1_u64..300_000);
+    let bits = (any::<u16>(), any::<u16>(), any::<u16>(), any::<u16>());
+    (before, after, rest, bits)
         .prop_map(
-            |(before, after, (pivot, linear, epilogue, retries, deadline_ms))| Shape {
+            |(before, after, (pivot, order, epilogue, retries, deadline_ms), bits)| Shape {
                 before,
                 pivot,
                 after,
-                linear,
+                order,
+                probes: bits.0,
+                // A quarter of the steps; of those, half the conditions hold.
+                conditions: bits.1 & bits.2,
+                holds: bits.3,
                 epilogue,
                 retries,
                 deadline_ms,
@@ -48,7 +75,7 @@ pub(super) fn any_plan() -> impl Strategy<Value = (Plan, Start)> {
         .prop_map(|shape| build(&shape))
 }
 
-fn build(shape: &Shape) -> (Plan, Start) {
+fn build(shape: &Shape) -> Scene {
     let backoff = Backoff {
         retries: shape.retries,
         initial_ms: 100,
@@ -57,9 +84,12 @@ fn build(shape: &Shape) -> (Plan, Start) {
     };
     let mut steps: Vec<StepPlan> = Vec::new();
     let mut add = |zone, after: Vec<u16>, compensated, expires| {
-        let after = match (shape.linear, u16::try_from(steps.len()).unwrap().checked_sub(1)) {
-            (true, previous) => previous.into_iter().collect(),
-            (false, _) => after,
+        let previous = u16::try_from(steps.len()).unwrap().checked_sub(1);
+        let bit = |bits: u16| bits >> steps.len() & 1 == 1;
+        let (probe, conditional) = (bit(shape.probes), bit(shape.conditions));
+        let after = match shape.order {
+            Order::Linear => previous.into_iter().collect(),
+            Order::Graph | Order::Tcc => after,
         };
         steps.push(StepPlan {
             name: NAMES[steps.len()].into(),
@@ -71,9 +101,14 @@ fn build(shape: &Shape) -> (Plan, Start) {
             timeout_ms: 5_000,
             compensation_timeout_ms: 5_000,
             expires,
+            probe,
+            conditional,
         });
     };
-    let chosen = |bits: u8, from: u16, to: u16| (from..to).filter(move |i| bits >> (i - from) & 1 == 1);
+    let chosen = |bits: u8, from: u16, to: u16| {
+        let bits = if shape.order == Order::Tcc { 0 } else { bits };
+        (from..to).filter(move |i| bits >> (i - from) & 1 == 1)
+    };
     let before = u16::try_from(shape.before.len()).unwrap();
     for (i, (bits, compensated, expires)) in (0..).zip(&shape.before) {
         add(
@@ -106,5 +141,13 @@ fn build(shape: &Shape) -> (Plan, Start) {
         deadline_ms: shape.deadline_ms,
         expires_ms: shape.before.iter().map(|(_, _, expires)| *expires).collect(),
     };
-    (Plan::new(steps, epilogue, 60_000).unwrap(), start)
+    let holds = (0..)
+        .zip(&steps)
+        .map(|(i, step)| !step.conditional || shape.holds >> i & 1 == 1)
+        .collect();
+    Scene {
+        plan: Plan::new(steps, epilogue, 60_000).unwrap(),
+        start,
+        holds,
+    }
 }

@@ -1,89 +1,39 @@
 //! A saga, the network, and the participants.
 
-use proptest::prelude::*;
+use std::collections::BTreeSet;
+
 use saga_core::{
-    Context, Due, FailureClass, Input, Millis, OpKey, Outcome, Payload, Plan, Recorded, Rejected, Start,
-    State, invariants,
+    Command, Completion, Context, Due, Event, FailureClass, Input, Millis, Op, OpKey, OpState, Outcome,
+    Payload, Plan, Recorded, Rejected, Start, State, invariants,
 };
 
+use super::moves::Move;
 use super::participants::{Mood, Participants, Said, failed};
-use crate::dsl::error;
-
-/// Something that happens. Numbers choose among what is there at the moment.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Move {
-    /// A call goes out.
-    Send(u8),
-    /// A call is answered.
-    Answer(u8, Mood),
-    /// A call arrives, and its answer is lost.
-    LoseAnswer(u8, Mood),
-    /// A call seems lost, and may still arrive.
-    Lose(u8, FailureClass),
-    /// A call never left.
-    Bounce(u8),
-    /// A call that nobody waits for any more arrives.
-    Arrive(u8, Mood),
-    /// Work that was begun goes on.
-    Work(u8),
-    /// Somebody wants the saga undone.
-    Cancel,
-    /// Time passes.
-    Wait(u32),
-    /// Time passes until there is something to do.
-    Ring,
-    /// The process dies; the clock of the next one differs by so much.
-    Crash(i16),
-    /// An answer comes again, or comes for another operation.
-    Stray(u8, u8, bool),
-}
-
-/// What happens in one run: mostly sunshine, or mostly calls that are lost and people who say no.
-pub(super) fn any_moves(up_to: usize) -> impl Strategy<Value = Vec<Move>> {
-    prop_oneof![
-        prop::collection::vec(any_move(8, 1), 0..up_to),
-        prop::collection::vec(any_move(3, 3), 0..up_to),
-    ]
-}
-
-fn any_mood(yes: u32, no: u32) -> impl Strategy<Value = Mood> {
-    prop_oneof![
-        yes => Just(Mood::Yes),
-        no => Just(Mood::No),
-        no => Just(Mood::EarlyNo),
-        2 => Just(Mood::Pending),
-        1 => Just(Mood::Error),
-        1 => Just(Mood::NotLetIn),
-    ]
-}
-
-fn any_move(yes: u32, no: u32) -> impl Strategy<Value = Move> {
-    let class = prop_oneof![Just(FailureClass::Unknown), Just(FailureClass::Misconfigured)];
-    prop_oneof![
-        12 => any::<u8>().prop_map(Move::Send),
-        12 => (any::<u8>(), any_mood(yes, no)).prop_map(|(i, mood)| Move::Answer(i, mood)),
-        3 => (any::<u8>(), any_mood(yes, no)).prop_map(|(i, mood)| Move::LoseAnswer(i, mood)),
-        3 * no => (any::<u8>(), class).prop_map(|(i, class)| Move::Lose(i, class)),
-        2 => any::<u8>().prop_map(Move::Bounce),
-        2 => (any::<u8>(), any_mood(yes, no)).prop_map(|(i, mood)| Move::Arrive(i, mood)),
-        2 => any::<u8>().prop_map(Move::Work),
-        1 => Just(Move::Cancel),
-        1 => (0_u32..20_000).prop_map(Move::Wait),
-        10 => Just(Move::Ring),
-        1 => (-500_i16..500).prop_map(Move::Crash),
-        1 => (any::<u8>(), any::<u8>(), any::<bool>()).prop_map(|(i, n, op)| Move::Stray(i, n, op)),
-    ]
-}
+use super::plans::Scene;
+use crate::dsl::{error, kind};
 
 #[derive(Debug, Clone, Copy)]
 struct Call {
     key: OpKey,
     attempt: u32,
     times_out_at: Millis,
+    /// The participant is asked what became of the action.
+    probe: bool,
+    /// No call is made, since the condition of the step does not hold.
+    left_out: bool,
+    /// An earlier call may have reached the participant, and no probe has denied it.
+    reached_before: bool,
+}
+
+impl Call {
+    /// Tells whether it has an effect if it arrives.
+    fn has_effect(&self) -> bool {
+        !self.probe && !self.left_out
+    }
 }
 
 pub(super) struct World {
-    plan: Plan,
+    pub(super) plan: Plan,
     start: Start,
     pub(super) state: State,
     now: Millis,
@@ -91,18 +41,27 @@ pub(super) struct World {
     out: Vec<Call>,
     /// Calls on their way that nobody waits for any more.
     stragglers: Vec<OpKey>,
+    /// Whose action may have reached its participant, for all that the saga knows.
+    reached: Vec<bool>,
+    holds: Vec<bool>,
     pub(super) participants: Participants,
+    /// What has happened, by name; to know that the weather brings everything.
+    pub(super) seen: BTreeSet<String>,
 }
 
 impl World {
-    pub(super) fn new(plan: Plan, start: Start) -> Self {
+    pub(super) fn new(scene: Scene) -> Self {
+        let Scene { plan, start, holds } = scene;
         let world = Self {
             state: State::start(&plan, &start),
             now: start.at,
             transitions: Vec::new(),
             out: Vec::new(),
             stragglers: Vec::new(),
-            participants: Participants::new(&plan),
+            reached: vec![false; plan.steps().len() + 1],
+            participants: Participants::new(&plan, &holds),
+            holds,
+            seen: BTreeSet::new(),
             plan,
             start,
         };
@@ -131,12 +90,15 @@ impl World {
             }
             Move::Lose(i, class) => {
                 if let Some(call) = self.take_call(i) {
-                    self.stragglers.push(call.key);
+                    self.stragglers.extend(call.has_effect().then_some(call.key));
                     self.reply(call, failed(class));
                 }
             }
             Move::Bounce(i) => {
                 if let Some(call) = self.take_call(i) {
+                    if call.has_effect() && call.key.op == Op::Action {
+                        self.reached[usize::from(call.key.step)] = call.reached_before;
+                    }
                     self.reply(call, failed(FailureClass::Unsent));
                 }
             }
@@ -161,6 +123,14 @@ impl World {
             }
             Move::Crash(skew_ms) => self.crash(skew_ms),
             Move::Stray(i, attempt, op) => self.stray(i, attempt, op),
+            Move::Complete(i, action, mood) => self.complete(i, action, mood),
+            Move::Operate(i, by_hand) => self.operate(i, by_hand),
+            Move::Try(i, n, action) => self.try_to(i, n, action),
+            Move::Resolve => {
+                if !self.state.phase().is_ended() {
+                    self.command(Command::Resolve, &Ok(()));
+                }
+            }
         }
     }
 
@@ -173,11 +143,26 @@ impl World {
     }
 
     fn send(&mut self, due: Due) {
-        self.out.push(Call {
+        assert_eq!(self.state.paused(), None, "a paused saga calls");
+        let step = self.plan.steps().get(usize::from(due.key.step));
+        let action = step.filter(|_| due.key.op == Op::Action);
+        let left_out = action.is_some() && !self.holds[usize::from(due.key.step)];
+        let reached = &mut self.reached[usize::from(due.key.step)];
+        let call = Call {
             key: due.key,
             attempt: due.attempt,
             times_out_at: self.now.plus(due.timeout_ms),
-        });
+            probe: due.probe,
+            left_out,
+            reached_before: *reached,
+        };
+        assert!(!due.probe || action.is_some_and(|step| step.probe));
+        if action.is_some() && call.has_effect() {
+            let repeated = action.is_some_and(|step| step.probe) && *reached;
+            assert!(!repeated, "repeated instead of probed: {:#?}", self.state);
+            *reached = true;
+        }
+        self.out.push(call);
     }
 
     fn take_call(&mut self, i: u8) -> Option<Call> {
@@ -186,7 +171,15 @@ impl World {
 
     /// A call that somebody waits for arrives. It is never late: that would mean that its compensation has run.
     fn arrive(&mut self, call: Call, mood: Mood) -> Outcome {
-        match self.participants.call(call.key, mood) {
+        if call.left_out {
+            return Outcome::Skipped;
+        }
+        let said = if call.probe {
+            self.participants.probe(call.key.step, mood)
+        } else {
+            self.participants.call(call.key, mood)
+        };
+        match said {
             Said::Outcome(outcome) => outcome,
             Said::Superseded => {
                 assert_eq!(self.state.op(call.key).and_then(saga_core::OpState::open), None);
@@ -196,6 +189,10 @@ impl World {
     }
 
     fn reply(&mut self, call: Call, outcome: Outcome) {
+        let not_seen = outcome == Outcome::NotSeen;
+        let late = matches!(outcome, Outcome::Succeeded(_)) && self.awaits_late(call.key);
+        let run = &self.state.runs()[usize::from(call.key.step)];
+        let watched = call.key.op == Op::Action && run.watched_until.is_some();
         let input = Input::Replied {
             key: call.key,
             attempt: call.attempt,
@@ -206,28 +203,49 @@ impl World {
             .op(call.key)
             .and_then(saga_core::OpState::open)
             .is_some_and(|open| open.attempt == call.attempt);
+        let ended = self.state.phase().is_ended();
         let handled = self.handle(input);
-        assert_eq!(
-            handled.is_ok(),
-            waited_for && handled != Err(Rejected::Ended),
-            "{handled:?}"
-        );
+        let heard = !ended && (waited_for || late || watched);
+        assert_eq!(handled.is_ok(), heard, "{handled:?}");
+        if not_seen && waited_for && heard {
+            self.reached[usize::from(call.key.step)] = false;
+        }
     }
 
-    fn handle(&mut self, input: Input) -> Result<(), Rejected> {
+    /// Tells whether the saga has given up an action and would record its success, once.
+    pub(super) fn awaits_late(&self, key: OpKey) -> bool {
+        let run = self.state.runs().get(usize::from(key.step));
+        key.op == Op::Action
+            && run.is_some_and(|run| {
+                let written_off = run.written_off && matches!(run.action, OpState::Refused(_));
+                run.late.is_none() && (run.action == OpState::Abandoned || written_off)
+            })
+    }
+
+    pub(super) fn handle(&mut self, input: Input) -> Result<(), Rejected> {
         let before = self.state.clone();
+        let audited = matches!(input, Input::Operator { .. });
         let in_flight: Vec<OpKey> = self.out.iter().map(|call| call.key).collect();
         let context = Context {
             at: self.now,
             jitter: 7,
             in_flight: &in_flight,
         };
-        match self.state.handle(&self.plan, context, input) {
+        let what = what(&input);
+        let handled = self.state.handle(&self.plan, context, input);
+        self.note(&what, &before, &handled);
+        match handled {
             Ok(events) => {
+                let unchanged = before == self.state;
+                // What an operator did is on record even if nothing came of it.
+                let as_recorded = events.is_empty() == unchanged || (audited && unchanged);
+                assert!(as_recorded, "what is recorded is what changed: {events:?}");
                 assert_eq!(
-                    events.is_empty(),
-                    before == self.state,
-                    "what is recorded is what changed"
+                    audited || events.first().is_some_and(|e| e.actor.is_some()),
+                    events
+                        .first()
+                        .is_some_and(|e| matches!(e.event, Event::Operator { .. })),
+                    "an operator's act comes first: {events:?}"
                 );
                 self.transitions.extend((!events.is_empty()).then_some(events));
                 self.check_every_event(before);
@@ -236,6 +254,35 @@ impl World {
             Err(rejected) => {
                 assert_eq!(before, self.state, "a rejected input changes nothing");
                 Err(rejected)
+            }
+        }
+    }
+
+    fn note(&mut self, what: &str, before: &State, handled: &Result<Vec<Recorded>, Rejected>) {
+        let phase = before.phase().name();
+        match handled {
+            Err(rejected) => {
+                self.seen.insert(format!("{what} {rejected:?}"));
+            }
+            Ok(events) => {
+                for recorded in events {
+                    let paused = if before.paused().is_some() { " paused" } else { "" };
+                    self.seen
+                        .insert(format!("{phase}{paused} {}", kind(&recorded.event)));
+                    if let Event::Skipped { key } = recorded.event {
+                        let place = match self.plan.steps().get(usize::from(key.step)) {
+                            None => "epilogue".to_owned(),
+                            Some(step) => format!("{:?}", step.zone),
+                        };
+                        self.seen.insert(format!("skipped {place} {:?}", key.op));
+                    }
+                }
+                if self.state.runs().iter().any(|run| run.watched_until.is_some()) {
+                    self.seen.insert("watched".to_owned());
+                }
+                self.seen
+                    .extend(events.is_empty().then(|| format!("{what} nothing")));
+                self.seen.insert(format!("{phase} {what}"));
             }
         }
     }
@@ -256,7 +303,7 @@ impl World {
         );
     }
 
-    fn cancel(&mut self) {
+    pub(super) fn cancel(&mut self) {
         let cancellable = self.state.cancellable(&self.plan);
         let input = Input::Cancel {
             actor: "ann".into(),
@@ -279,7 +326,7 @@ impl World {
         self.now = self.now.max(at);
         while let Some(i) = self.out.iter().position(|call| call.times_out_at <= self.now) {
             let call = self.out.swap_remove(i);
-            self.stragglers.push(call.key);
+            self.stragglers.extend(call.has_effect().then_some(call.key));
             self.reply(call, failed(FailureClass::Unknown));
         }
         if self.state.phase().is_ended() {
@@ -308,41 +355,36 @@ impl World {
         self.state.recovered();
         assert_eq!(self.state, replayed, "a replay gives another state");
         self.state = replayed;
-        self.stragglers.extend(self.out.drain(..).map(|call| call.key));
+        let lost = self.out.drain(..).filter(Call::has_effect);
+        self.stragglers.extend(lost.map(|call| call.key));
         self.now = Millis(self.now.0 + i64::from(skew_ms));
     }
 
     fn stray(&mut self, i: u8, attempt: u8, action: bool) {
-        let op = if action {
-            saga_core::Op::Action
-        } else {
-            saga_core::Op::Compensation
-        };
-        let key = OpKey {
-            step: u16::from(i) % (self.plan.epilogue_step() + 2),
-            index: 0,
-            op,
-        };
+        let key = self.any_key(i, action);
         let attempt = u32::from(attempt);
         let open = self.state.op(key).and_then(saga_core::OpState::open);
         if open.is_none_or(|open| open.attempt != attempt) {
             let outcome = Outcome::Succeeded(Payload::new("\"stray\""));
-            assert!(
-                self.handle(Input::Replied {
-                    key,
-                    attempt,
-                    outcome
-                })
-                .is_err()
-            );
+            let late = self.awaits_late(key) && !self.state.phase().is_ended();
+            let handled = self.handle(Input::Replied {
+                key,
+                attempt,
+                outcome,
+            });
+            assert_eq!(handled.is_ok(), late, "{handled:?}");
         }
     }
 
     /// The weather clears up: every call is answered with success, or with the refusal that was stored. Then what was
     /// still on its way arrives, and changes nothing any more.
     pub(super) fn finish(&mut self) {
-        // Calls out, an action, a compensation, and an alarm a step, and the epilogue; twice, for waits in between.
-        let bound = 2 * (3 * self.plan.steps().len() + self.out.len() + 4);
+        if self.state.paused().is_some() {
+            self.command(Command::Resume, &Ok(()));
+        }
+        // Calls out, a probe, an action, a compensation, and an alarm a step, and the epilogue; twice, for waits in
+        // between.
+        let bound = 2 * (4 * self.plan.steps().len() + self.out.len() + 5);
         for _ in 0..bound {
             if self.state.phase().is_ended() {
                 break;
@@ -388,7 +430,7 @@ impl World {
                 self.state
             );
             // Other participants: those of the first run have seen what comes after the prefix.
-            self.participants = Participants::new(&self.plan);
+            self.participants = Participants::new(&self.plan, &self.holds);
             self.out.clear();
             self.stragglers.clear();
             self.answer_everything_with_success();
@@ -396,6 +438,9 @@ impl World {
     }
 
     fn answer_everything_with_success(&mut self) {
+        if self.state.paused().is_some() {
+            self.command(Command::Resume, &Ok(()));
+        }
         let bound = 3 * self.plan.steps().len() + 4;
         for _ in 0..bound {
             if self.state.phase().is_ended() {
@@ -425,6 +470,33 @@ impl World {
     }
 }
 
-fn pick<T: Copy>(from: &[T], i: u8) -> Option<T> {
+pub(super) fn pick<T: Copy>(from: &[T], i: u8) -> Option<T> {
     (!from.is_empty()).then(|| from[usize::from(i) % from.len()])
+}
+
+fn what(input: &Input) -> String {
+    match input {
+        Input::Replied { outcome, .. } => {
+            let outcome = match outcome {
+                Outcome::Succeeded(_) => "succeeded",
+                Outcome::Refused { stored, .. } => ["refused", "refused for good"][usize::from(*stored)],
+                Outcome::Pending => "pending",
+                Outcome::Skipped => "skipped",
+                Outcome::NotSeen => "not seen",
+                Outcome::Failed { class, .. } => class.name(),
+            };
+            format!("replied {outcome}")
+        }
+        Input::Completed {
+            result: Completion::Succeeded(_),
+            ..
+        } => "token yes".to_owned(),
+        Input::Completed {
+            result: Completion::Failed(_),
+            ..
+        } => "token no".to_owned(),
+        Input::Cancel { .. } => "cancel".to_owned(),
+        Input::Operator { command, .. } => command.action().name().to_owned(),
+        Input::Tick => "tick".to_owned(),
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::SagaId;
 use saga_core::Recorded;
-use saga_engine::{Clock as _, Fate, Identity, Journal, JournalError, Loaded, Row, Transition};
+use saga_engine::{Beat, Clock as _, Fate, Identity, Journal, JournalError, Loaded, Noted, Row, Transition};
 
 use super::dice::Dice;
 use crate::world::VirtualClock;
@@ -38,6 +38,7 @@ pub(crate) struct Disk {
     /// One journal operation in so many goes wrong; 0 for none.
     pub(crate) faults: u32,
     pub(crate) takeovers: u32,
+    pub(crate) paused_types: Vec<Arc<str>>,
 }
 
 /// A journal as one life of one replica sees it.
@@ -205,10 +206,70 @@ impl Journal for SimJournal {
         .await
     }
 
-    async fn beat(&self) -> Result<(), JournalError> {
+    async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        self.on_disk(|disk| {
+            let mine = disk.sagas.get_mut(&saga).filter(|stored| self.is_mine(stored));
+            let Some(stored) = mine else {
+                return Noted::NotAllowed;
+            };
+            let version = u32::try_from(stored.events.len()).unwrap();
+            if version != expected {
+                return Noted::Changed { version };
+            }
+            if stored.quarantined.take().is_none() {
+                return Noted::NotAllowed;
+            }
+            stored.claims = 0;
+            stored.events.push(recorded);
+            Noted::Done
+        })
+        .await
+    }
+
+    async fn acknowledge(
+        &self,
+        saga: SagaId,
+        expected: u32,
+        recorded: Recorded,
+    ) -> Result<Noted, JournalError> {
+        self.on_disk(|disk| {
+            let ended = disk
+                .sagas
+                .get_mut(&saga)
+                .filter(|stored| stored.row.phase.is_ended());
+            let Some(stored) = ended else {
+                return Noted::NotAllowed;
+            };
+            let version = u32::try_from(stored.events.len()).unwrap() + 1;
+            if version != expected {
+                return Noted::Changed { version };
+            }
+            if stored.row.attention.is_empty() {
+                return Noted::NotAllowed;
+            }
+            stored.row.attention.clear();
+            stored.events.push(recorded);
+            Noted::Done
+        })
+        .await
+    }
+
+    async fn beat(&self) -> Result<Beat, JournalError> {
         let expires_ms = self.clock.now().plus(ms(LEASE)).0;
         self.on_disk(|disk| {
             disk.replicas.get_mut(&self.replica).unwrap().expires_ms = expires_ms;
+            Beat {
+                paused_types: disk.paused_types.clone(),
+            }
+        })
+        .await
+    }
+
+    async fn resign(&self) -> Result<(), JournalError> {
+        self.on_disk(|disk| {
+            let replica = disk.replicas.get_mut(&self.replica).unwrap();
+            replica.epoch += 1;
+            replica.expires_ms = i64::MIN;
         })
         .await
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use ids::SagaId;
 use saga_core::{Backoff, Epilogue, Payload, Phase, Plan, Start, StepError, StepPlan, Zone};
 use saga_engine::{
-    Clock as _, Config, DefinitionId, Engine, Handle, Identity, NewSaga, RequestError, Seen, Stopped, Until,
+    BreakerConfig, Clock as _, Config, DefinitionId, Engine, Handle, Identity, NewSaga, RequestError, Seen,
+    Stopped, Until,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -71,6 +72,8 @@ fn plans() -> Vec<Arc<Plan>> {
         timeout_ms: 1_000,
         compensation_timeout_ms: 1_000,
         expires: false,
+        probe: false,
+        conditional: false,
     };
     let epilogue = Epilogue {
         name: "AFTER".into(),
@@ -132,6 +135,11 @@ impl Sim {
             load_chunk: 3,
             max_batch: 4,
             max_calls: 3,
+            breaker: BreakerConfig {
+                failures: 3,
+                open: Duration::from_millis(300),
+                max_open: Duration::from_secs(2),
+            },
             drain: Duration::from_secs(2),
             ..Config::default()
         };

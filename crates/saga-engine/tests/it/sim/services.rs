@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ids::SagaId;
-use saga_core::{FailureClass, Op, Outcome, Payload, StepError};
-use saga_engine::{Answer, Call, CallResult, Participants};
+use saga_core::{FailureClass, Op, OpKey, Outcome, Payload, StepError};
+use saga_engine::{Answer, Call, CallResult, DefinitionId, Participant, ParticipantId, Participants};
 use tokio::sync::oneshot;
 
 use super::dice::Dice;
@@ -132,6 +132,19 @@ impl Services {
 }
 
 impl Participants for Services {
+    fn participants(&self) -> Vec<Participant> {
+        let participant = |name: &str, limit| Participant {
+            name: name.into(),
+            limit,
+        };
+        vec![participant("even", Some(1)), participant("odd", None)]
+    }
+
+    fn participant(&self, _: DefinitionId, key: OpKey, _: bool) -> Option<ParticipantId> {
+        // One step is nobody's.
+        (key.step != 2).then_some(ParticipantId(usize::from(key.step % 2)))
+    }
+
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let services = self.clone();
         async move {

@@ -1,17 +1,19 @@
 //! Values of the state machine as the journal keeps them, and back.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use saga_core::{
-    Attention, Cause, Clock, Event, Failure, FailureClass, Millis, Op, OpKey, Payload, Phase, Reason,
-    Recorded, StepError,
-};
+use saga_core::{Attention, Cause, Clock, Millis, Op, OpKey, Phase, Reason, StepError};
 use serde::{Deserialize, Serialize};
 
-/// Format of rows and events that this program writes, and the highest that it reads.
-pub(super) const FORMAT: i16 = 1;
+mod event;
+
+pub(super) use event::{EventColumns, EventRow, event_columns};
+
+/// The highest format of rows and events that this program reads.
+pub(super) const FORMAT: i16 = 2;
+/// The format of a saga without anything that came later.
+pub(super) const FIRST_FORMAT: i16 = 1;
 
 /// Instants beyond these are kept as these: 9999-12-31 and 0001-01-01. Postgres and chrono both hold them.
 const LATEST_MS: i64 = 253_402_214_400_000;
@@ -117,6 +119,25 @@ pub(super) fn parked_json(since: Millis, why: &str) -> String {
     }])
 }
 
+/// Why a saga was parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// When.
+    pub since: Millis,
+    /// What happened, for people.
+    pub why: String,
+}
+
+/// Reads why a saga was parked, if the entry that says so is there.
+pub(super) fn parked_from(json: &str) -> Result<Option<Quarantine>, Garbled> {
+    let all: Vec<AttentionJson<'_>> = from_json("attention", json)?;
+    let parked = all.into_iter().find(|a| a.cause == Cause::Quarantined.name());
+    Ok(parked.map(|parked| Quarantine {
+        since: millis(parked.since),
+        why: parked.note.unwrap_or_default().into_owned(),
+    }))
+}
+
 pub(super) fn attention_from(json: &str) -> Result<Vec<Attention>, Garbled> {
     let all: Vec<AttentionJson<'_>> = from_json("attention", json)?;
     all.into_iter()
@@ -128,6 +149,26 @@ pub(super) fn attention_from(json: &str) -> Result<Vec<Attention>, Garbled> {
             })
         })
         .collect()
+}
+
+/// What an operator said about an action.
+#[derive(Serialize, Deserialize)]
+struct OperatorJson<'a> {
+    note: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    evidence: Cow<'a, str>,
+}
+
+pub(super) fn operator_json(note: &str, evidence: &str) -> String {
+    to_json(&OperatorJson {
+        note: readable(note),
+        evidence: readable(evidence),
+    })
+}
+
+fn operator_from(json: &str) -> Result<(String, String), Garbled> {
+    let said: OperatorJson<'_> = from_json("what an operator said", json)?;
+    Ok((said.note.into_owned(), said.evidence.into_owned()))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,6 +215,7 @@ fn cause_from(name: &str) -> Result<Cause, Garbled> {
         Cause::KeepsFailing,
         Cause::Misconfigured,
         Cause::DeadlinePassed,
+        Cause::LateSuccess,
         Cause::Quarantined,
     ]
     .into_iter()
@@ -227,208 +269,22 @@ pub(super) fn clock_from(deadline_at: Option<DateTime<Utc>>, left_ms: Option<i64
     }
 }
 
-/// The columns of one event that depend on its kind.
-#[derive(Debug, Default)]
-pub(super) struct EventColumns<'a> {
-    pub(super) kind: &'static str,
-    pub(super) step: Option<i16>,
-    pub(super) idx: Option<i32>,
-    pub(super) op: Option<&'static str>,
-    pub(super) attempt: Option<i32>,
-    pub(super) class: Option<&'static str>,
-    pub(super) reason: Option<&'static str>,
-    pub(super) next_retry_at: Option<DateTime<Utc>>,
-    pub(super) error: Option<String>,
-    pub(super) in_flight: Option<String>,
-    pub(super) reply: Option<&'a str>,
-}
-
-/// Name of the kind of event that [`Event::Ended`] would have; the journal has no such row.
-const ENDED: &str = "ended";
-
-impl<'a> EventColumns<'a> {
-    pub(super) fn of(event: &'a Event) -> Self {
-        match event {
-            Event::Succeeded { key, attempt, reply } => Self {
-                kind: "succeeded",
-                reply: Some(reply.json()),
-                ..Self::of_attempt(*key, *attempt)
-            },
-            Event::Refused { key, attempt, error } => Self {
-                kind: "refused",
-                error: Some(error_json(error)),
-                ..Self::of_attempt(*key, *attempt)
-            },
-            Event::Failed {
-                key,
-                attempt,
-                failure,
-            } => Self {
-                kind: "failed",
-                class: Some(failure.class.name()),
-                next_retry_at: failure.next_at.map(timestamp),
-                error: Some(error_json(&failure.error)),
-                ..Self::of_attempt(*key, *attempt)
-            },
-            Event::Pending { key, attempt } => Self {
-                kind: "pending",
-                ..Self::of_attempt(*key, *attempt)
-            },
-            Event::Abandoned { key } => Self {
-                kind: "abandoned",
-                ..Self::of_operation(*key)
-            },
-            Event::Unwinding {
-                reason,
-                failed_step,
-                error,
-                in_flight,
-            } => Self {
-                kind: "unwinding",
-                reason: Some(reason.name()),
-                step: failed_step.map(position),
-                error: error.as_ref().map(error_json),
-                in_flight: (!in_flight.is_empty()).then(|| in_flight_json(in_flight)),
-                ..Self::default()
-            },
-            Event::Committed => Self {
-                kind: "committed",
-                ..Self::default()
-            },
-            Event::DeadlineMissed => Self {
-                kind: "deadline_missed",
-                ..Self::default()
-            },
-            Event::Ended { .. } => Self {
-                kind: ENDED,
-                ..Self::default()
-            },
-        }
-    }
-
-    fn of_operation(key: OpKey) -> Self {
-        Self {
-            step: Some(position(key.step)),
-            idx: Some(i32::try_from(key.index).unwrap_or(i32::MAX)),
-            op: Some(op_name(key.op)),
-            ..Self::default()
-        }
-    }
-
-    fn of_attempt(key: OpKey, attempt: u32) -> Self {
-        Self {
-            attempt: Some(i32::try_from(attempt).unwrap_or(i32::MAX)),
-            ..Self::of_operation(key)
-        }
-    }
-}
-
 /// Converts a position for the database. A plan has at most 1,000 steps.
 pub(super) fn position(step: u16) -> i16 {
     i16::try_from(step).unwrap_or(i16::MAX)
 }
 
+pub(super) fn op_from(name: &str) -> Result<Op, Garbled> {
+    match name {
+        "action" => Ok(Op::Action),
+        "compensation" => Ok(Op::Compensation),
+        other => Err(garbled("an operation", other)),
+    }
+}
+
 /// Converts a position from the database.
 pub(super) fn position_from(step: i16) -> Result<u16, Garbled> {
     u16::try_from(step).map_err(|_| garbled("a step", step.to_string()))
-}
-
-fn op_name(op: Op) -> &'static str {
-    match op {
-        Op::Action => "action",
-        Op::Compensation => "compensation",
-    }
-}
-
-/// An event as stored, without what only people read.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct EventRow {
-    pub(super) saga_id: uuid::Uuid,
-    pub(super) seq: i32,
-    pub(super) at: DateTime<Utc>,
-    kind: String,
-    step: Option<i16>,
-    idx: Option<i32>,
-    op: Option<String>,
-    attempt: Option<i32>,
-    class: Option<String>,
-    reason: Option<String>,
-    next_retry_at: Option<DateTime<Utc>>,
-    error: Option<String>,
-    in_flight: Option<String>,
-    reply: Option<String>,
-    actor: Option<String>,
-}
-
-impl EventRow {
-    pub(super) fn recorded(self) -> Result<Recorded, Garbled> {
-        let event = match self.kind.as_str() {
-            "succeeded" => Event::Succeeded {
-                key: self.key()?,
-                attempt: self.attempt()?,
-                reply: Payload::new(self.reply.ok_or_else(|| garbled("a success", "no reply"))?),
-            },
-            "refused" => Event::Refused {
-                key: self.key()?,
-                attempt: self.attempt()?,
-                error: self.error()?.ok_or_else(|| garbled("a refusal", "no error"))?,
-            },
-            "failed" => Event::Failed {
-                key: self.key()?,
-                attempt: self.attempt()?,
-                failure: Failure {
-                    class: self.class()?,
-                    error: self.error()?.ok_or_else(|| garbled("a failure", "no error"))?,
-                    next_at: self.next_retry_at.map(millis),
-                },
-            },
-            "pending" => Event::Pending {
-                key: self.key()?,
-                attempt: self.attempt()?,
-            },
-            "abandoned" => Event::Abandoned { key: self.key()? },
-            "unwinding" => Event::Unwinding {
-                reason: reason_from(self.reason.as_deref().unwrap_or_default())?,
-                failed_step: self.step.map(position_from).transpose()?,
-                error: self.error()?,
-                in_flight: self.in_flight.as_deref().map_or(Ok(Vec::new()), in_flight_from)?,
-            },
-            "committed" => Event::Committed,
-            "deadline_missed" => Event::DeadlineMissed,
-            unknown => return Err(garbled("an event", unknown)),
-        };
-        let actor = self.actor.map(Arc::from);
-        Ok(Recorded::new(millis(self.at), actor, event))
-    }
-
-    fn key(&self) -> Result<OpKey, Garbled> {
-        let op = match self.op.as_deref() {
-            Some("action") => Op::Action,
-            Some("compensation") => Op::Compensation,
-            other => return Err(garbled("an operation", other.unwrap_or_default())),
-        };
-        let step = self.step.ok_or_else(|| garbled("an operation", "no step"))?;
-        Ok(OpKey {
-            step: position_from(step)?,
-            index: self.idx.and_then(|i| u32::try_from(i).ok()).unwrap_or(0),
-            op,
-        })
-    }
-
-    fn attempt(&self) -> Result<u32, Garbled> {
-        self.attempt
-            .and_then(|n| u32::try_from(n).ok())
-            .ok_or_else(|| garbled("an attempt", format!("{:?}", self.attempt)))
-    }
-
-    fn class(&self) -> Result<FailureClass, Garbled> {
-        let name = self.class.as_deref().unwrap_or_default();
-        FailureClass::from_name(name).ok_or_else(|| garbled("a class of failure", name))
-    }
-
-    fn error(&self) -> Result<Option<StepError>, Garbled> {
-        self.error.as_deref().map(error_from).transpose()
-    }
 }
 
 #[cfg(test)]
@@ -476,8 +332,10 @@ mod tests {
             since,
         }];
         assert_eq!(attention_from(&attention_json(&attention)).unwrap(), attention);
-        let parked = attention_from(&parked_json(since, "a\0panic")).unwrap();
-        assert_eq!(parked[0].cause, Cause::Quarantined);
+        let parked = parked_json(since, "a\0panic");
+        assert_eq!(attention_from(&parked).unwrap()[0].cause, Cause::Quarantined);
+        let why = "a\u{fffd}panic".to_owned();
+        assert_eq!(parked_from(&parked).unwrap(), Some(Quarantine { since, why }));
     }
 
     #[test]

@@ -1,0 +1,6 @@
+//! Every definition in the repository, over its real participants, against the same faults. Slow: `make test-faults`.
+
+mod generic;
+mod subjects;
+
+generic_fault_tests!(task_run, crate::subjects::task_run::TaskRun);
