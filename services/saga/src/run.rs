@@ -1,25 +1,31 @@
 //! Wiring and life of one instance.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use events::{Broker, Consumer, Job, Relay};
+use futures::FutureExt as _;
 use process::grpc::Listener;
 use process::health::{Health, Readiness};
-use process::{PoolGauge, Shutdown, Supervisor};
+use process::{PoolConfig, PoolGauge, Shutdown, Supervisor};
 use saga_definition::ProblemKind;
 use saga_engine::{Engine, Stopped, SystemClock};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Peers};
+use crate::app::{App, Peers, REPLIES, follow_replies};
 use crate::config::Config;
 use crate::definitions::{self, Definitions};
-use crate::journal::{self, PgJournal, Reader};
-use crate::participants::{ConfigError, GrpcParticipants, Targets};
+use crate::journal::{self, Operators, PgJournal, Reader};
+use crate::participants::{ConfigError, GrpcParticipants, Outbox, Targets};
+use crate::tokens::{self, Tokens};
 use crate::{SCHEMA, grpc};
 
+/// What the journal tells everybody, whether somebody listens or not.
+const FACTS: &[&str] = &["saga.completed", "saga.compensated", "saga.attention"];
 /// Who registers the definitions that ship with the program.
 const BUILT_IN_ACTOR: &str = "evenkeel";
 
@@ -30,8 +36,20 @@ pub struct Deps {
     pub listener: Listener,
     /// The order to end.
     pub shutdown: Shutdown,
+    /// Where published requests go and answers come from. Without it this instance neither publishes its outbox nor takes
+    /// answers, which is for others to do then.
+    pub events: Option<Events>,
     /// Definitions to register and activate at the start: a name for messages, and the text.
     pub definitions: Vec<(String, String)>,
+}
+
+/// The broker, as settings: an instance makes its own connections, which live as long as its thread.
+#[derive(Debug)]
+pub struct Events {
+    /// Which broker, and how it is used.
+    pub config: events::Config,
+    /// Connections on the schema of the broker's own tables; at least 2.
+    pub pool: PoolConfig,
 }
 
 /// An instance did not start, or ended before it was told to.
@@ -49,6 +67,12 @@ pub enum Error {
     /// The journal cannot be opened.
     #[error("saga: the journal cannot be opened")]
     Journal(#[from] journal::OpenError),
+    /// The keys of completion tokens cannot be had.
+    #[error("saga: completion tokens cannot be made")]
+    Tokens(#[from] tokens::Error),
+    /// The broker's settings are not usable.
+    #[error("saga: answers to published requests cannot be taken")]
+    Events(#[from] events::Error),
     /// A definition that ships with the program has mistakes.
     #[error("saga: {name} has mistakes:\n{problems}")]
     BuiltIn {
@@ -143,6 +167,7 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
     let Deps {
         listener,
         shutdown,
+        events,
         definitions: built_in,
     } = deps;
     let names = Names::of(&config, listener.local_addr());
@@ -173,7 +198,27 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
         drain: shutdown.drain(),
         ..saga_engine::Config::default()
     };
-    let participants = GrpcParticipants::new(Arc::clone(&definitions));
+    let tokens = Arc::new(Tokens::open(&pool).await?);
+    let broker = match events {
+        Some(Events { config, pool }) => {
+            let pool = process::pool::connect("saga events", events::SCHEMA, &pool).await?;
+            Some(Broker::new(config, pool)?)
+        }
+        None => None,
+    };
+    let relaying = broker.as_ref().map(|broker| {
+        broker.relay(Relay {
+            service: SCHEMA,
+            schema: SCHEMA,
+            pool: pool.clone(),
+            facts: FACTS,
+        })
+    });
+    let outbox = Outbox {
+        pool: pool.clone(),
+        wake: relaying.as_ref().map(|relaying| relaying.wake.clone()),
+    };
+    let participants = GrpcParticipants::new(Arc::clone(&definitions), Arc::clone(&tokens), outbox);
     let (handle, engine) = Engine::new(
         engine_config,
         Arc::new(journal),
@@ -183,16 +228,22 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
     let stop = CancellationToken::new();
     let mut engine = tokio::spawn(engine.run(stop.clone().cancelled_owned()));
 
-    let app = App {
+    let app = Arc::new(App {
         engine: handle,
         definitions,
         reader: Reader::new(pool.clone()),
+        operators: Operators::new(pool.clone()),
         peers: Peers::default(),
+        tokens,
         instance: names.instance.into(),
         stopping: shutdown.token(),
-    };
+    });
+    let supervisor = Supervisor::new(shutdown.clone());
+    if let (Some(broker), Some(relaying)) = (&broker, relaying) {
+        exchange(broker, relaying.job, &app, &pool, &supervisor)?;
+    }
     let health = Health::with_readiness(readiness).await;
-    let serving = serve(app, pool, listener, &health, &shutdown, &config);
+    let serving = serve(&app, pool, listener, &health, &supervisor, &config);
     tokio::select! {
         served = serving => served?,
         ended = &mut engine => return engine_ended(ended),
@@ -203,22 +254,55 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
 }
 
 async fn serve(
-    app: App,
+    app: &Arc<App>,
     pool: PgPool,
     listener: Listener,
     health: &Health,
-    shutdown: &Shutdown,
+    supervisor: &Supervisor,
     config: &Config,
 ) -> Result<(), process::grpc::Error> {
-    let supervisor = Supervisor::new(shutdown.clone());
-    health.follow_database(pool.clone(), &supervisor);
+    health.follow_database(pool.clone(), supervisor);
     process::pool::spawn_report(
         PoolGauge::new(SCHEMA, pool),
         process::pool::REPORT_INTERVAL,
-        &supervisor,
+        supervisor,
     );
-    let routes = grpc::routes(Arc::new(app));
+    let (routes, shutdown) = (grpc::routes(app), supervisor.shutdown());
     process::grpc::serve("saga", listener, routes, health, shutdown, &config.limits).await
+}
+
+/// Publishes the outbox, and takes the answers to published requests.
+fn exchange(
+    broker: &Broker,
+    relay: Job,
+    app: &Arc<App>,
+    pool: &PgPool,
+    supervisor: &Supervisor,
+) -> Result<(), Error> {
+    let consumer = Consumer {
+        queue: REPLIES,
+        bindings: Vec::new(),
+        schema: SCHEMA,
+        pool: pool.clone(),
+    };
+    let applier = Arc::clone(app);
+    let replies = broker.consumer(consumer, move |_, received| {
+        let app = Arc::clone(&applier);
+        async move { app.replied(received).await }.boxed()
+    })?;
+    let (follower, stop) = (Arc::clone(app), supervisor.shutdown().token());
+    supervisor.spawn("saga answers", async move {
+        follow_replies(follower, replies.bindings, stop).await;
+        Ok::<_, Infallible>(())
+    });
+    for job in [relay, replies.job] {
+        let stop = supervisor.shutdown().token();
+        supervisor.spawn(job.name, async move {
+            (job.run)(stop).await;
+            Ok::<_, Infallible>(())
+        });
+    }
+    Ok(())
 }
 
 fn engine_ended(ended: Result<Result<(), Stopped>, tokio::task::JoinError>) -> Result<(), Error> {

@@ -200,6 +200,7 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
             url: participant.url.clone(),
             error_domain: participant.error_domain.clone(),
             descriptors: None,
+            limit: None,
         };
         settings
             .saga

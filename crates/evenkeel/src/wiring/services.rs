@@ -161,6 +161,7 @@ fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Res
     let deps = saga::Deps {
         listener: bound.public,
         shutdown: supervisor.shutdown().clone(),
+        events: None,
         definitions: SHIPPED
             .iter()
             .map(|(file, source)| ((*file).to_owned(), (*source).to_owned()))

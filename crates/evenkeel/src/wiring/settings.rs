@@ -285,6 +285,7 @@ pub(crate) fn own_participants(steps: &[(Name, SocketAddr)]) -> BTreeMap<String,
             url: format!("http://{address}"),
             error_domain: format!("{name}.evenkeel"),
             descriptors: None,
+            limit: None,
         };
         (format!("evenkeel.{name}.v1"), config)
     };

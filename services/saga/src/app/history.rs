@@ -2,10 +2,12 @@
 
 use prost_types::Duration;
 use proto::saga::v1 as pb;
-use saga_core::{Event, Op, OperatorAction, Plan};
+use saga_core::{Event, Op, Plan};
 use saga_engine::Entry;
 
-use crate::app::view::{Shown, operation_of, proto_error, timestamp};
+use crate::app::allowed;
+use crate::app::operations::operation_of;
+use crate::app::view::{Shown, proto_error, timestamp};
 
 /// Renders the history; `seq` counts from 1, after the start itself.
 pub(crate) fn render(shown: &Shown<'_>, started_by: &str) -> Vec<pb::SagaEvent> {
@@ -73,7 +75,7 @@ fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
             evidence,
             ..
         } => {
-            shown.action = proto_action(*action).into();
+            shown.action = allowed::proto_action(*action).into();
             shown.note = note.to_string();
             shown.evidence = evidence.to_string();
         }
@@ -101,22 +103,6 @@ const fn kind(event: &Event) -> &'static str {
         Event::Committed => "committed",
         Event::DeadlineMissed => "deadline_missed",
         Event::Ended { .. } => "ended",
-    }
-}
-
-const fn proto_action(action: OperatorAction) -> pb::OperatorAction {
-    match action {
-        OperatorAction::RetryNow => pb::OperatorAction::RetryNow,
-        OperatorAction::ResolveSucceeded => pb::OperatorAction::ResolveStepSucceeded,
-        OperatorAction::ResolveFailed => pb::OperatorAction::ResolveStepFailed,
-        OperatorAction::Skip => pb::OperatorAction::SkipStep,
-        OperatorAction::Compensate => pb::OperatorAction::Compensate,
-        OperatorAction::Resolve => pb::OperatorAction::ResolveSaga,
-        OperatorAction::Pause => pb::OperatorAction::Pause,
-        OperatorAction::Resume => pb::OperatorAction::Resume,
-        OperatorAction::Release => pb::OperatorAction::Release,
-        OperatorAction::Acknowledge => pb::OperatorAction::Acknowledge,
-        OperatorAction::Cancel => pb::OperatorAction::Cancel,
     }
 }
 

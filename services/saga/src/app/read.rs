@@ -26,6 +26,21 @@ impl Found {
         self.compiled.plan()
     }
 
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// Tells whether nobody drives it until an operator releases it.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.stored.quarantined && !self.state.phase().is_ended()
+    }
+
+    /// Returns a number that rises with every recorded change, the end included.
+    pub(crate) fn version(&self) -> u32 {
+        let ended = self.state.phase().is_ended();
+        self.stored.event_count.saturating_add(u32::from(ended))
+    }
+
     pub(crate) fn shown(&self) -> Shown<'_> {
         let stored = &self.stored;
         Shown {
@@ -40,6 +55,7 @@ impl Found {
             owner: &stored.owner,
             parked: stored.quarantine.as_ref(),
             type_paused: stored.paused,
+            waits: None,
             plan: self.compiled.plan(),
             state: &self.state,
             events: stored.event_count,

@@ -1,16 +1,15 @@
 //! How a saga is shown.
 
-use std::collections::HashMap;
-
 use ids::SagaId;
 use prost_types::Timestamp;
 use proto::saga::v1 as pb;
 use saga_core::{
-    Attention, Cause, Clock, Event, FailureClass, Millis, Op, OpKey, OpState, Open, Payload, Phase, Plan,
-    Reason, Run, State, StepError,
+    Attention, Cause, Clock, Millis, Op, OpKey, OpState, Phase, Plan, Reason, Run, State, StepError,
 };
-use saga_engine::{Entry, Snapshot};
+use saga_engine::{Entry, Snapshot, Wait};
 
+use crate::app::operations::Known;
+use crate::app::{allowed, why};
 use crate::definitions::Compiled;
 use crate::journal::{OpenOperation, Quarantine, Stored};
 
@@ -32,6 +31,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) parked: Option<&'a Quarantine>,
     /// An operator holds back the calls of the saga or of its type, as far as the journal says.
     pub(crate) type_paused: bool,
+    /// What its open operations wait for, where the instance that drives it says so.
+    pub(crate) waits: Option<&'a [(OpKey, Wait)]>,
     pub(crate) plan: &'a Plan,
     pub(crate) state: &'a State,
     pub(crate) events: u32,
@@ -53,7 +54,8 @@ impl<'a> Shown<'a> {
             updated_at: snapshot.at,
             owner,
             parked: None,
-            type_paused: false,
+            type_paused: snapshot.waits.iter().any(|(_, wait)| *wait == Wait::TypePaused),
+            waits: Some(&snapshot.waits),
             plan: &identity.plan,
             state: &snapshot.state,
             events: snapshot.events,
@@ -94,7 +96,10 @@ impl<'a> Shown<'a> {
             committed: self.state.committed(),
             paused: self.paused(),
             quarantined: self.parked.is_some(),
-            ..pb::Saga::default()
+            allowed_actions: allowed::render(
+                &allowed::list(self.state, self.plan, self.parked.is_some()),
+                self.plan,
+            ),
         }
     }
 
@@ -149,8 +154,9 @@ impl<'a> Shown<'a> {
                 name: self.plan.name(run.step).to_owned(),
                 order: u32::from(run.step) + 1,
                 index: run.index,
-                action: Some(known.operation(key(Op::Action), &run.action)),
-                compensation: compensated.then(|| known.operation(key(Op::Compensation), &run.compensation)),
+                action: Some(self.operation(&known, key(Op::Action), &run.action)),
+                compensation: compensated
+                    .then(|| self.operation(&known, key(Op::Compensation), &run.compensation)),
                 after: self.after(run.step),
             }
         };
@@ -159,110 +165,24 @@ impl<'a> Shown<'a> {
 }
 
 impl Shown<'_> {
+    fn operation(&self, known: &Known<'_>, key: OpKey, state: &OpState) -> pb::Operation {
+        let mut shown = known.operation(key, state);
+        if let Some(open) = state.open().filter(|_| !self.state.phase().is_ended()) {
+            shown.wait = match self.waits {
+                Some(waits) => {
+                    let known = waits.iter().find(|(waiting, _)| *waiting == key);
+                    known.and_then(|(_, wait)| why::of_engine(wait))
+                }
+                None => why::of_state(open, self.parked.is_some(), self.paused()),
+            };
+        }
+        shown
+    }
+
     fn after(&self, step: u16) -> Vec<String> {
         let after = self.plan.steps().get(usize::from(step)).map(|step| &step.after);
         let name = |&before: &u16| self.plan.name(before).to_owned();
         after.into_iter().flatten().map(name).collect()
-    }
-}
-
-/// What the journal's entries say about operations, besides their state.
-#[derive(Default)]
-struct Known<'a> {
-    by_key: HashMap<OpKey, Facts<'a>>,
-}
-
-#[derive(Default)]
-struct Facts<'a> {
-    attempts: u32,
-    finished_at: Option<Millis>,
-    request: Option<&'a Payload>,
-    last_error: Option<&'a StepError>,
-    last_class: Option<FailureClass>,
-}
-
-impl<'a> Known<'a> {
-    fn of(entries: &'a [Entry]) -> Self {
-        let mut known = Self::default();
-        for entry in entries {
-            let Some((key, attempt)) = operation_of(&entry.recorded.event) else {
-                continue;
-            };
-            let facts = known.by_key.entry(key).or_default();
-            facts.attempts = facts.attempts.max(attempt.unwrap_or(0));
-            facts.request = entry.request.as_ref().or(facts.request);
-            match &entry.recorded.event {
-                Event::Succeeded { .. } | Event::Abandoned { .. } | Event::Skipped { .. } => {
-                    facts.finished_at = Some(entry.recorded.at)
-                }
-                Event::Refused { error, .. } => {
-                    facts.finished_at = Some(entry.recorded.at);
-                    facts.last_error = Some(error);
-                }
-                Event::Failed { failure, .. } => {
-                    facts.last_error = Some(&failure.error);
-                    facts.last_class = Some(failure.class);
-                }
-                Event::Pending { .. }
-                | Event::LateSuccess { .. }
-                | Event::Operator { .. }
-                | Event::Unwinding { .. }
-                | Event::Committed
-                | Event::DeadlineMissed
-                | Event::Ended { .. } => {}
-            }
-        }
-        known
-    }
-
-    fn operation(&self, key: OpKey, state: &OpState) -> pb::Operation {
-        let nothing = Facts::default();
-        let facts = self.by_key.get(&key).unwrap_or(&nothing);
-        let mut shown = pb::Operation {
-            state: operation_state(state).into(),
-            attempts: facts.attempts,
-            finished_at: facts.finished_at.map(timestamp),
-            request_json: facts
-                .request
-                .map_or_else(String::new, |request| request.json().to_owned()),
-            last_error: facts.last_error.map(|error| proto_error(error, String::new())),
-            last_error_class: facts
-                .last_class
-                .map_or_else(String::new, |class| class.name().to_owned()),
-            ..pb::Operation::default()
-        };
-        match state {
-            OpState::NotStarted | OpState::Abandoned | OpState::Skipped => {}
-            OpState::Open(open) => {
-                shown.attempts = attempts_made(open);
-                shown.next_retry_at = open.next_at.map(timestamp);
-                if let Some(error) = &open.last_error {
-                    shown.last_error = Some(proto_error(error, String::new()));
-                }
-            }
-            OpState::Succeeded(reply) => reply.json().clone_into(&mut shown.reply_json),
-            OpState::Refused(error) => shown.last_error = Some(proto_error(error, String::new())),
-        }
-        shown
-    }
-}
-
-/// The attempt of an open operation is under way, unless it waits for its time.
-fn attempts_made(open: &Open) -> u32 {
-    let waits = open.next_at.is_some() && open.drain_until.is_none();
-    open.attempt.saturating_sub(u32::from(waits))
-}
-
-fn operation_state(state: &OpState) -> pb::OperationState {
-    match state {
-        OpState::NotStarted => pb::OperationState::NotStarted,
-        OpState::Open(open) if open.pending => pb::OperationState::Pending,
-        OpState::Open(open) if open.next_at.is_some() => pb::OperationState::Retrying,
-        OpState::Open(_) => pb::OperationState::Running,
-        OpState::Succeeded(_) => pb::OperationState::Succeeded,
-        OpState::Refused(_) => pb::OperationState::Refused,
-        OpState::Abandoned => pb::OperationState::Abandoned,
-        OpState::Skipped => pb::OperationState::Skipped,
     }
 }
 
@@ -283,24 +203,6 @@ fn deadline(clock: Clock, phase: Phase) -> Option<Millis> {
     match clock {
         Clock::Running { until } if !phase.is_ended() => Some(until),
         Clock::Running { .. } | Clock::Stopped { .. } => None,
-    }
-}
-
-pub(crate) const fn operation_of(event: &Event) -> Option<(OpKey, Option<u32>)> {
-    match event {
-        Event::Succeeded { key, attempt, .. }
-        | Event::Refused { key, attempt, .. }
-        | Event::Failed { key, attempt, .. }
-        | Event::Pending { key, attempt } => Some((*key, Some(*attempt))),
-        Event::Abandoned { key }
-        | Event::Skipped { key }
-        | Event::LateSuccess { key, .. }
-        | Event::Operator { key: Some(key), .. } => Some((*key, None)),
-        Event::Operator { key: None, .. }
-        | Event::Unwinding { .. }
-        | Event::Committed
-        | Event::DeadlineMissed
-        | Event::Ended { .. } => None,
     }
 }
 

@@ -187,6 +187,14 @@ impl Compiled {
 }
 
 impl Operation {
+    /// Returns the domain of the participant's own reasons; empty if nobody is configured to answer.
+    pub(crate) fn error_domain(&self) -> &str {
+        match &self.to {
+            Destination::Method { target, .. } => target.as_ref().map_or("", |target| &*target.error_domain),
+            Destination::Publish { .. } => "",
+        }
+    }
+
     fn new(call: &Call, targets: &Targets) -> Result<Self, String> {
         let to = match call.target() {
             saga_definition::Target::Method { method, path, .. } => {
@@ -210,6 +218,14 @@ impl Operation {
             steps_read: call.with.steps_read(),
             awaits: call.awaits().cloned(),
         })
+    }
+
+    /// Returns the pause before a request is published again, in milliseconds, where an event answers it.
+    pub(crate) fn ask_again_ms(&self) -> Option<u64> {
+        match self.awaits.as_ref()? {
+            Await::Token => None,
+            Await::Reply { ask_again_ms, .. } => Some(*ask_again_ms),
+        }
     }
 
     /// Returns how the final answer may come earlier than it is asked for.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use saga_core::OpKey;
 use saga_engine::{DefinitionId, Participant, ParticipantId};
 use sqlx::PgPool;
+use tokio::sync::Notify;
 
 pub use compiled::{Compiled, Operation};
 pub(crate) use compiled::{Destination, MAX_STORED_BYTES};
@@ -67,6 +68,7 @@ pub struct Definitions {
     attention_wait_ms: u64,
     compiled: RwLock<HashMap<DefinitionId, Arc<Compiled>>>,
     active: Mutex<HashMap<String, Active>>,
+    registered: Notify,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +88,7 @@ impl Definitions {
             attention_wait_ms,
             compiled: RwLock::default(),
             active: Mutex::default(),
+            registered: Notify::new(),
         }
     }
 
@@ -173,8 +176,21 @@ impl Definitions {
         };
         match &operation?.to {
             Destination::Method { target, .. } => Some(target.as_ref()?.id),
-            Destination::Publish { .. } => None,
+            Destination::Publish { .. } => Some(self.targets.outbox()),
         }
+    }
+
+    /// Returns numbers that differ when a revision has been registered in between.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub(crate) async fn census(&self) -> Result<(i64, i64), Error> {
+        Ok(store::census(&self.pool).await?)
+    }
+
+    /// Waits until this instance registers a revision. For one task only.
+    pub(crate) async fn registered(&self) {
+        self.registered.notified().await;
     }
 
     /// Compiles a stored revision, unless it is known.

@@ -14,6 +14,7 @@ mod append;
 mod codec;
 mod columns;
 mod fence;
+mod instances;
 mod lease;
 mod load;
 mod notes;
@@ -33,6 +34,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use codec::Quarantine;
+pub use instances::Instance;
 pub use operators::{AuditEntry, AuditFilter, AuditKey, Operators, PausedType, TypePause};
 pub use reader::{
     Filter, OpenFilter, OpenOperation, ReadError, Reader, Stored, StoredDefinition, StoredEvent, TypeCounts,

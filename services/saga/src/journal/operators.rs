@@ -126,6 +126,10 @@ impl Operators {
         Self { pool }
     }
 
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// Pauses a type, and records who did and why in the same statement. Instances learn of it with their next heartbeat.
     /// Whether the type exists is for the caller to know.
     ///

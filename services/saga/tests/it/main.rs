@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod calls;
+mod completions;
 mod definitions;
 mod journal_append;
 mod journal_fence;
@@ -20,7 +21,11 @@ mod journal_support;
 mod journal_takeover;
 mod journal_views;
 mod journal_walks;
+mod operators;
+mod operators_bad_input;
+mod operators_support;
 mod participant;
+mod publishing;
 mod replicas;
 mod revisions;
 mod sagas;
