@@ -105,6 +105,19 @@ async fn a_task_is_followed_from_the_command_line() {
         Some(3)
     );
 
+    // What happened has been told: nothing stays in an outbox.
+    eventually(LONG, || async {
+        let waiting = "select (select count(*) from saga.outbox where published_at is null)
+            + (select count(*) from quota.outbox where published_at is null)
+            + (select count(*) from task.outbox where published_at is null)";
+        let waiting: i64 = sqlx::query_scalar(waiting)
+            .fetch_one(dev.database.admin())
+            .await
+            .expect("the database answers");
+        waiting == 0
+    })
+    .await;
+
     let refused = dev.run(&["saga", "cancel", &saga, "--reason", "too late"]);
     assert_eq!(code(&refused), 1);
     assert!(stderr(&refused).contains("SAGA_ENDED"), "{}", stderr(&refused));
