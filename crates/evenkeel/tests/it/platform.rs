@@ -160,6 +160,38 @@ async fn machines_see_that_dev_is_ready_and_what_it_counts() {
     for pool in ["quota", "quota-steps", "task", "task-steps", "saga"] {
         assert!(pools.contains(pool), "{pool} is not among {pools:?}");
     }
+    // Every series of a closed set is there before anything has happened.
+    for (service, topic) in [
+        ("quota", "quota.low"),
+        ("task", "task.failed"),
+        ("saga", "saga.attention"),
+        ("saga", "other"),
+    ] {
+        for name in ["events_published_total", "events_unroutable_total"] {
+            let value = scrape.value(name, &[("service", service), ("topic", topic)]);
+            assert_eq!(value, Some(0.0), "{name} {service} {topic}");
+        }
+    }
+    for service in ["quota", "task", "saga"] {
+        for name in ["events_outbox_unpublished", "events_outbox_oldest_seconds"] {
+            assert!(
+                scrape.value(name, &[("service", service)]).is_some(),
+                "{name} {service}"
+            );
+        }
+    }
+    for outcome in ["done", "duplicate", "retried", "dead"] {
+        let labels = [("queue", "saga.replies"), ("outcome", outcome)];
+        assert_eq!(
+            scrape.value("events_consumed_total", &labels),
+            Some(0.0),
+            "{outcome}"
+        );
+    }
+    assert_eq!(
+        scrape.value("events_dead", &[("queue", "saga.replies")]),
+        Some(0.0)
+    );
 }
 
 #[tokio::test]
