@@ -33,7 +33,7 @@ pub(crate) fn request<T>(message: T, bound: Duration) -> Request<T> {
 }
 
 /// Who acts, for the history: `$EVENKEEL_ACTOR`, else the login name.
-fn actor() -> String {
+pub(crate) fn actor() -> String {
     let set = |name| std::env::var(name).ok().filter(|v: &String| !v.is_empty());
     set("EVENKEEL_ACTOR")
         .or_else(|| set("USER").map(|user| format!("{user} (cli)")))

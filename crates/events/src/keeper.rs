@@ -31,6 +31,7 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(broker: Arc<Inner>) -> Self {
+        metric::init_keeper();
         Self { broker }
     }
 

@@ -1,6 +1,6 @@
 //! Metrics. Labels are from closed sets: services, queues, and the topics a service declares; never ids or keys.
 
-use metrics::{counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 /// Label of topics that a service has not declared as facts: those of definitions, which are not known here.
 const OTHER: &str = "other";
@@ -32,6 +32,19 @@ impl Fate {
 
 /// Makes every series of a relay exist.
 pub(crate) fn init_relay(service: &'static str, facts: &'static [&'static str]) {
+    describe_counter!("events_published_total", "Events that the broker has confirmed.");
+    describe_counter!(
+        "events_unroutable_total",
+        "Attempts to publish an event that somebody must take and no queue takes; it stays in the outbox."
+    );
+    describe_gauge!(
+        "events_outbox_unpublished",
+        "Events in an outbox that are not published yet, counted up to 100,000."
+    );
+    describe_gauge!(
+        "events_outbox_oldest_seconds",
+        "Age of the oldest event in an outbox that is not published yet."
+    );
     for topic in facts.iter().copied().chain([OTHER]) {
         counter!("events_published_total", "service" => service, "topic" => topic).increment(0);
         counter!("events_unroutable_total", "service" => service, "topic" => topic).increment(0);
@@ -41,6 +54,11 @@ pub(crate) fn init_relay(service: &'static str, facts: &'static [&'static str]) 
 
 /// Makes every series of a consumer exist.
 pub(crate) fn init_consumer(queue: &'static str) {
+    describe_counter!(
+        "events_consumed_total",
+        "Messages of a queue by what became of them: done, duplicate, retried, dead."
+    );
+    dead(queue.to_owned(), 0);
     for fate in Fate::ALL {
         counter!("events_consumed_total", "queue" => queue, "outcome" => fate.name()).increment(0);
     }
@@ -72,6 +90,14 @@ pub(crate) fn waiting(service: &'static str, rows: i64, oldest: f64) {
 
 pub(crate) fn consumed(queue: &'static str, fate: Fate) {
     counter!("events_consumed_total", "queue" => queue, "outcome" => fate.name()).increment(1);
+}
+
+/// Describes what the keeper counts.
+pub(crate) fn init_keeper() {
+    describe_gauge!(
+        "events_dead",
+        "Dead letters of a queue. Every process reports the same number: take the maximum."
+    );
 }
 
 /// Every process reports the same number; take the maximum, not the sum.

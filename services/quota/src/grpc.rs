@@ -18,6 +18,8 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct Public {
     pub(crate) pool: PoolGauge,
+    /// See [`Config::low_below`](crate::Config::low_below).
+    pub(crate) low_below: i64,
 }
 
 #[tonic::async_trait]
@@ -58,7 +60,11 @@ impl QuotaService for Public {
     ) -> Result<Response<pb::ReserveQuotaResponse>, Status> {
         let request = request.get_ref();
         let wanted = reserve(&request.user_id, &request.task_id, request.amount)?;
-        let done = app::transaction(&self.pool, async |conn| app::reserve(conn, &wanted).await).await?;
+        let low_below = self.low_below;
+        let done = app::transaction(&self.pool, async |conn| {
+            app::reserve(conn, &wanted, low_below).await
+        })
+        .await?;
         Ok(Response::new(pb::ReserveQuotaResponse {
             reservation: Some(encode_reservation(done.reservation)),
         }))

@@ -30,6 +30,7 @@ use proto::quota::v1::quota_service_server::QuotaServiceServer;
 use proto::quota::v1::quota_steps_server::QuotaStepsServer;
 use tonic::service::Routes;
 
+pub use crate::events::FACTS;
 pub use config::Config;
 pub use domain::MAX_AMOUNT;
 pub use drift::{Drift, drift};
@@ -63,11 +64,16 @@ pub struct Service {
 
 /// Wires the service. Connects to nothing.
 #[must_use]
-pub fn build(_config: &Config, deps: Deps) -> Service {
+pub fn build(config: &Config, deps: Deps) -> Service {
+    let low_below = config.low_below;
     Service {
-        public: Routes::new(QuotaServiceServer::new(grpc::Public { pool: deps.pool })),
+        public: Routes::new(QuotaServiceServer::new(grpc::Public {
+            pool: deps.pool,
+            low_below,
+        })),
         steps: Routes::new(QuotaStepsServer::new(steps::Steps {
             pool: deps.steps_pool,
+            low_below,
         })),
     }
 }

@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
+pub use crate::events::FACTS;
 pub use config::{Config, DEMO_PROVIDER, Error};
 pub use jobs::Job;
 

@@ -12,6 +12,7 @@ use crate::exit::{Code, Failure};
 use crate::output::{self, Cell, Table, Tone};
 use crate::wiring::admin::Watch;
 use crate::wiring::database::{self, Database};
+use crate::wiring::events;
 use crate::wiring::ready;
 use crate::wiring::services::{self, Bound};
 use crate::wiring::settings::{
@@ -101,6 +102,7 @@ async fn run_on(
     use_provider(&mut settings, &provider);
     let mut watch = Watch::bind(settings.admin_address(settings.listen.public(Name::Saga)))?;
     let supervisor = Supervisor::new(shutdown);
+    let broker = events::open(&settings, &supervisor).await?;
     let participants = [
         Bound::bind(Name::Quota, &settings)?,
         Bound::bind(Name::Task, &settings)?,
@@ -128,14 +130,14 @@ async fn run_on(
     settings.peers.saga.clone_from(&saga);
     for bound in participants {
         let (name, address) = (bound.name(), bound.public());
-        let readiness = services::start(bound, &settings, &supervisor).await?;
+        let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
         watch = watch.add(name, address, readiness)?;
     }
     let child = match orchestrator {
         Orchestrator::Child(child) => Some(child),
         Orchestrator::Here(bound) => {
             let address = bound.public();
-            let readiness = services::start(bound, &settings, &supervisor).await?;
+            let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
             watch = watch.add(Name::Saga, address, readiness)?;
             None
         }

@@ -35,8 +35,8 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     };
     database::migrate(&args.database_url, &names).await?;
     let mut schemas = Vec::new();
-    for name in names {
-        let (schema, migrator) = database::migrator(name);
+    let all = std::iter::once(database::EVENTS).chain(names.into_iter().map(database::migrator));
+    for (schema, migrator) in all {
         let migrations = migrator.iter().count();
         let value = json!({ "schema": schema, "migrations": migrations });
         match args.output {

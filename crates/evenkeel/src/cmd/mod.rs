@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod doubles;
+pub(crate) mod events;
 pub(crate) mod input;
 pub(crate) mod migrate;
 pub(crate) mod proto;

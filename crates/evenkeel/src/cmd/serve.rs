@@ -11,9 +11,9 @@ use process::{Shutdown, Supervisor};
 use crate::exit::{Code, Failure};
 use crate::output;
 use crate::wiring::admin::Watch;
-use crate::wiring::database;
 use crate::wiring::services::{self, Bound};
 use crate::wiring::settings::{self, Name, Settings};
+use crate::wiring::{database, events};
 
 /// Runs services as they run in production: a process of its own for each, or several in one
 ///
@@ -142,10 +142,11 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         database::migrate(&settings.database.url, &names.into_iter().collect::<Vec<_>>()).await?;
     }
     let supervisor = Supervisor::new(shutdown);
+    let broker = events::open(&settings, &supervisor).await?;
     for bound in bound {
         output::remark(&format!("{} on {}", bound.name().text(), bound.public()));
         let (name, address) = (bound.name(), bound.public());
-        let readiness = services::start(bound, &settings, &supervisor).await?;
+        let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
         watch = watch.add(name, address, readiness)?;
     }
     output::remark(&format!("admin on {}", watch.address()));

@@ -140,6 +140,9 @@ pub(crate) async fn connect(url: &str) -> Result<PgConnection, Failure> {
     }
 }
 
+/// Schema and migrations of what services tell each other.
+pub(crate) const EVENTS: (&str, &Migrator) = (events::SCHEMA, &events::MIGRATOR);
+
 /// Migrations of a service.
 pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
     match name {
@@ -155,8 +158,9 @@ pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
 /// An unreachable database, a failing or an edited migration.
 pub(crate) async fn migrate(url: &str, names: &[Name]) -> Result<(), Failure> {
     let mut connection = connect(url).await?;
-    for name in names {
-        let (schema, migrator) = migrator(*name);
+    // Every process has a broker, so its tables come with any service.
+    let all = std::iter::once(EVENTS).chain(names.iter().map(|name| migrator(*name)));
+    for (schema, migrator) in all {
         process::migrate::run(url, schema, migrator)
             .await
             .map_err(|error| Failure::unavailable(format!("cannot migrate {schema}")).because(&error))?;

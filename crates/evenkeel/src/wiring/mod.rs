@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod database;
+pub(crate) mod events;
 pub(crate) mod ready;
 pub(crate) mod services;
 pub(crate) mod settings;

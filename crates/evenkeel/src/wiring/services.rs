@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
+use ::events::Broker;
 use process::Supervisor;
 use process::grpc::{self, Limits, Listener};
 use process::health::{Health, Readiness};
@@ -10,8 +11,8 @@ use process::pool::{self, PoolGauge, REPORT_INTERVAL};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use tonic::service::Routes;
 
-use super::database;
 use super::settings::{Name, Settings};
+use super::{database, events};
 use crate::exit::{Code, Failure};
 
 /// Definitions that ship with this binary, by file name; the orchestrator registers and activates them at its start.
@@ -73,6 +74,7 @@ pub(super) fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure>
 pub(crate) async fn start(
     bound: Bound,
     settings: &Settings,
+    broker: &Broker,
     supervisor: &Supervisor,
 ) -> Result<Readiness, Failure> {
     let readiness = match bound.name {
@@ -82,6 +84,8 @@ pub(crate) async fn start(
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
             };
+            let outbox = pool.pool().clone();
+            events::relay(broker, "quota", quota::SCHEMA, outbox, quota::FACTS, supervisor);
             let service = quota::build(&settings.quota, deps);
             let parts = Parts {
                 public: service.public,
@@ -103,6 +107,8 @@ pub(crate) async fn start(
             };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
+            let outbox = pool.pool().clone();
+            events::relay(broker, "task", task::SCHEMA, outbox, task::FACTS, supervisor);
             let parts = Parts {
                 public: service.public,
                 steps: Some(service.steps),
@@ -161,7 +167,7 @@ fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Res
     let deps = saga::Deps {
         listener: bound.public,
         shutdown: supervisor.shutdown().clone(),
-        events: None,
+        events: Some(events::of_saga(settings)),
         definitions: SHIPPED
             .iter()
             .map(|(file, source)| ((*file).to_owned(), (*source).to_owned()))

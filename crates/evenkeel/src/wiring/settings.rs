@@ -9,6 +9,7 @@ use process::config;
 use process::grpc::Limits;
 use serde::Deserialize;
 
+use super::events::CONNECTIONS;
 use crate::exit::Failure;
 
 /// First of the ports that are used unless something else is said: saga 7101, quota 7102 and so on.
@@ -18,7 +19,8 @@ pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 3] = [
+const WELL_KNOWN: [(&str, &str); 4] = [
+    ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     ("EVENKEEL_SAGA_URL", "peers.saga"),
@@ -95,6 +97,8 @@ pub(crate) struct Settings {
     /// How long work in progress may take after the order to end. Text such as `10s`.
     #[serde(with = "humantime_serde")]
     pub(crate) drain: Duration,
+    /// The broker: RabbitMQ, or the Postgres queue.
+    pub(crate) events: ::events::Config,
     /// The quota service.
     pub(crate) quota: quota::Config,
     /// The task service.
@@ -113,6 +117,7 @@ impl Default for Settings {
             limits: ListenerLimits::default(),
             peers: Peers::default(),
             drain: Duration::from_secs(10),
+            events: ::events::Config::default(),
             quota: quota::Config::default(),
             task: task::Config::default(),
             saga: saga::Config::default(),
@@ -121,7 +126,7 @@ impl Default for Settings {
 }
 
 /// Connections of each service where all share a process: they stay well under the 200 of a private server.
-const SHARED_POOL: (u32, u32) = (4, 40);
+const SHARED_POOL: (u32, u32) = (4, 32);
 /// Connections of the orchestrator beside its pool and its lanes: election, reading, renewal.
 const SAGA_EXTRA_CONNECTIONS: u32 = 4;
 
@@ -143,8 +148,14 @@ impl Settings {
             .max
             .saturating_add(lanes)
             .saturating_add(SAGA_EXTRA_CONNECTIONS);
+        // Every process has a broker, and the orchestrator one of its own beside it.
+        let brokers = CONNECTIONS * 4;
         // Quota and tasks have the whole budget each.
-        self.database.max.saturating_mul(2).saturating_add(saga)
+        self.database
+            .max
+            .saturating_mul(2)
+            .saturating_add(saga)
+            .saturating_add(brokers)
     }
 }
 

@@ -105,6 +105,19 @@ async fn a_task_is_followed_from_the_command_line() {
         Some(3)
     );
 
+    // What happened has been told: nothing stays in an outbox.
+    eventually(LONG, || async {
+        let waiting = "select (select count(*) from saga.outbox where published_at is null)
+            + (select count(*) from quota.outbox where published_at is null)
+            + (select count(*) from task.outbox where published_at is null)";
+        let waiting: i64 = sqlx::query_scalar(waiting)
+            .fetch_one(dev.database.admin())
+            .await
+            .expect("the database answers");
+        waiting == 0
+    })
+    .await;
+
     let refused = dev.run(&["saga", "cancel", &saga, "--reason", "too late"]);
     assert_eq!(code(&refused), 1);
     assert!(stderr(&refused).contains("SAGA_ENDED"), "{}", stderr(&refused));
@@ -147,6 +160,38 @@ async fn machines_see_that_dev_is_ready_and_what_it_counts() {
     for pool in ["quota", "quota-steps", "task", "task-steps", "saga"] {
         assert!(pools.contains(pool), "{pool} is not among {pools:?}");
     }
+    // Every series of a closed set is there before anything has happened.
+    for (service, topic) in [
+        ("quota", "quota.low"),
+        ("task", "task.failed"),
+        ("saga", "saga.attention"),
+        ("saga", "other"),
+    ] {
+        for name in ["events_published_total", "events_unroutable_total"] {
+            let value = scrape.value(name, &[("service", service), ("topic", topic)]);
+            assert_eq!(value, Some(0.0), "{name} {service} {topic}");
+        }
+    }
+    for service in ["quota", "task", "saga"] {
+        for name in ["events_outbox_unpublished", "events_outbox_oldest_seconds"] {
+            assert!(
+                scrape.value(name, &[("service", service)]).is_some(),
+                "{name} {service}"
+            );
+        }
+    }
+    for outcome in ["done", "duplicate", "retried", "dead"] {
+        let labels = [("queue", "saga.replies"), ("outcome", outcome)];
+        assert_eq!(
+            scrape.value("events_consumed_total", &labels),
+            Some(0.0),
+            "{outcome}"
+        );
+    }
+    assert_eq!(
+        scrape.value("events_dead", &[("queue", "saga.replies")]),
+        Some(0.0)
+    );
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use test_support::TestDatabase;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+/// What is left below which `quota.low` is told. Few tests go there.
+pub(crate) const LOW_BELOW: i64 = 2;
 /// Longest that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -60,7 +62,7 @@ impl Quota {
             pool: PoolGauge::new("quota", pool.clone()),
             steps_pool: PoolGauge::new("quota-steps", pool.clone()),
         };
-        let service = quota::build(&quota::Config::default(), deps);
+        let service = quota::build(&quota::Config { low_below: LOW_BELOW }, deps);
         let shutdown = Shutdown::new(Duration::from_secs(1));
         let supervisor = Supervisor::new(shutdown.clone());
         let health = Health::new().await;
@@ -166,7 +168,7 @@ impl Quota {
 
     /// Returns topic and data of every event, in the order of their making.
     pub(crate) async fn events(&self) -> Vec<(String, serde_json::Value)> {
-        sqlx::query_as("select topic, data from outbox order by id")
+        sqlx::query_as("select topic, data - 'timestamp' from outbox order by seq")
             .fetch_all(&self.pool)
             .await
             .unwrap()

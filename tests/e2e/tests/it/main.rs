@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod events;
 mod examples;
 mod mending;
 mod metrics;
