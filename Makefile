@@ -14,6 +14,7 @@ dev:
 # All tests, on a private Postgres on a free port.
 test:
 	deploy/ensure-postgres.sh
+	-deploy/ensure-python-grpc.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace
 
 # Slow suites: every definition against the same faults; processes killed under load. Some minutes after the build.

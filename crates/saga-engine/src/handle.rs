@@ -322,7 +322,11 @@ impl Handle {
     pub async fn operate(&self, saga: SagaId, request: OperatorRequest) -> Result<Seen, RequestError> {
         let (answer, answered) = oneshot::channel();
         let request = Box::new(request);
-        self.send(Request::Operate { saga, request, answer })?;
+        self.send(Request::Operate {
+            saga,
+            request,
+            answer,
+        })?;
         answered.await.map_err(|_| RequestError::Stopped)?
     }
 

@@ -11,6 +11,7 @@ mod child;
 mod database;
 mod eventually;
 pub mod metrics;
+mod outside;
 mod scratch;
 
 use std::net::TcpListener;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub use child::{ChildProcess, Signal, signal};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use eventually::{Answer, eventually};
+pub use outside::{Entry, Manner, Outside, OutsideError};
 pub use scratch::Scratch;
 
 /// First and last port that [`free_port`] gives: below the range from which Linux takes ports for outgoing connections

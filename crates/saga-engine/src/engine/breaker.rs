@@ -103,7 +103,9 @@ impl Breaker {
     pub(super) fn ended(&mut self, now: Millis, trial: bool, verdict: Verdict) {
         self.state = match (self.state, verdict) {
             (State::Closed { .. }, Verdict::Answers) => State::Closed { failures: 0 },
-            (State::Closed { failures }, Verdict::Silent) if failures.saturating_add(1) >= self.config.failures => {
+            (State::Closed { failures }, Verdict::Silent)
+                if failures.saturating_add(1) >= self.config.failures =>
+            {
                 self.open(now, millis(self.config.open))
             }
             (State::Closed { failures }, Verdict::Silent) => State::Closed {
@@ -196,7 +198,12 @@ mod tests {
         for wait_ms in [200, 350, 350] {
             assert!(breaker.admits(now) && breaker.called());
             breaker.ended(now, true, Verdict::Silent);
-            assert_eq!(breaker.circuit(), Circuit::Open { until: now.plus(wait_ms) });
+            assert_eq!(
+                breaker.circuit(),
+                Circuit::Open {
+                    until: now.plus(wait_ms)
+                }
+            );
             now = now.plus(wait_ms);
         }
     }

@@ -88,9 +88,13 @@ pub(super) fn make<P: Participants, C: Clock>(
 /// A refused connection, a broken one and silence do; whatever it says itself, be it an error, shows that it is there. What
 /// went wrong on our side says nothing.
 fn verdict(answer: &Result<Answer, String>) -> Verdict {
-    let Ok(answer) = answer else { return Verdict::Nothing };
+    let Ok(answer) = answer else {
+        return Verdict::Nothing;
+    };
     match &answer.result {
-        CallResult::Outcome(Outcome::Failed { error, .. }) if &*error.domain == OWN_DOMAIN => Verdict::Nothing,
+        CallResult::Outcome(Outcome::Failed { error, .. }) if &*error.domain == OWN_DOMAIN => {
+            Verdict::Nothing
+        }
         CallResult::Outcome(Outcome::Failed { class, error }) => match class {
             FailureClass::Unsent => Verdict::Silent,
             FailureClass::Unknown if SILENCE.contains(&&*error.code) => Verdict::Silent,
@@ -127,7 +131,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         if let Some(live) = self.live.get_mut(&saga) {
             if let Ok(answer) = &answer {
                 let ending = Ending::of(&answer.result);
-                self.metrics.answered(live.series, key, probe, ending, now.since(began));
+                self.metrics
+                    .answered(live.series, key, probe, ending, now.since(began));
             }
             if live.generation == generation {
                 live.in_flight
@@ -153,13 +158,24 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     /// Tells a saga what came of its call.
-    fn answered(&mut self, saga: SagaId, key: OpKey, attempt: u32, answer: Result<Answer, String>, duration_ms: u64) {
+    fn answered(
+        &mut self,
+        saga: SagaId,
+        key: OpKey,
+        attempt: u32,
+        answer: Result<Answer, String>,
+        duration_ms: u64,
+    ) {
         let now = self.clock.now();
-        let Some(live) = self.live.get_mut(&saga) else { return };
+        let Some(live) = self.live.get_mut(&saga) else {
+            return;
+        };
         let (request, result) = match answer {
             Ok(Answer { request, result }) => (request, result),
             Err(panic) => return self.park(saga, format!("a call panicked: {panic}")),
         };
+        // When it was to be asked is over, whatever it says now.
+        live.ask_now(Some(key));
         let outcome = match result {
             CallResult::Outcome(outcome) => outcome,
             CallResult::Pending { ask_again_ms } => {

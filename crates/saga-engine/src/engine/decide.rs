@@ -39,9 +39,11 @@ pub(super) fn decide(live: &mut Live, traffic: &Traffic, now: Millis, jitter: u3
             command: Command::RetryNow(key),
             ..
         } => Some(*key),
-        Input::Operator { .. } | Input::Replied { .. } | Input::Completed { .. } | Input::Cancel { .. } | Input::Tick => {
-            None
-        }
+        Input::Operator { .. }
+        | Input::Replied { .. }
+        | Input::Completed { .. }
+        | Input::Cancel { .. }
+        | Input::Tick => None,
     };
     let ended: Option<OpKey> = match &input {
         Input::Replied { key, .. } => Some(*key),
@@ -79,8 +81,11 @@ pub(super) fn decide(live: &mut Live, traffic: &Traffic, now: Millis, jitter: u3
             if let Some(key) = hurried {
                 live.ask_now(key);
             }
-            let given_up = recorded.iter().any(|r| matches!(r.event, Event::LateSuccess { .. }));
-            live.on_durable.extend(answer.map(|answer| OnDurable { answer, given_up }));
+            let given_up = recorded
+                .iter()
+                .any(|r| matches!(r.event, Event::LateSuccess { .. }));
+            live.on_durable
+                .extend(answer.map(|answer| OnDurable { answer, given_up }));
             Decided::Write(Box::new(live.transition(now, recorded, request, duration_ms)))
         }
     }
@@ -122,7 +127,9 @@ fn log_changes(live: &Live, recorded: &[Recorded]) {
                 saga_id = %live.id(), step = live.identity.plan.name(key.step),
                 "a step that was given up has succeeded after all"
             ),
-            Event::Operator { action, key, note, .. } => tracing::info!(
+            Event::Operator {
+                action, key, note, ..
+            } => tracing::info!(
                 saga_id = %live.id(), actor = record.actor.as_deref(), action = action.name(),
                 step = key.map(|key| live.identity.plan.name(key.step)), reason = &**note, "an operator acted"
             ),

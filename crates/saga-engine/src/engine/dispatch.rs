@@ -60,7 +60,14 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
     }
 
-    fn send(&mut self, saga: SagaId, due: Due, since: Millis, admitted: Option<Waiting>, now: Millis) -> Sent {
+    fn send(
+        &mut self,
+        saga: SagaId,
+        due: Due,
+        since: Millis,
+        admitted: Option<Waiting>,
+        now: Millis,
+    ) -> Sent {
         if !self.traffic.open(now) {
             return Sent::Held;
         }
@@ -69,7 +76,9 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         };
         let participants = &self.participants;
         let definition = live.identity.definition;
-        let found = catch_unwind(AssertUnwindSafe(|| participants.participant(definition, due.key, due.probe)));
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            participants.participant(definition, due.key, due.probe)
+        }));
         let participant = match found {
             Ok(participant) => participant,
             Err(panic) => {
@@ -85,7 +94,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         if let Some(participant) = participant
             && !may_enter(participant)
         {
-            live.waiting.push(self.traffic.gates.queue(participant, saga, due.key, since));
+            live.waiting
+                .push(self.traffic.gates.queue(participant, saga, due.key, since));
             self.show_gate(participant);
             return Sent::Cared;
         }
@@ -104,7 +114,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         };
         let repeated = due.attempt > 1 && !due.pending && !due.probe;
         let since = since.max(self.traffic.resumed_at());
-        self.metrics.called(live.series, due.key, repeated, now.since(since));
+        self.metrics
+            .called(live.series, due.key, repeated, now.since(since));
         live.in_flight.push(InFlight {
             key: due.key,
             attempt: due.attempt,
@@ -126,7 +137,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     pub(super) fn show_gate(&mut self, participant: ParticipantId) {
-        self.metrics.participant(participant, self.traffic.gates.numbers(participant));
+        self.metrics
+            .participant(participant, self.traffic.gates.numbers(participant));
     }
 
     /// Queues a saga that waits for a place among all calls, or for the lease.
@@ -159,7 +171,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 return self.show_gate(participant);
             };
             let waits = self.live.get_mut(&ticket.saga).and_then(|live| {
-                let position = live.waiting.iter().position(|waiting| waiting.ticket == ticket.number)?;
+                let position = live
+                    .waiting
+                    .iter()
+                    .position(|waiting| waiting.ticket == ticket.number)?;
                 Some(live.waiting.swap_remove(position))
             });
             if let Some(waiting) = waits {

@@ -118,7 +118,10 @@ impl Gates {
         let after = gate.breaker.circuit();
         match (before, after) {
             (Circuit::Closed, Circuit::Open { .. }) => {
-                tracing::warn!(participant = &*gate.name, "the participant does not answer; calls are held back");
+                tracing::warn!(
+                    participant = &*gate.name,
+                    "the participant does not answer; calls are held back"
+                );
             }
             (Circuit::HalfOpen, Circuit::Closed) => {
                 tracing::info!(participant = &*gate.name, "the participant answers again");
@@ -128,7 +131,13 @@ impl Gates {
     }
 
     /// Puts a call at the end of its participant's queue.
-    pub(super) fn queue(&mut self, participant: ParticipantId, saga: SagaId, key: OpKey, since: Millis) -> Waiting {
+    pub(super) fn queue(
+        &mut self,
+        participant: ParticipantId,
+        saga: SagaId,
+        key: OpKey,
+        since: Millis,
+    ) -> Waiting {
         self.tickets += 1;
         let ticket = self.tickets;
         if let Some(gate) = self.gates.get_mut(participant.0) {
@@ -187,9 +196,11 @@ impl Gates {
 
     /// Returns the participant's circuit, its calls in flight, and how many wait.
     pub(super) fn numbers(&self, participant: ParticipantId) -> (Circuit, usize, usize) {
-        self.gates.get(participant.0).map_or((Circuit::Closed, 0, 0), |gate| {
-            (gate.breaker.circuit(), gate.in_flight, gate.waiting)
-        })
+        self.gates
+            .get(participant.0)
+            .map_or((Circuit::Closed, 0, 0), |gate| {
+                (gate.breaker.circuit(), gate.in_flight, gate.waiting)
+            })
     }
 
     pub(super) fn status(&self) -> impl Iterator<Item = ParticipantStatus> + '_ {

@@ -90,6 +90,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         result: Result<Vec<Fate>, JournalError>,
     ) {
         self.lanes.written(lane);
+        self.settled(&batch);
         if let Err(JournalError::Fenced) = &result {
             self.metrics.fenced();
         }
@@ -109,6 +110,21 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                     self.never_started(saga, &RequestError::Unwritable(why));
                 }
                 Fate::Unwritable(why) => self.park(saga, format!("the journal cannot hold it: {why}")),
+            }
+        }
+    }
+
+    /// Notes that writes of sagas that were parked meanwhile have ended.
+    fn settled(&mut self, batch: &[Transition]) {
+        if self.recovery.unsettled.is_empty() {
+            return;
+        }
+        for transition in batch {
+            let saga = transition.identity.id;
+            let ended = transition.row.as_ref().is_some_and(|row| row.phase.is_ended());
+            if self.recovery.unsettled.remove(&saga) && ended {
+                // If it was written, there is nothing left to park; if not, loading it shows that it is parked.
+                self.show_unparked(saga);
             }
         }
     }
@@ -142,7 +158,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 if let Some(live) = self.remove(saga) {
                     let started = live.identity.start.at;
                     if let Some(counted) = live.counted {
-                        self.metrics.ended(counted, phase, live.changed_at().since(started));
+                        self.metrics
+                            .ended(counted, phase, live.changed_at().since(started));
                     }
                     let version = live.version();
                     for told in live.inbox {
@@ -150,7 +167,9 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                             Some(_) => RequestError::Changed { version },
                             None => RequestError::Ended,
                         };
-                        told.answer.into_iter().for_each(|answer| refuse(answer, error.clone()));
+                        told.answer
+                            .into_iter()
+                            .for_each(|answer| refuse(answer, error.clone()));
                     }
                 }
                 self.progressed(saga);

@@ -268,12 +268,19 @@ impl Live {
 
     /// Returns when a pending operation is asked again.
     pub(super) fn ask_at(&self, key: OpKey) -> Option<Millis> {
-        self.asks.iter().find(|(asked, _)| *asked == key).map(|(_, at)| *at)
+        self.asks
+            .iter()
+            .find(|(asked, _)| *asked == key)
+            .map(|(_, at)| *at)
     }
 
     /// Returns the operations without a final answer; none once the saga has ended.
     pub(super) fn open_operations(&self) -> impl Iterator<Item = (OpKey, &Open)> {
-        let runs = if self.state.phase().is_ended() { &[] } else { self.state.runs() };
+        let runs = if self.state.phase().is_ended() {
+            &[]
+        } else {
+            self.state.runs()
+        };
         runs.iter().flat_map(|run| {
             [(Op::Action, &run.action), (Op::Compensation, &run.compensation)]
                 .into_iter()
@@ -293,7 +300,9 @@ impl Live {
         let state = &self.state;
         let open = |key| state.op(key).is_some_and(|op| op.open().is_some());
         let ended = state.phase().is_ended();
-        self.waiting.extract_if(.., |waiting| ended || !open(waiting.key)).collect()
+        self.waiting
+            .extract_if(.., |waiting| ended || !open(waiting.key))
+            .collect()
     }
 
     pub(super) fn ask_again(&mut self, key: OpKey, at: Millis) {
@@ -303,7 +312,8 @@ impl Live {
 
     /// Lets pending operations be asked at once: this one, or all.
     pub(super) fn ask_now(&mut self, key: Option<OpKey>) {
-        self.asks.retain(|(asked, _)| key.is_some_and(|key| key != *asked));
+        self.asks
+            .retain(|(asked, _)| key.is_some_and(|key| key != *asked));
     }
 
     /// Forgets when to ask operations that have come to an end.

@@ -128,7 +128,9 @@ impl Level {
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Metrics").field("types", &self.by_name.len()).finish_non_exhaustive()
+        f.debug_struct("Metrics")
+            .field("types", &self.by_name.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,8 +142,12 @@ impl Metrics {
             let circuit = label(|name| gauge!("saga_participant_circuit", "participant" => name));
             circuit.set(0.0);
             OfParticipant {
-                in_flight: Level::new(label(|name| gauge!("saga_participant_in_flight", "participant" => name))),
-                waiting: Level::new(label(|name| gauge!("saga_participant_waiting", "participant" => name))),
+                in_flight: Level::new(label(
+                    |name| gauge!("saga_participant_in_flight", "participant" => name),
+                )),
+                waiting: Level::new(label(
+                    |name| gauge!("saga_participant_waiting", "participant" => name),
+                )),
                 circuit,
             }
         });
@@ -173,7 +179,8 @@ impl Metrics {
         let definition = match self.by_definition.get(&identity.definition) {
             Some(known) => *known,
             None => {
-                self.definitions.push(OfDefinition::new(&identity.saga_type, &identity.plan));
+                self.definitions
+                    .push(OfDefinition::new(&identity.saga_type, &identity.plan));
                 let new = self.definitions.len() - 1;
                 self.by_definition.insert(identity.definition, new);
                 new
@@ -249,14 +256,21 @@ impl Metrics {
     /// A call goes out, so long after it was due.
     pub(super) fn called(&self, series: Series, key: OpKey, repeated: bool, lag_ms: u64) {
         self.claim_lag.record(seconds(lag_ms));
-        if repeated && let Some(step) = self.definitions[series.definition].steps.get(usize::from(key.step)) {
+        if repeated
+            && let Some(step) = self.definitions[series.definition]
+                .steps
+                .get(usize::from(key.step))
+        {
             step.retries.increment(1);
         }
     }
 
     /// A call has ended.
     pub(super) fn answered(&self, series: Series, key: OpKey, probe: bool, ending: Ending, duration_ms: u64) {
-        let Some(step) = self.definitions[series.definition].steps.get(usize::from(key.step)) else {
+        let Some(step) = self.definitions[series.definition]
+            .steps
+            .get(usize::from(key.step))
+        else {
             return;
         };
         let of_op = match key.op {
@@ -319,10 +333,15 @@ impl Drop for Metrics {
     fn drop(&mut self) {
         for of_type in &mut self.types {
             let left = of_type.running.value + of_type.compensating.value;
-            of_type.released.increment(u64::try_from(left).unwrap_or(u64::MAX));
+            of_type
+                .released
+                .increment(u64::try_from(left).unwrap_or(u64::MAX));
             of_type.oldest.set(0.0);
             let levels = [&mut of_type.running, &mut of_type.compensating];
-            levels.into_iter().chain(&mut of_type.attention).for_each(|level| level.set(0));
+            levels
+                .into_iter()
+                .chain(&mut of_type.attention)
+                .for_each(|level| level.set(0));
         }
         for participant in &mut self.participants {
             participant.in_flight.set(0);
@@ -336,7 +355,9 @@ impl OfType {
     fn new(name: &Arc<str>) -> Self {
         let name = || Arc::clone(name);
         let attention = |cause: &Cause| {
-            Level::new(gauge!("saga_attention", "type" => name(), "cause" => cause.name().to_ascii_lowercase()))
+            Level::new(
+                gauge!("saga_attention", "type" => name(), "cause" => cause.name().to_ascii_lowercase()),
+            )
         };
         let active = |phase| Level::new(gauge!("saga_active", "type" => name(), "phase" => phase));
         let oldest = gauge!("saga_oldest_active_seconds", "type" => name());
@@ -376,7 +397,9 @@ impl OfType {
     fn level(&mut self, phase: Phase) -> &mut Level {
         match phase {
             Phase::Running => &mut self.running,
-            Phase::Compensating | Phase::Completed | Phase::Compensated | Phase::Resolved => &mut self.compensating,
+            Phase::Compensating | Phase::Completed | Phase::Compensated | Phase::Resolved => {
+                &mut self.compensating
+            }
         }
     }
 }
@@ -411,7 +434,10 @@ impl OfDefinition {
                 )),
                 action: durations("action", action),
                 compensation: if step.is_some_and(|step| step.compensated) {
-                    durations("compensation", &[Ending::NotSeen, Ending::Skipped, Ending::Superseded])
+                    durations(
+                        "compensation",
+                        &[Ending::NotSeen, Ending::Skipped, Ending::Superseded],
+                    )
                 } else {
                     Vec::new()
                 },
@@ -429,7 +455,9 @@ impl OfDefinition {
 }
 
 fn bits(attention: &[Attention]) -> u16 {
-    attention.iter().fold(0, |bits, attention| bits | bit(attention.cause))
+    attention
+        .iter()
+        .fold(0, |bits, attention| bits | bit(attention.cause))
 }
 
 fn bit(cause: Cause) -> u16 {
@@ -497,23 +525,63 @@ impl Ending {
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!("saga_started_total", "Sagas started by this process");
-    describe_counter!("saga_adopted_total", "Sagas that this process drives and did not start: loaded at its start or taken over");
+    describe_counter!(
+        "saga_adopted_total",
+        "Sagas that this process drives and did not start: loaded at its start or taken over"
+    );
     describe_counter!("saga_completed_total", "Sagas whose every step succeeded");
     describe_counter!("saga_compensated_total", "Sagas that were undone");
     describe_counter!("saga_resolved_total", "Sagas that an operator ended");
-    describe_counter!("saga_released_total", "Sagas that this process stopped driving without an end: parked, taken over, or left at its own end");
+    describe_counter!(
+        "saga_released_total",
+        "Sagas that this process stopped driving without an end: parked, taken over, or left at its own end"
+    );
     describe_gauge!("saga_active", "Sagas that this process drives, by phase");
-    describe_histogram!("saga_duration_seconds", Unit::Seconds, "From the start of a saga to its end");
-    describe_gauge!("saga_oldest_active_seconds", Unit::Seconds, "Age of the oldest saga that this process drives");
-    describe_histogram!("saga_claim_lag_seconds", Unit::Seconds, "From the instant at which a call was due to the call");
-    describe_histogram!("saga_step_duration_seconds", Unit::Seconds, "Duration of one attempt of an operation");
-    describe_counter!("saga_step_retries_total", "Attempts after the first one of an operation");
-    describe_gauge!("saga_attention", "Sagas driven by this process that need attention, by cause");
-    describe_counter!("saga_fenced_writes_total", "Writes that the journal refused because another process has this instance's place");
-    describe_histogram!("saga_commit_batch_size", "Sagas' changes in one commit of the journal");
+    describe_histogram!(
+        "saga_duration_seconds",
+        Unit::Seconds,
+        "From the start of a saga to its end"
+    );
+    describe_gauge!(
+        "saga_oldest_active_seconds",
+        Unit::Seconds,
+        "Age of the oldest saga that this process drives"
+    );
+    describe_histogram!(
+        "saga_claim_lag_seconds",
+        Unit::Seconds,
+        "From the instant at which a call was due to the call"
+    );
+    describe_histogram!(
+        "saga_step_duration_seconds",
+        Unit::Seconds,
+        "Duration of one attempt of an operation"
+    );
+    describe_counter!(
+        "saga_step_retries_total",
+        "Attempts after the first one of an operation"
+    );
+    describe_gauge!(
+        "saga_attention",
+        "Sagas driven by this process that need attention, by cause"
+    );
+    describe_counter!(
+        "saga_fenced_writes_total",
+        "Writes that the journal refused because another process has this instance's place"
+    );
+    describe_histogram!(
+        "saga_commit_batch_size",
+        "Sagas' changes in one commit of the journal"
+    );
     describe_gauge!("saga_participant_in_flight", "Calls in flight to a participant");
-    describe_gauge!("saga_participant_waiting", "Calls that wait for a place at a participant or for its circuit");
-    describe_gauge!("saga_participant_circuit", "Circuit of a participant: 0 closed, 1 half-open, 2 open");
+    describe_gauge!(
+        "saga_participant_waiting",
+        "Calls that wait for a place at a participant or for its circuit"
+    );
+    describe_gauge!(
+        "saga_participant_circuit",
+        "Circuit of a participant: 0 closed, 1 half-open, 2 open"
+    );
 }
 
 /// Shows a counter before anything is counted.
@@ -522,7 +590,10 @@ fn zero(counter: Counter) -> Counter {
     counter
 }
 
-#[expect(clippy::cast_precision_loss, reason = "durations and counts are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "durations and counts are far below 2^52"
+)]
 fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
 }

@@ -52,10 +52,22 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             ..
         } = request;
         let recorded = self.recorded(OperatorAction::Acknowledge, actor, note, evidence);
-        self.note(saga, OperatorAction::Acknowledge, expected_version, recorded, answer);
+        self.note(
+            saga,
+            OperatorAction::Acknowledge,
+            expected_version,
+            recorded,
+            answer,
+        );
     }
 
-    fn recorded(&self, action: OperatorAction, actor: Arc<str>, note: Arc<str>, evidence: Arc<str>) -> Recorded {
+    fn recorded(
+        &self,
+        action: OperatorAction,
+        actor: Arc<str>,
+        note: Arc<str>,
+        evidence: Arc<str>,
+    ) -> Recorded {
         let event = Event::Operator {
             action,
             key: None,
@@ -65,7 +77,14 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         Recorded::new(self.clock.now(), Some(actor), event)
     }
 
-    fn note(&mut self, saga: SagaId, action: OperatorAction, expected: u32, recorded: Recorded, answer: Answer) {
+    fn note(
+        &mut self,
+        saga: SagaId,
+        action: OperatorAction,
+        expected: u32,
+        recorded: Recorded,
+        answer: Answer,
+    ) {
         let journal = Arc::clone(&self.journal);
         let note = Note { saga, action, answer };
         self.notes += 1;
@@ -86,9 +105,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         // If the journal did not say, it may have been released all the same; loading it tells.
         let may_be_released = action == OperatorAction::Release && matches!(noted, None | Some(Noted::Done));
         if may_be_released && !self.fenced {
-            if let Some(series) = self.recovery.parked.remove(&saga) {
-                self.metrics.parked(series, false);
-            }
+            self.show_unparked(saga);
             self.claim(std::iter::once(saga));
         }
         let result = match noted {

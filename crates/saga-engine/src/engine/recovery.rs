@@ -60,6 +60,9 @@ pub(super) struct Recovery {
     pub(super) round: u64,
     /// Sagas whose quarantine is being written: not to be driven, whatever is loaded of them.
     pub(super) parking: HashSet<SagaId>,
+    /// Sagas that were parked while a write of theirs was under way: they are not to be driven before it has ended, or its
+    /// end would be taken for that of a later one.
+    pub(super) unsettled: HashSet<SagaId>,
     /// A look at who survived is due.
     pub(super) watching: bool,
     /// Parked sagas of this instance, as far as it has seen them.
@@ -309,7 +312,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 // What was not loaded has ended, was never written, or is not ours: the journal knows.
                 for saga in sagas {
                     self.recovery.superseded.remove(&saga);
-                    let Reloading { waiters, counted } = self.recovery.reloading.remove(&saga).unwrap_or_default();
+                    let Reloading { waiters, counted } =
+                        self.recovery.reloading.remove(&saga).unwrap_or_default();
                     if let Some(counted) = counted {
                         self.metrics.released(counted);
                     }

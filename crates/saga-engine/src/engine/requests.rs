@@ -42,7 +42,11 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 };
                 self.tell(saga, told);
             }
-            Request::Operate { saga, request, answer } => self.operate(saga, *request, answer),
+            Request::Operate {
+                saga,
+                request,
+                answer,
+            } => self.operate(saga, *request, answer),
             Request::Release {
                 saga,
                 actor,
@@ -101,6 +105,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         !self.live.contains_key(&saga)
             && !self.recovery.is_reloading(saga)
             && !self.recovery.parking.contains(&saga)
+            && !self.recovery.unsettled.contains(&saga)
             && !self.recovery.claimed.contains(&saga)
     }
 
@@ -169,7 +174,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         if resumed.is_empty() {
             return;
         }
-        let of_them = self.live.values().filter(|live| resumed.contains(&live.identity.saga_type));
+        let of_them = self
+            .live
+            .values()
+            .filter(|live| resumed.contains(&live.identity.saga_type));
         let sagas: Vec<SagaId> = of_them.map(Live::id).collect();
         for saga in sagas {
             self.dispatch(saga);

@@ -156,6 +156,9 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             if let Some(counted) = live.counted {
                 self.metrics.released(counted);
             }
+            if live.writing {
+                self.recovery.unsettled.insert(saga);
+            }
             self.show_parked(saga, live.series);
             for on_durable in live.on_durable {
                 refuse(on_durable.answer, RequestError::Unknown);
@@ -175,6 +178,13 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     pub(super) fn show_parked(&mut self, saga: SagaId, series: Series) {
         if self.recovery.parked.insert(saga, series).is_none() {
             self.metrics.parked(series, true);
+        }
+    }
+
+    /// Shows that a saga is not parked any more.
+    pub(super) fn show_unparked(&mut self, saga: SagaId) {
+        if let Some(series) = self.recovery.parked.remove(&saga) {
+            self.metrics.parked(series, false);
         }
     }
 

@@ -33,7 +33,12 @@ pub(super) struct Traffic {
 impl Traffic {
     pub(super) fn new(config: &Config, participants: Vec<Participant>, now: Millis) -> Self {
         Self {
-            gates: Gates::new(participants, config.participant_limit, config.max_calls, config.breaker),
+            gates: Gates::new(
+                participants,
+                config.participant_limit,
+                config.max_calls,
+                config.breaker,
+            ),
             lease_until: now.plus(millis(config.lease)),
             calls: 0,
             stopping: false,
@@ -69,7 +74,12 @@ impl Traffic {
     }
 
     /// Takes note of what a beat that began at `began` brought; returns the types that are let go.
-    pub(super) fn pause_by_beat(&mut self, types: Vec<Arc<str>>, began: Millis, now: Millis) -> HashSet<Arc<str>> {
+    pub(super) fn pause_by_beat(
+        &mut self,
+        types: Vec<Arc<str>>,
+        began: Millis,
+        now: Millis,
+    ) -> HashSet<Arc<str>> {
         if began <= self.paused_at {
             return HashSet::new();
         }
@@ -82,7 +92,10 @@ impl Traffic {
         }
         let before = std::mem::replace(&mut self.paused, types.into_iter().collect());
         for saga_type in self.paused.difference(&before) {
-            tracing::info!(saga_type = &**saga_type, "the type is paused: its sagas make no calls");
+            tracing::info!(
+                saga_type = &**saga_type,
+                "the type is paused: its sagas make no calls"
+            );
         }
         let resumed: HashSet<Arc<str>> = before.difference(&self.paused).cloned().collect();
         for saga_type in &resumed {

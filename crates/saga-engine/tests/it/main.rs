@@ -7,7 +7,13 @@
 
 mod crashes;
 mod isolation;
+mod measures;
+mod operators;
+mod participants;
+mod pauses;
+mod recorder;
 mod recovery;
 mod requests;
 mod sim;
+mod stopping;
 mod world;

@@ -281,10 +281,18 @@ impl Journal for MemoryJournal {
         Ok(Noted::Done)
     }
 
-    async fn acknowledge(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+    async fn acknowledge(
+        &self,
+        saga: SagaId,
+        expected: u32,
+        recorded: Recorded,
+    ) -> Result<Noted, JournalError> {
         let mut disk = self.disk.lock().unwrap();
         self.check(&disk)?;
-        let found = disk.sagas.get_mut(&saga).filter(|stored| stored.row.phase.is_ended());
+        let found = disk
+            .sagas
+            .get_mut(&saga)
+            .filter(|stored| stored.row.phase.is_ended());
         let Some(stored) = found else {
             return Ok(Noted::NotAllowed);
         };
@@ -332,6 +340,10 @@ impl Journal for MemoryJournal {
 pub(crate) enum Script {
     Refuse,
     Fail,
+    /// It never leaves.
+    Unsent,
+    /// The step's condition does not hold.
+    Skip,
     /// Has its effect, but the answer is lost.
     LoseAnswer,
     Pending,
@@ -355,6 +367,35 @@ pub(crate) struct Books {
     refusals: Vec<Effect>,
     /// What was durable when the call arrived: number of events of the saga.
     pub(crate) durable_at_call: Vec<usize>,
+    /// Probes among the calls.
+    pub(crate) probes: Vec<(SagaId, OpKey, u32)>,
+    /// Calls that a step's participant is busy with, and the most there ever were.
+    busy: HashMap<u16, (usize, usize)>,
+}
+
+impl Books {
+    pub(crate) fn most_at_once(&self, step: u16) -> usize {
+        self.busy.get(&step).map_or(0, |(_, most)| *most)
+    }
+}
+
+/// A call that a participant is busy with, until it is dropped.
+struct Busy(Arc<Mutex<Books>>, u16);
+
+impl Busy {
+    fn with(books: &Arc<Mutex<Books>>, step: u16) -> Self {
+        let mut locked = books.lock().unwrap();
+        let (now, most) = locked.busy.entry(step).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+        Self(Arc::clone(books), step)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().busy.entry(self.1).or_default().0 -= 1;
+    }
 }
 
 /// Participants that have each effect once, whatever is repeated.
@@ -371,6 +412,32 @@ impl ScriptedParticipants {
             .unwrap()
             .scripts
             .insert((step, op), scripts.into_iter().collect());
+    }
+}
+
+fn unsent() -> CallResult {
+    let CallResult::Outcome(Outcome::Failed { error, .. }) = failed() else {
+        unreachable!("a failure")
+    };
+    CallResult::Outcome(Outcome::Failed {
+        class: saga_core::FailureClass::Unsent,
+        error,
+    })
+}
+
+/// The answer to whoever asks what became of an action.
+fn probed(books: &Mutex<Books>, call: &Call) -> Answer {
+    let mut books = books.lock().unwrap();
+    books.probes.push((call.saga.id, call.key, call.attempt));
+    let effect = (call.saga.id, call.key.step, call.key.op);
+    let outcome = if books.effects.contains(&effect) {
+        Outcome::Succeeded(Payload::new("{}"))
+    } else {
+        Outcome::NotSeen
+    };
+    Answer {
+        request: None,
+        result: CallResult::Outcome(outcome),
     }
 }
 
@@ -414,7 +481,11 @@ impl Participants for ScriptedParticipants {
             panic!("making the call panics");
         }
         async move {
+            let _busy = Busy::with(&books, call.key.step);
             tokio::time::sleep(Duration::from_millis(1)).await;
+            if call.probe {
+                return probed(&books, &call);
+            }
             let durable = disk
                 .lock()
                 .unwrap()
@@ -462,6 +533,8 @@ impl Participants for ScriptedParticipants {
                     })
                 }
                 Some(Script::Fail) => failed(),
+                Some(Script::Unsent) => unsent(),
+                Some(Script::Skip) => CallResult::Outcome(Outcome::Skipped),
                 Some(Script::LoseAnswer) => {
                     have_effect();
                     failed()
@@ -659,4 +732,15 @@ pub(crate) fn plan() -> Arc<Plan> {
         timeout_ms: 10_000,
     };
     Arc::new(Plan::new(steps, Some(epilogue), 60_000).unwrap())
+}
+
+/// One step, which is undone if it must be.
+pub(crate) fn single() -> Arc<Plan> {
+    single_with(|_| {})
+}
+
+pub(crate) fn single_with(change: impl FnOnce(&mut StepPlan)) -> Arc<Plan> {
+    let mut step = plan().steps()[0].clone();
+    change(&mut step);
+    Arc::new(Plan::new(vec![step], None, 60_000).unwrap())
 }

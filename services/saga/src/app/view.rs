@@ -270,11 +270,10 @@ fn operation_state(state: &OpState) -> pb::OperationState {
 fn current_step<'a>(plan: &'a Plan, state: &State) -> &'a str {
     let step = match state.phase() {
         Phase::Running => state.runs().iter().find(|run| !run.action.done()),
-        Phase::Compensating => state
-            .runs()
-            .iter()
-            .rev()
-            .find(|run| run.compensation.open().is_some() || run.action.open().is_some()),
+        Phase::Compensating => state.runs().iter().rev().find(|run| {
+            let waits = run.action.open().is_some() || run.watched_until.is_some();
+            waits || run.compensation.open().is_some()
+        }),
         Phase::Completed | Phase::Compensated | Phase::Resolved => None,
     };
     step.map_or("", |run| plan.name(run.step))

@@ -166,7 +166,11 @@ impl Definitions {
     /// Tells which participant answers an operation or its probe, if the revision is compiled at the moment.
     pub(crate) fn participant(&self, id: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
         let compiled = self.known(id)?;
-        let operation = if probe { compiled.probe(key.step) } else { compiled.operation(key) };
+        let operation = if probe {
+            compiled.probe(key.step)
+        } else {
+            compiled.operation(key)
+        };
         match &operation?.to {
             Destination::Method { target, .. } => Some(target.as_ref()?.id),
             Destination::Publish { .. } => None,

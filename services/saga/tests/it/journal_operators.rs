@@ -429,7 +429,8 @@ async fn operators_queries_use_their_indexes() {
         ..Filter::default()
     };
     for (filter, index) in [
-        (retrying, "instance_unfinished"),
+        (retrying.clone(), "instance_unfinished"),
+        (retrying, "event_failed"),
         (running, "instance_unfinished"),
         (attention, "instance_attention"),
         (Filter::default(), "instance_pkey"),

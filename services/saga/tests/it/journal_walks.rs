@@ -24,9 +24,9 @@ fn graph(dice: &mut Dice) -> (Plan, Vec<Option<u64>>) {
             .collect()
     };
     let before = usize::try_from(1 + dice.roll(5)).unwrap();
-    for i in 0..before {
+    for (i, name) in NAMES.iter().enumerate().take(before) {
         let after = some(dice, 0, i);
-        let mut step = step(NAMES[i], &after, Zone::Compensatable, dice.roll(4) > 0);
+        let mut step = step(name, &after, Zone::Compensatable, dice.roll(4) > 0);
         step.expires = dice.roll(8) == 0;
         steps.push(step);
     }
@@ -97,7 +97,10 @@ fn current_step(saga: &Driven) -> Option<String> {
         Phase::Compensating => runs
             .iter()
             .rev()
-            .find(|r| r.compensation.open().is_some() || r.action.open().is_some())
+            .find(|r| {
+                let waits = r.action.open().is_some() || r.watched_until.is_some();
+                waits || r.compensation.open().is_some()
+            })
             .and_then(|r| name(r.step)),
         Phase::Completed | Phase::Compensated | Phase::Resolved => None,
     }
@@ -247,7 +250,8 @@ fn command(saga: &Driven, dice: &mut Dice) -> Option<Command> {
 fn is_left_out(saga: &Driven, key: OpKey) -> bool {
     let steps = saga.identity.plan.steps();
     let conditional = steps.get(usize::from(key.step)).is_some_and(|s| s.conditional);
-    conditional && key.op == Op::Action && (saga.id().uuid().as_u128() >> key.step) & 1 == 0
+    let salt = saga.identity.saga_type.bytes().map(u32::from).sum::<u32>();
+    conditional && key.op == Op::Action && (salt + u32::from(key.step)).is_multiple_of(2)
 }
 
 /// One step of a walk: mostly answers, sometimes an operator, a cancel, or nothing but time.

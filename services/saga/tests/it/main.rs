@@ -25,3 +25,4 @@ mod replicas;
 mod revisions;
 mod sagas;
 mod service;
+mod tcc;

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod examples;
 mod mending;
 mod metrics;
 mod stories;

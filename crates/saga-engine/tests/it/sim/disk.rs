@@ -209,7 +209,9 @@ impl Journal for SimJournal {
     async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
         self.on_disk(|disk| {
             let mine = disk.sagas.get_mut(&saga).filter(|stored| self.is_mine(stored));
-            let Some(stored) = mine else { return Noted::NotAllowed };
+            let Some(stored) = mine else {
+                return Noted::NotAllowed;
+            };
             let version = u32::try_from(stored.events.len()).unwrap();
             if version != expected {
                 return Noted::Changed { version };
@@ -224,10 +226,20 @@ impl Journal for SimJournal {
         .await
     }
 
-    async fn acknowledge(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+    async fn acknowledge(
+        &self,
+        saga: SagaId,
+        expected: u32,
+        recorded: Recorded,
+    ) -> Result<Noted, JournalError> {
         self.on_disk(|disk| {
-            let ended = disk.sagas.get_mut(&saga).filter(|stored| stored.row.phase.is_ended());
-            let Some(stored) = ended else { return Noted::NotAllowed };
+            let ended = disk
+                .sagas
+                .get_mut(&saga)
+                .filter(|stored| stored.row.phase.is_ended());
+            let Some(stored) = ended else {
+                return Noted::NotAllowed;
+            };
             let version = u32::try_from(stored.events.len()).unwrap() + 1;
             if version != expected {
                 return Noted::Changed { version };

@@ -11,7 +11,8 @@ use std::time::Duration;
 use ids::SagaId;
 use saga_core::{Backoff, Epilogue, Payload, Phase, Plan, Start, StepError, StepPlan, Zone};
 use saga_engine::{
-    BreakerConfig, Clock as _, Config, DefinitionId, Engine, Handle, Identity, NewSaga, RequestError, Seen, Stopped, Until,
+    BreakerConfig, Clock as _, Config, DefinitionId, Engine, Handle, Identity, NewSaga, RequestError, Seen,
+    Stopped, Until,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

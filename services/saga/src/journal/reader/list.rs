@@ -86,7 +86,8 @@ impl Reader {
     /// filter for open operations, their open operations are with them.
     ///
     /// Such a filter looks at the events of the unfinished sagas that meet the rest of it, one after the other until the
-    /// page is full: about 0.1 ms for each, or 0.01 ms for those that never failed if it asks for a failure.
+    /// page is full. A page of which nothing is found among 100,000 unfinished sagas took 2.5 s, or 0.1 s if the filter
+    /// asks for a failure and few have failed; one that is full after its first 51 sagas took 0.05 s.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
