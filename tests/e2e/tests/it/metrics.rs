@@ -4,6 +4,8 @@ use doubles::ai::{Behaviour, Rule};
 use e2e::{LONG, Mode, Platform};
 use proto::task::v1::TaskState;
 use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 use test_support::metrics::{LABELS, Scrape};
 use test_support::{Signal, eventually};
 
@@ -198,22 +200,21 @@ async fn a_process_without_its_database_is_alive_and_not_ready() {
     };
     eventually(LONG, || async { code("/readyz").await == 200 }).await;
 
-    // One connection that is in already, which lets nobody else in and throws the others out.
-    let mut inside = platform.sql().acquire().await.unwrap();
-    let name: String = sqlx::query_scalar("select current_database()")
-        .fetch_one(&mut *inside)
+    // Nobody is let in any more, and those inside are thrown out.
+    let options: PgConnectOptions = platform.database.url().parse().unwrap();
+    let name = options.get_database().unwrap().to_owned();
+    let mut outside = PgConnection::connect_with(&options.database("postgres"))
         .await
         .unwrap();
     let allow = |allowed: bool| {
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
             "alter database \"{name}\" allow_connections {allowed};
-             select pg_terminate_backend(pid) from pg_stat_activity
-              where datname = current_database() and pid <> pg_backend_pid() and not {allowed}"
+             select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and not {allowed}"
         )))
     };
-    allow(false).execute(&mut *inside).await.unwrap();
+    allow(false).execute(&mut outside).await.unwrap();
     eventually(LONG, || async { code("/readyz").await == 503 }).await;
     assert_eq!(code("/livez").await, 200);
-    allow(true).execute(&mut *inside).await.unwrap();
+    allow(true).execute(&mut outside).await.unwrap();
     eventually(LONG, || async { code("/readyz").await == 200 }).await;
 }
