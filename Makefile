@@ -14,6 +14,7 @@ dev:
 # All tests, on a private Postgres and a private RabbitMQ on free ports.
 test:
 	deploy/ensure-postgres.sh
+	-deploy/ensure-python-grpc.sh
 	deploy/ensure-rabbitmq.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace
 

@@ -228,9 +228,7 @@ impl ValueSource {
             Self::Path(path) => path.check_reply(step, reply),
             Self::Message(mapping) => mapping.check_reply(step, reply),
             Self::List(elements) => elements.iter().try_for_each(|e| e.check_reply(step, reply)),
-            Self::Map(entries) => entries
-                .iter()
-                .try_for_each(|(_, e)| e.check_reply(step, reply)),
+            Self::Map(entries) => entries.iter().try_for_each(|(_, e)| e.check_reply(step, reply)),
         }
     }
 

@@ -12,6 +12,7 @@ mod child;
 mod database;
 mod eventually;
 pub mod metrics;
+mod outside;
 mod scratch;
 
 use std::net::TcpListener;
@@ -21,6 +22,7 @@ pub use broker::{BROKER_API_VARIABLE, BROKER_VARIABLE, PrivateBroker, TestBroker
 pub use child::{ChildProcess, Signal, signal};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use eventually::{Answer, eventually};
+pub use outside::{Entry, Manner, Outside, OutsideError};
 pub use scratch::Scratch;
 
 /// First and last port that [`free_port`] gives: below the range from which Linux takes ports for outgoing connections

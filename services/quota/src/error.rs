@@ -122,7 +122,7 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error.answer() {
             Answer::No(reason, facts) => Self::Refuse(Refusal {
-                reason,
+                reason: reason.into(),
                 message: error.to_string(),
                 facts,
             }),

@@ -43,7 +43,8 @@ pub struct Deps {
     pub definitions: Vec<(String, String)>,
 }
 
-/// The broker, as settings: an instance makes its own connections, which live as long as its thread.
+/// The broker, as settings: an instance makes its own connections, which live as long as its thread. The instance's own
+/// pool should have 4 connections at least.
 #[derive(Debug)]
 pub struct Events {
     /// Which broker, and how it is used.
@@ -200,9 +201,19 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
     };
     let tokens = Arc::new(Tokens::open(&pool).await?);
     let broker = match events {
-        Some(Events { config, pool }) => {
+        Some(Events {
+            config: settings,
+            pool,
+        }) => {
             let pool = process::pool::connect("saga events", events::SCHEMA, &pool).await?;
-            Some(Broker::new(config, pool)?)
+            let concurrency = settings.concurrency.min(handlers(config.pool.max));
+            Some(Broker::new(
+                events::Config {
+                    concurrency,
+                    ..settings
+                },
+                pool,
+            )?)
         }
         None => None,
     };
@@ -269,6 +280,13 @@ async fn serve(
     );
     let (routes, shutdown) = (grpc::routes(app), supervisor.shutdown());
     process::grpc::serve("saga", listener, routes, health, shutdown, &config.limits).await
+}
+
+/// Most answers handled at once. Each holds a connection of the API's pool while it takes another one to look at the saga,
+/// so with more of them they could wait for each other; the relay has one, and requests need some.
+fn handlers(connections: u32) -> u16 {
+    let handlers = connections.saturating_sub(2) / 2;
+    u16::try_from(handlers).unwrap_or(u16::MAX).max(1)
 }
 
 /// Publishes the outbox, and takes the answers to published requests.

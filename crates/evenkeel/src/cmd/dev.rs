@@ -113,9 +113,7 @@ async fn run_on(
         .collect();
     // The same after a restart, whatever the port, so that sagas go on at once instead of after a lease.
     settings.saga.instance.get_or_insert_with(|| "dev".to_owned());
-    if settings.saga.participants.is_empty() {
-        settings.saga.participants = settings::own_participants(&steps);
-    }
+    settings::add_own_participants(&mut settings, &steps);
     let urls = participants
         .each_ref()
         .map(|bound| format!("http://{}", bound.public()));

@@ -208,14 +208,12 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
             .participants
             .insert(participant.package.clone(), config);
     }
-    if settings.saga.participants.is_empty() {
-        let steps = [Name::Quota, Name::Task].map(|name| (name, settings.listen.steps(name)));
-        let steps: Vec<_> = steps
-            .into_iter()
-            .filter_map(|(name, at)| Some((name, at?)))
-            .collect();
-        settings.saga.participants = settings::own_participants(&steps);
-    }
+    let steps = [Name::Quota, Name::Task].map(|name| (name, settings.listen.steps(name)));
+    let steps: Vec<_> = steps
+        .into_iter()
+        .filter_map(|(name, at)| Some((name, at?)))
+        .collect();
+    settings::add_own_participants(settings, &steps);
     Ok(())
 }
 

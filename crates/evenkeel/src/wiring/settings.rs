@@ -1,6 +1,5 @@
 //! Settings of a server process: defaults, then `--config FILE` (TOML), then the environment, then flags.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -288,19 +287,23 @@ impl Default for Peers {
     }
 }
 
-/// Participants of our own services, by the addresses they answer steps on.
-pub(crate) fn own_participants(steps: &[(Name, SocketAddr)]) -> BTreeMap<String, saga::participants::Config> {
-    let participant = |(name, address): &(Name, SocketAddr)| {
+/// Adds our own services to the participants, by the addresses they answer steps on; what is configured stays.
+///
+/// The definitions that ship with the binary call them, so that a setting of somebody else's participant alone must not
+/// take them away.
+pub(crate) fn add_own_participants(settings: &mut Settings, steps: &[(Name, SocketAddr)]) {
+    for (name, address) in steps {
         let name = name.text();
-        let config = saga::participants::Config {
-            url: format!("http://{address}"),
-            error_domain: format!("{name}.evenkeel"),
-            descriptors: None,
-            limit: None,
-        };
-        (format!("evenkeel.{name}.v1"), config)
-    };
-    steps.iter().map(participant).collect()
+        let participants = &mut settings.saga.participants;
+        participants
+            .entry(format!("evenkeel.{name}.v1"))
+            .or_insert_with(|| saga::participants::Config {
+                url: format!("http://{address}"),
+                error_domain: format!("{name}.evenkeel"),
+                descriptors: None,
+                limit: None,
+            });
+    }
 }
 
 /// Loads the settings.
@@ -355,6 +358,32 @@ mod tests {
         assert!(settings.connections() > 200);
         settings.share_one_process();
         assert!(settings.connections() < 100, "{}", settings.connections());
+    }
+
+    #[test]
+    fn a_participant_of_somebody_else_does_not_take_ours_away() {
+        let mut settings = Settings::default();
+        let theirs = saga::participants::Config {
+            url: "http://q:1".to_owned(),
+            error_domain: "q".to_owned(),
+            descriptors: None,
+            limit: None,
+        };
+        for package in ["acme.shop.v1", "evenkeel.quota.v1"] {
+            settings
+                .saga
+                .participants
+                .insert(package.to_owned(), theirs.clone());
+        }
+        let steps = [(Name::Quota, local(1)), (Name::Task, local(2))];
+        add_own_participants(&mut settings, &steps);
+        let urls: Vec<&str> = settings
+            .saga
+            .participants
+            .values()
+            .map(|p| p.url.as_str())
+            .collect();
+        assert_eq!(urls, ["http://q:1", "http://q:1", "http://127.0.0.1:2"]);
     }
 
     #[test]

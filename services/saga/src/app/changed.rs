@@ -6,6 +6,7 @@ use proto::saga::v1 as pb;
 
 use crate::app::history;
 use crate::app::read::Found;
+use crate::app::view::timestamp;
 
 /// Most entries told; of more, the latest.
 const MAX_TOLD: usize = 8;
@@ -43,24 +44,33 @@ impl std::fmt::Display for Changed {
 pub(crate) fn since(found: &Found, expected_version: u32) -> Changed {
     let shown = found.shown();
     let history = history::render(&shown, &found.stored.actor);
-    let later: Vec<&pb::SagaEvent> = history
-        .iter()
-        .filter(|event| event.seq > expected_version)
-        .collect();
-    let untold = later.len().saturating_sub(MAX_TOLD);
-    let mut lines = Vec::new();
-    if untold > 0 {
-        lines.push(format!("{untold} earlier changes"));
+    // The end is no entry, but counts as a change; what is noted afterwards has numbers that are behind by one.
+    let ended = found
+        .stored
+        .ended_at
+        .map(timestamp)
+        .map(|at| (at.seconds, at.nanos));
+    let noted_later = |event: &&pb::SagaEvent| {
+        let at = event.at.map(|at| (at.seconds, at.nanos));
+        event.action() == pb::OperatorAction::Acknowledge && ended.is_some() && at >= ended
+    };
+    let (later, before): (Vec<_>, Vec<_>) = history.iter().partition(noted_later);
+    let mut told: Vec<(u32, String)> = before.iter().map(|event| (event.seq, line(event))).collect();
+    if ended.is_some() {
+        let version = before.last().map_or(0, |event| event.seq) + 1;
+        told.push((version, format!("ended {}", found.state.phase().name())));
     }
-    lines.extend(later[untold..].iter().map(|event| line(event)));
-    let version = found.version();
-    if found.state.phase().is_ended() && version > expected_version {
-        lines.push(format!("ended {}", found.state.phase().name()));
+    told.extend(later.iter().map(|event| (event.seq + 1, line(event))));
+    told.retain(|(version, _)| *version > expected_version);
+    let untold = told.len().saturating_sub(MAX_TOLD);
+    let mut lines: Vec<String> = told.drain(untold..).map(|(_, line)| line).collect();
+    if untold > 0 {
+        lines.insert(0, format!("{untold} earlier changes"));
     }
     Changed {
         saga: found.stored.id,
         expected_version,
-        version,
+        version: found.version(),
         since: lines.join(", "),
     }
 }

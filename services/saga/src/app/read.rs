@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ids::SagaId;
 use proto::saga::v1 as pb;
-use saga_core::{Event, Payload, Phase, Plan, Recorded, State};
-use saga_engine::{Entry, Snapshot};
+use saga_core::{Event, OpKey, Payload, Phase, Plan, Recorded, State};
+use saga_engine::{Entry, Snapshot, Wait};
 
 use crate::app::view::Shown;
 use crate::app::{App, Error};
@@ -19,6 +19,7 @@ pub(crate) struct Found {
     compiled: Arc<Compiled>,
     pub(crate) state: State,
     entries: Vec<Entry>,
+    waits: Option<Vec<(OpKey, Wait)>>,
 }
 
 impl Found {
@@ -28,6 +29,13 @@ impl Found {
 
     pub(crate) fn compiled(&self) -> &Compiled {
         &self.compiled
+    }
+
+    /// Takes over what the engine knows of open operations, unless it speaks of another state.
+    pub(crate) fn explain(&mut self, snapshot: Snapshot) {
+        if snapshot.events == self.stored.event_count {
+            self.waits = Some(snapshot.waits);
+        }
     }
 
     /// Tells whether nobody drives it until an operator releases it.
@@ -55,7 +63,7 @@ impl Found {
             owner: &stored.owner,
             parked: stored.quarantine.as_ref(),
             type_paused: stored.paused,
-            waits: None,
+            waits: self.waits.as_deref(),
             plan: self.compiled.plan(),
             state: &self.state,
             events: stored.event_count,
@@ -127,6 +135,7 @@ impl App {
             compiled,
             state,
             entries,
+            waits: None,
         })
     }
 }

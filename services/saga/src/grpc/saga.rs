@@ -27,7 +27,8 @@ impl SagaService for Sagas {
         &self,
         request: Request<pb::GetSagaRequest>,
     ) -> Result<Response<pb::GetSagaResponse>, Status> {
-        answer(self.0.get(request.into_inner()).await)
+        let caller = caller(&request);
+        answer(self.0.get(caller, request.into_inner()).await)
     }
 
     async fn wait_saga(

@@ -75,6 +75,17 @@ pub enum ConfigError {
         #[source]
         source: Box<DescriptorError>,
     },
+    /// Files of two participants have the same name.
+    #[error(
+        "participant {prefix}: another participant has a file {file:?} of another package; name them by package, as in \
+         acme/shop/v1/shop.proto"
+    )]
+    SameName {
+        /// The participant.
+        prefix: String,
+        /// The file.
+        file: String,
+    },
 }
 
 /// Where one participant is reached.
@@ -187,13 +198,25 @@ fn add_descriptors(types: &mut DescriptorPool, prefix: &str, path: &PathBuf) -> 
         ))));
     }
     let bytes = std::fs::read(path).map_err(unreadable)?;
+    let unusable = |source| ConfigError::Descriptors {
+        prefix: prefix.to_owned(),
+        path: path.clone(),
+        source: Box::new(source),
+    };
+    let theirs = DescriptorPool::decode(bytes.as_slice()).map_err(unusable)?;
+    for file in theirs.files() {
+        // A file whose name is known is not added: a different one would be missing without a word.
+        let known = types.get_file_by_name(file.name());
+        if known.is_some_and(|known| known.package_name() != file.package_name()) {
+            return Err(ConfigError::SameName {
+                prefix: prefix.to_owned(),
+                file: file.name().to_owned(),
+            });
+        }
+    }
     types
         .decode_file_descriptor_set(bytes.as_slice())
-        .map_err(|source| ConfigError::Descriptors {
-            prefix: prefix.to_owned(),
-            path: path.clone(),
-            source: Box::new(source),
-        })
+        .map_err(unusable)
 }
 
 #[cfg(test)]
@@ -265,5 +288,26 @@ mod tests {
         };
         assert!(matches!(open(garbage), ConfigError::Descriptors { .. }));
         std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_would_hide_another_is_an_error() {
+        let own = "evenkeel/quota/v1/quota_steps.proto".to_owned();
+        let theirs = prost_types::FileDescriptorProto {
+            name: Some(own.clone()),
+            package: Some("acme.shop.v1".to_owned()),
+            ..prost_types::FileDescriptorProto::default()
+        };
+        assert!(proto::descriptor_pool().get_file_by_name(&own).is_some());
+        let set = prost_types::FileDescriptorSet { file: vec![theirs] };
+        let path = std::env::temp_dir().join(format!("same-name-{}", std::process::id()));
+        std::fs::write(&path, prost::Message::encode_to_vec(&set)).unwrap();
+        let hiding = Config {
+            descriptors: Some(path.clone()),
+            ..config("http://a:1")
+        };
+        let error = Targets::open(&BTreeMap::from([("acme.shop.v1".to_owned(), hiding)])).unwrap_err();
+        std::fs::remove_file(path).unwrap();
+        assert!(matches!(error, ConfigError::SameName { file, .. } if file == own));
     }
 }

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on ends with a panic that names the place"
 )]
 
+mod asynchronous;
 mod bad_input;
 mod calls;
 mod completions;
@@ -22,6 +23,7 @@ mod journal_takeover;
 mod journal_views;
 mod journal_walks;
 mod operators;
+mod operators_aside;
 mod operators_bad_input;
 mod operators_support;
 mod participant;

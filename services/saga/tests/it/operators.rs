@@ -15,14 +15,16 @@ fn fails_at(label: &'static str) -> impl Fn(&Seen) -> Act {
     }
 }
 
-fn pending_at(label: &'static str) -> impl Fn(&Seen) -> Act {
+/// Answers "pending" at one operation.
+pub(crate) fn pending_at(label: &'static str) -> impl Fn(&Seen) -> Act {
     move |seen| match seen.label() == label {
         true => Act::Pending(60_000),
         false => Act::Work,
     }
 }
 
-async fn pending_saga(instance: &Instance, payload: &str, after: &str, version: u32) -> pb::Saga {
+/// A saga whose step after `after` is pending, at this version.
+pub(crate) async fn pending_saga(instance: &Instance, payload: &str, after: &str, version: u32) -> pb::Saga {
     let saga = begin_until(instance, payload, after).await;
     let newer = until(pb::wait_until::Until::NewerThan(version - 1));
     let saga = instance.wait(&saga.saga_id, newer).await.unwrap().saga.unwrap();

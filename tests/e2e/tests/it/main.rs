@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod events;
+mod examples;
 mod mending;
 mod metrics;
 mod stories;
