@@ -51,6 +51,7 @@ impl Inbox {
     /// Forgets up to `limit` messages that were applied before `keep`; returns how many.
     pub(crate) async fn sweep(&self, pool: &PgPool, keep: Duration, limit: i64) -> Result<u64, sqlx::Error> {
         let done = sqlx::query(AssertSqlSafe(self.sweep.as_str()))
+            .persistent(false)
             .bind(self.consumer)
             .bind(keep)
             .bind(limit)

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 use crate::cloudevent::RESERVED;
@@ -116,9 +116,9 @@ impl Outbox {
             heads: format!(
                 "select o.key from {schema}.outbox o
                  where o.published_at is null and (o.next_try is null or o.next_try <= clock_timestamp())
-                    and not exists (
-                        select 1 from {schema}.outbox e
-                        where e.key = o.key and e.seq < o.seq and e.published_at is null
+                    and o.seq = (
+                        select e.seq from {schema}.outbox e where e.key = o.key and e.published_at is null
+                        order by e.seq limit 1
                     )
                  order by o.seq limit $1
                  for update of o skip locked"
@@ -127,11 +127,14 @@ impl Outbox {
                 "select id, topic, key, data, traceparent, attributes, created_at, tries from (
                     select *, sum(octet_length(data::text)) over (order by seq) - octet_length(data::text) as before
                     from (
-                        select * from {schema}.outbox where published_at is null and key = any ($1)
-                        order by seq limit $2
+                        select r.* from unnest($1::text[]) k (key) cross join lateral (
+                            select * from {schema}.outbox o where o.key = k.key and o.published_at is null
+                            order by o.seq limit $2
+                        ) r
+                        order by r.seq limit $3
                     ) oldest
                  ) sized
-                 where before < $3 order by seq"
+                 where before < $4 order by seq"
             ),
             mark: format!(
                 "update {schema}.outbox set published_at = clock_timestamp(), next_try = null where id = any ($1)"
@@ -156,6 +159,16 @@ impl Outbox {
         }
     }
 
+    /// Begins a transaction in which [`heads`](Self::heads) and [`rows`](Self::rows) are read through their indexes. A plan
+    /// that was made while the table was empty is kept, and is quadratic when the broker has been away for a while.
+    pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        pool.begin_with(
+            "begin isolation level read committed; set local enable_seqscan = off; set local enable_bitmapscan = off; \
+             set local enable_hashjoin = off; set local enable_mergejoin = off",
+        )
+        .await
+    }
+
     /// Takes the keys of up to `keys` rows that may be published now. They are ours until the transaction ends.
     pub(crate) async fn heads(&self, conn: &mut PgConnection, keys: i64) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar(AssertSqlSafe(self.heads.as_str()))
@@ -164,16 +177,19 @@ impl Outbox {
             .await
     }
 
-    /// Reads unpublished rows of keys that are ours, oldest first: up to `limit`, and up to `bytes` of data and one row.
+    /// Reads unpublished rows of keys that are ours, oldest first: up to `of_a_key` of each, up to `limit` of all, and up to
+    /// `bytes` of data and one row.
     pub(crate) async fn rows(
         &self,
         conn: &mut PgConnection,
         keys: &[String],
+        of_a_key: i64,
         limit: i64,
         bytes: i64,
     ) -> Result<Vec<Row>, sqlx::Error> {
         sqlx::query(AssertSqlSafe(self.rows.as_str()))
             .bind(keys)
+            .bind(of_a_key)
             .bind(limit)
             .bind(bytes)
             .fetch_all(conn)
@@ -209,7 +225,9 @@ impl Outbox {
 
     /// Deletes up to `limit` rows that were published before `keep`; returns how many.
     pub(crate) async fn sweep(&self, pool: &PgPool, keep: Duration, limit: i64) -> Result<u64, sqlx::Error> {
+        // Not kept: the plan must fit the table as it is now.
         let done = sqlx::query(AssertSqlSafe(self.sweep.as_str()))
+            .persistent(false)
             .bind(keep)
             .bind(limit)
             .execute(pool)
@@ -220,6 +238,7 @@ impl Outbox {
     /// Returns how many rows wait, counted up to `limit`, and the age of the oldest in seconds.
     pub(crate) async fn age(&self, pool: &PgPool, limit: i64) -> Result<(i64, f64), sqlx::Error> {
         sqlx::query_as(AssertSqlSafe(self.age.as_str()))
+            .persistent(false)
             .bind(limit)
             .fetch_one(pool)
             .await

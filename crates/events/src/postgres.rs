@@ -174,7 +174,7 @@ impl Source {
             "with picked as (
                 select id from events.message
                 where queue = $1 and visible_at <= clock_timestamp()
-                order by id limit $2
+                order by queue, id limit $2
                 for update skip locked
              )
              update events.message m
@@ -182,6 +182,8 @@ impl Source {
              from picked p where m.id = p.id
              returning m.id, m.body, m.deliveries",
         )
+        // A plan that was made for an empty queue would be kept, and sort the whole of a long one each time.
+        .persistent(false)
         .bind(self.queue)
         .bind(i64::try_from(room).unwrap_or(i64::MAX))
         .bind(self.held.holder)

@@ -16,7 +16,9 @@ use crate::{Error, cloudevent, handler, metric, postgres, rabbit, topic};
 
 /// Keys claimed at once.
 const KEYS: i64 = 256;
-/// Rows, and bytes of data, read at once.
+/// Rows of a key, rows of all keys, and bytes of data that are read at once. Rows of a key go out one after the other, so
+/// a long line would hold up the rest.
+const ROWS_OF_A_KEY: i64 = 50;
 const ROWS: i64 = 1_000;
 const BYTES: i64 = 8 * 1024 * 1024;
 /// Shortest pause between two looks at an outbox that was empty.
@@ -171,13 +173,16 @@ impl Worker {
     async fn round(&self, publisher: &mut Publisher) -> Result<usize, Error> {
         // Nothing is claimed while the broker is away.
         publisher.ready().await?;
-        let mut tx = self.relay.pool.begin().await?;
+        let mut tx = Outbox::begin(&self.relay.pool).await?;
         let keys = self.outbox.heads(&mut tx, KEYS).await?;
         if keys.is_empty() {
             tx.rollback().await?;
             return Ok(0);
         }
-        let rows = self.outbox.rows(&mut tx, &keys, ROWS, BYTES).await?;
+        let rows = self
+            .outbox
+            .rows(&mut tx, &keys, ROWS_OF_A_KEY, ROWS, BYTES)
+            .await?;
         let round = self.send(publisher, rows).await?;
         // Lost here, or before the commit returns: the rows are published again, with the same ids.
         if !round.published.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use test_support::eventually;
 
-use crate::world::{Kind, LONG, World};
+use crate::world::{FACT, Kind, LONG, World};
 
 /// Writes events until told to end; returns how many.
 fn load(world: &World, on: &Arc<AtomicBool>) -> tokio::task::JoinHandle<i64> {
@@ -146,5 +146,25 @@ async fn a_consumer_that_stays_silent_loses_its_messages_to_another() {
             .await,
         3
     );
+    world.halt().await;
+}
+
+/// A relay that started on an empty table, and then a broker that was away for long.
+#[tokio::test]
+async fn a_long_backlog_is_published_without_reading_it_again_and_again() {
+    let mut world = World::new(Kind::Postgres).await;
+    world.relay();
+    world.insert_many(FACT, "warm", 0, 1).await;
+    eventually(LONG, || async { world.unpublished().await == 0 }).await;
+    sqlx::query(
+        "insert into shop.outbox (id, topic, key, data)
+         select gen_random_uuid(), $1, 'key_' || n % 20000, '{}' from generate_series(1, 100000) n",
+    )
+    .bind(FACT)
+    .execute(world.database.admin())
+    .await
+    .unwrap();
+    // Quadratic plans take minutes for a single look.
+    eventually(LONG, || async { world.unpublished().await == 0 }).await;
     world.halt().await;
 }
