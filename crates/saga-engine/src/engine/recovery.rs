@@ -53,6 +53,8 @@ pub(super) struct Recovery {
     /// Sagas on their way into memory for the first time: waiting to be claimed, being loaded, or suspects. A saga that
     /// is listed twice must not be loaded twice: the second load could be stale when it is looked at.
     pub(super) claimed: HashSet<SagaId>,
+    /// Sagas that were released while they were being loaded: what was loaded may be from before, so they are loaded again.
+    again: HashSet<SagaId>,
     claiming: bool,
     pub(super) suspects: VecDeque<SagaId>,
     pub(super) suspect: Option<SagaId>,
@@ -221,7 +223,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     /// Queues sagas that this instance owns, those that it has or is loading already left out: one may have been started
     /// by this process before it was listed.
-    pub(super) fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
+    fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
         for saga in sagas {
             let here = self.live.contains_key(&saga)
                 || self.recovery.reloading.contains_key(&saga)
@@ -231,6 +233,28 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
         }
         self.claim_more();
+    }
+
+    /// Queues a saga that was released just now, even if it is being loaded: that load may have seen it parked.
+    pub(super) fn claim_released(&mut self, saga: SagaId) {
+        if self.recovery.claimed.contains(&saga) {
+            self.recovery.again.insert(saga);
+        } else {
+            self.claim(std::iter::once(saga));
+        }
+    }
+
+    /// Queues those again that were released while they were being loaded.
+    fn claim_again(&mut self, loaded: &[SagaId]) {
+        if !self.recovery.again.is_empty() {
+            let again: Vec<SagaId> = loaded
+                .iter()
+                .filter(|saga| self.recovery.again.remove(saga))
+                .copied()
+                .collect();
+            // Those that are driven by now are left out.
+            self.claim(again.into_iter());
+        }
     }
 
     /// Loads the next chunk of sagas that this instance has come to own.
@@ -289,6 +313,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                     }
                 }
                 self.recovery.claiming = false;
+                self.claim_again(&sagas);
                 self.claim_more();
                 self.next_suspect();
             }
@@ -297,6 +322,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 for saga in loaded {
                     self.drive_claimed(saga);
                 }
+                self.claim_again(&[saga]);
                 self.watch_suspect(saga);
             }
             Purpose::Reload { sagas } => {
@@ -340,6 +366,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         let series = self.metrics.series(&loaded.identity);
         if loaded.quarantined {
             self.show_parked(saga, series);
+        } else {
+            self.show_unparked(saga);
         }
         let parked = loaded.quarantined || self.recovery.parking.contains(&saga);
         if parked || self.live.contains_key(&saga) {
