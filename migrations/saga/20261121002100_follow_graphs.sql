@@ -20,201 +20,206 @@ select
     coalesce(s.undo_retries, 0) as undo_retries,
     case when s.action_failing then s.action_next end as action_next,
     case when s.undo_failing then s.undo_next end as undo_next,
+    case when s.undoing then 'compensation' when s.doing then 'action' end as open_op,
     case
-        when s.status = 'COMPENSATING' then 'compensation'
-        when s.status in ('RUNNING', 'RETRYING', 'WAITING') then 'action'
-    end as open_op,
-    case
-        when s.status = 'COMPENSATING' then coalesce(s.undo_attempt, 0) + case when s.undo_failing then 0 else 1 end
-        when s.status in ('RUNNING', 'RETRYING', 'WAITING')
-            then coalesce(s.action_attempt, 0) + case when s.action_failing then 0 else 1 end
+        when s.undoing then coalesce(s.undo_attempt, 0) + case when s.undo_failing then 0 else 1 end
+        when s.doing then coalesce(s.action_attempt, 0) + case when s.action_failing then 0 else 1 end
     end as open_attempts,
-    case
-        when s.status = 'COMPENSATING' then s.undo_class
-        when s.status in ('RUNNING', 'RETRYING', 'WAITING') then s.action_class
-    end as open_class,
-    case
-        when s.status = 'COMPENSATING' then s.undo_failing
-        when s.status in ('RUNNING', 'RETRYING', 'WAITING') then s.action_failing
-    end as open_failing
+    case when s.undoing then s.undo_failing when s.doing then s.action_failing end as open_failing,
+    case when s.undoing then s.undo_pending when s.doing then s.action_pending end as open_pending,
+    case when s.undoing then s.undo_class when s.doing then s.action_class end as open_class,
+    case when s.undoing then s.undo_error when s.doing then s.action_error end as open_error
 from saga.instance i
 join saga.definition d on d.id = i.definition_id
 cross join lateral (
     select
-        t.*,
-        case
-            when t.undo_skipped then 'COMPENSATION_SKIPPED'
-            when t.undone then 'COMPENSATED'
-            when i.phase = 'COMPENSATING' and t.wants_undo and t.settled @> (d.descendants -> t.step)
-                then 'COMPENSATING'
-            when t.skipped then 'SKIPPED'
-            when t.done then 'SUCCEEDED'
-            when t.refused then 'REFUSED'
-            when t.abandoned then 'FAILED'
-            when t.open then
-                case
-                    when i.phase in ('COMPLETED', 'COMPENSATED', 'RESOLVED') then 'FAILED'
-                    when t.draining then 'RUNNING'
-                    when t.action_failing then 'RETRYING'
-                    when t.action_pending then 'WAITING'
-                    else 'RUNNING'
-                end
-            when i.phase = 'RUNNING' then 'PENDING'
-            else 'SKIPPED'
-        end as status
+        w.*,
+        w.status = 'COMPENSATING' as undoing,
+        w.status in ('RUNNING', 'RETRYING', 'WAITING') as doing
     from (
         select
-            o.*,
-            coalesce(
-                jsonb_agg(o.step) filter (where not o.draining and (o.undone or not o.wants_undo)) over (),
-                '[]'
-            ) as settled
+            t.*,
+            case
+                when t.undo_skipped then 'COMPENSATION_SKIPPED'
+                when t.undone then 'COMPENSATED'
+                when i.phase = 'COMPENSATING' and t.wants_undo and t.settled @> (d.descendants -> t.step)
+                    then 'COMPENSATING'
+                when t.skipped then 'SKIPPED'
+                when t.done then 'SUCCEEDED'
+                when t.refused then 'REFUSED'
+                when t.abandoned then 'FAILED'
+                when t.open then
+                    case
+                        when i.phase in ('COMPLETED', 'COMPENSATED', 'RESOLVED') then 'FAILED'
+                        when t.draining then 'RUNNING'
+                        when t.action_failing then 'RETRYING'
+                        when t.action_pending then 'WAITING'
+                        else 'RUNNING'
+                    end
+                when i.phase = 'RUNNING' then 'PENDING'
+                else 'SKIPPED'
+            end as status
         from (
-            select f.*, f.compensated and (f.done and not f.skipped or f.abandoned) as wants_undo
+            select
+                o.*,
+                coalesce(
+                    jsonb_agg(o.step) filter (where not o.draining and (o.undone or not o.wants_undo)) over (),
+                    '[]'
+                ) as settled
             from (
-                select
-                    g.*,
-                    g.given_up or (g.unwound_seq is not null and g.open and not g.is_epilogue and not g.in_flight)
-                        as abandoned,
-                    g.unwound_seq is not null and g.open and g.in_flight as draining,
-                    -- What is only waited for is not called again.
-                    g.action_failed_last and not (g.unwound_seq is not null and g.in_flight) as action_failing
+                select f.*, f.compensated and (f.done and not f.skipped or f.abandoned) as wants_undo
                 from (
                     select
-                        h.*,
-                        not (h.done or h.refused or h.given_up)
-                        and (
-                            h.is_epilogue
-                            or h.done_before @> case
-                                when d.after is not null then d.after -> h.step
-                                when h.step = 0 then '[]'
-                                else jsonb_build_array(h.step - 1)
-                            end
-                        ) as open
+                        g.*,
+                        g.given_up or (g.unwound_seq is not null and g.open and not g.is_epilogue and not g.in_flight)
+                            as abandoned,
+                        g.unwound_seq is not null and g.open and g.in_flight as draining,
+                        -- What is only waited for is not called again.
+                        g.action_failed_last and not (g.unwound_seq is not null and g.in_flight) as action_failing
                     from (
                         select
-                            p.step,
-                            coalesce(e.idx, 0) as idx,
-                            p.step_name,
-                            p.compensated,
-                            p.max_retries,
-                            p.is_epilogue,
-                            u.unwound_seq,
-                            e.done_seq is not null as done,
-                            -- What was done before the saga turned round; nothing is opened by what came later.
-                            coalesce(
-                                jsonb_agg(p.step)
-                                    filter (where e.done_seq < coalesce(u.unwound_seq, 2147483647)) over (),
-                                '[]'
-                            ) as done_before,
-                            coalesce(e.skipped, false) as skipped,
-                            coalesce(e.refused, false) as refused,
-                            coalesce(e.given_up, false) as given_up,
-                            coalesce(e.undone, false) as undone,
-                            coalesce(e.undo_skipped, false) as undo_skipped,
-                            u.in_flight is not null and exists (
-                                select 1
-                                from json_array_elements(u.in_flight) f
-                                where (f ->> 'step')::integer = p.step
-                                    and (f ->> 'index')::integer = coalesce(e.idx, 0)
-                            ) as in_flight,
-                            e.action_pending is not null as action_pending,
-                            coalesce(
-                                e.action_failed > greatest(
-                                    coalesce(e.action_pending, -1), coalesce(e.action_hurried, -1), u.hurried
-                                ),
-                                false
-                            ) as action_failed_last,
-                            e.action_next,
-                            e.action_class,
-                            e.action_attempt,
-                            e.action_retries,
-                            coalesce(
-                                e.undo_failed > greatest(
-                                    coalesce(e.undo_pending, -1), coalesce(e.undo_hurried, -1), u.hurried
-                                ),
-                                false
-                            ) as undo_failing,
-                            e.undo_next,
-                            e.undo_class,
-                            e.undo_attempt,
-                            e.undo_retries,
-                            e.execute_data,
-                            e.compensate_data,
-                            e.result
+                            h.*,
+                            not (h.done or h.refused or h.given_up)
+                            and (
+                                h.is_epilogue
+                                or h.done_before @> case
+                                    when d.after is not null then d.after -> h.step
+                                    when h.step = 0 then '[]'
+                                    else jsonb_build_array(h.step - 1)
+                                end
+                            ) as open
                         from (
                             select
-                                (n.position - 1)::integer as step, n.step_name, n.compensated, n.max_retries,
-                                false as is_epilogue
-                            from unnest(d.steps, d.compensated, d.max_retries)
-                                with ordinality n (step_name, compensated, max_retries, position)
-                            union all
-                            select cardinality(d.steps), d.epilogue, false, null, true
-                            where d.epilogue is not null
-                        ) p
-                        cross join (
-                            select
-                                min(seq) filter (where kind = 'unwinding') as unwound_seq,
-                                (array_agg(in_flight) filter (where kind = 'unwinding'))[1] as in_flight,
+                                p.step,
+                                coalesce(e.idx, 0) as idx,
+                                p.step_name,
+                                p.compensated,
+                                p.max_retries,
+                                p.is_epilogue,
+                                u.unwound_seq,
+                                e.done_seq is not null as done,
+                                -- What was done before the saga turned round; nothing is opened by what came later.
                                 coalesce(
-                                    max(seq) filter (where kind = 'operator' and class = 'retry_now' and op is null),
-                                    -1
-                                ) as hurried
-                            from saga.event
-                            where saga_id = i.id and op is null
-                        ) u
-                        left join (
-                            select
-                                step,
-                                idx,
-                                min(seq) filter (where op = 'action' and kind in ('succeeded', 'skipped')) as done_seq,
-                                bool_or(op = 'action' and kind = 'skipped') as skipped,
-                                bool_or(op = 'action' and kind = 'refused') as refused,
-                                bool_or(
-                                    op = 'action' and (kind = 'abandoned' or kind = 'failed' and next_retry_at is null)
-                                ) as given_up,
-                                bool_or(op = 'compensation' and kind in ('succeeded', 'skipped')) as undone,
-                                bool_or(op = 'compensation' and kind = 'skipped') as undo_skipped,
-                                max(seq) filter (where op = 'action' and kind = 'failed') as action_failed,
-                                max(seq) filter (where op = 'action' and kind = 'pending') as action_pending,
-                                max(seq) filter (
-                                    where op = 'action' and kind = 'operator' and class = 'retry_now'
-                                ) as action_hurried,
-                                (array_agg(next_retry_at order by seq desc)
-                                    filter (where op = 'action' and kind = 'failed'))[1] as action_next,
-                                (array_agg(class order by seq desc)
-                                    filter (where op = 'action' and kind = 'failed'))[1] as action_class,
-                                max(attempt) filter (where op = 'action' and kind = 'failed') as action_attempt,
-                                count(*) filter (
-                                    where op = 'action' and kind = 'failed' and next_retry_at is not null
-                                ) as action_retries,
-                                max(seq) filter (where op = 'compensation' and kind = 'failed') as undo_failed,
-                                max(seq) filter (where op = 'compensation' and kind = 'pending') as undo_pending,
-                                max(seq) filter (
-                                    where op = 'compensation' and kind = 'operator' and class = 'retry_now'
-                                ) as undo_hurried,
-                                (array_agg(next_retry_at order by seq desc)
-                                    filter (where op = 'compensation' and kind = 'failed'))[1] as undo_next,
-                                (array_agg(class order by seq desc)
-                                    filter (where op = 'compensation' and kind = 'failed'))[1] as undo_class,
-                                max(attempt) filter (where op = 'compensation' and kind = 'failed') as undo_attempt,
-                                count(*) filter (where op = 'compensation' and kind = 'failed') as undo_retries,
-                                (array_agg(request order by seq desc)
-                                    filter (where op = 'action' and request is not null))[1] as execute_data,
-                                (array_agg(request order by seq desc)
-                                    filter (where op = 'compensation' and request is not null))[1] as compensate_data,
-                                (array_agg(reply order by seq)
-                                    filter (where op = 'action' and reply is not null))[1] as result
-                            from saga.event
-                            where saga_id = i.id and op is not null
-                            group by step, idx
-                        ) e on e.step = p.step
-                        where not p.is_epilogue or e.step is not null
-                    ) h
-                ) g
-            ) f
-        ) o
-    ) t
+                                    jsonb_agg(p.step)
+                                        filter (where e.done_seq < coalesce(u.unwound_seq, 2147483647)) over (),
+                                    '[]'
+                                ) as done_before,
+                                coalesce(e.skipped, false) as skipped,
+                                coalesce(e.refused, false) as refused,
+                                coalesce(e.given_up, false) as given_up,
+                                coalesce(e.undone, false) as undone,
+                                coalesce(e.undo_skipped, false) as undo_skipped,
+                                u.in_flight is not null and exists (
+                                    select 1
+                                    from json_array_elements(u.in_flight) f
+                                    where (f ->> 'step')::integer = p.step
+                                        and (f ->> 'index')::integer = coalesce(e.idx, 0)
+                                ) as in_flight,
+                                e.action_pending is not null as action_pending,
+                                coalesce(
+                                    e.action_failed > greatest(
+                                        coalesce(e.action_pending, -1), coalesce(e.action_hurried, -1), u.hurried
+                                    ),
+                                    false
+                                ) as action_failed_last,
+                                e.action_next,
+                                e.action_class,
+                                e.action_error,
+                                e.action_attempt,
+                                e.action_retries,
+                                coalesce(
+                                    e.undo_failed > greatest(
+                                        coalesce(e.undo_pending, -1), coalesce(e.undo_hurried, -1), u.hurried
+                                    ),
+                                    false
+                                ) as undo_failing,
+                                e.undo_pending is not null as undo_pending,
+                                e.undo_next,
+                                e.undo_class,
+                                e.undo_error,
+                                e.undo_attempt,
+                                e.undo_retries,
+                                e.execute_data,
+                                e.compensate_data,
+                                e.result
+                            from (
+                                select
+                                    (n.position - 1)::integer as step, n.step_name, n.compensated, n.max_retries,
+                                    false as is_epilogue
+                                from unnest(d.steps, d.compensated, d.max_retries)
+                                    with ordinality n (step_name, compensated, max_retries, position)
+                                union all
+                                select cardinality(d.steps), d.epilogue, false, null, true
+                                where d.epilogue is not null
+                            ) p
+                            cross join (
+                                select
+                                    min(seq) filter (where kind = 'unwinding') as unwound_seq,
+                                    (array_agg(in_flight) filter (where kind = 'unwinding'))[1] as in_flight,
+                                    coalesce(
+                                        max(seq) filter (where kind = 'operator' and class = 'retry_now' and op is null),
+                                        -1
+                                    ) as hurried
+                                from saga.event
+                                where saga_id = i.id and op is null
+                            ) u
+                            left join (
+                                select
+                                    step,
+                                    idx,
+                                    min(seq) filter (where op = 'action' and kind in ('succeeded', 'skipped')) as done_seq,
+                                    bool_or(op = 'action' and kind = 'skipped') as skipped,
+                                    bool_or(op = 'action' and kind = 'refused') as refused,
+                                    bool_or(
+                                        op = 'action' and (kind = 'abandoned' or kind = 'failed' and next_retry_at is null)
+                                    ) as given_up,
+                                    bool_or(op = 'compensation' and kind in ('succeeded', 'skipped')) as undone,
+                                    bool_or(op = 'compensation' and kind = 'skipped') as undo_skipped,
+                                    max(seq) filter (where op = 'action' and kind = 'failed') as action_failed,
+                                    max(seq) filter (where op = 'action' and kind = 'pending') as action_pending,
+                                    max(seq) filter (
+                                        where op = 'action' and kind = 'operator' and class = 'retry_now'
+                                    ) as action_hurried,
+                                    (array_agg(next_retry_at order by seq desc)
+                                        filter (where op = 'action' and kind = 'failed'))[1] as action_next,
+                                    (array_agg(class order by seq desc)
+                                        filter (where op = 'action' and kind = 'failed'))[1] as action_class,
+                                    (array_agg(error order by seq desc)
+                                        filter (where op = 'action' and kind = 'failed'))[1] as action_error,
+                                    max(attempt) filter (where op = 'action' and kind = 'failed') as action_attempt,
+                                    count(*) filter (
+                                        where op = 'action' and kind = 'failed' and next_retry_at is not null
+                                    ) as action_retries,
+                                    max(seq) filter (where op = 'compensation' and kind = 'failed') as undo_failed,
+                                    max(seq) filter (where op = 'compensation' and kind = 'pending') as undo_pending,
+                                    max(seq) filter (
+                                        where op = 'compensation' and kind = 'operator' and class = 'retry_now'
+                                    ) as undo_hurried,
+                                    (array_agg(next_retry_at order by seq desc)
+                                        filter (where op = 'compensation' and kind = 'failed'))[1] as undo_next,
+                                    (array_agg(class order by seq desc)
+                                        filter (where op = 'compensation' and kind = 'failed'))[1] as undo_class,
+                                    (array_agg(error order by seq desc)
+                                        filter (where op = 'compensation' and kind = 'failed'))[1] as undo_error,
+                                    max(attempt) filter (where op = 'compensation' and kind = 'failed') as undo_attempt,
+                                    count(*) filter (where op = 'compensation' and kind = 'failed') as undo_retries,
+                                    (array_agg(request order by seq desc)
+                                        filter (where op = 'action' and request is not null))[1] as execute_data,
+                                    (array_agg(request order by seq desc)
+                                        filter (where op = 'compensation' and request is not null))[1] as compensate_data,
+                                    (array_agg(reply order by seq)
+                                        filter (where op = 'action' and reply is not null))[1] as result
+                                from saga.event
+                                where saga_id = i.id and op is not null
+                                group by step, idx
+                            ) e on e.step = p.step
+                            where not p.is_epilogue or e.step is not null
+                        ) h
+                    ) g
+                ) f
+            ) o
+        ) t
+    ) w
 ) s;
 
 create or replace view saga.saga_instances as

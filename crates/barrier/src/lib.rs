@@ -21,11 +21,14 @@
 //! One row per operation, about 250 bytes plus the reply, for ever: nothing is deleted here. Saga ids are UUIDv7 and
 //! lead the primary key, so rows of old sagas can be deleted by a range of ids once no such saga can call again.
 //!
+//! Effects outside the database (payments, devices, object stores) are for [`external`].
+//!
 //! # What it is not
-//! A lock service, or a guard of effects outside the database (payments, object stores): those need a claim that ends
-//! before an outside call starts (DESIGN section 4, rule 6), which this crate does not offer yet.
+//! A lock service, or a queue: it acts only when a step is called.
 
+mod answer;
 pub mod decide;
+pub mod external;
 mod failure;
 mod guard;
 mod rows;
@@ -36,6 +39,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use rpc::error::Reason;
+use tonic::Code;
 
 pub use failure::{chain, reason};
 pub use guard::{Guard, guard};
@@ -80,7 +84,17 @@ impl Stop {
     #[must_use]
     pub fn refuse(reason: Reason, message: impl Into<String>) -> Self {
         Self::Refuse(Refusal {
-            reason,
+            reason: reason.into(),
+            message: message.into(),
+            facts: HashMap::new(),
+        })
+    }
+
+    /// Makes a refusal with a reason of the participant's own.
+    #[must_use]
+    pub fn refuse_as(code: RefusalCode, name: &'static str, message: impl Into<String>) -> Self {
+        Self::Refuse(Refusal {
+            reason: Why::Own { code, name },
             message: message.into(),
             facts: HashMap::new(),
         })
@@ -105,11 +119,81 @@ impl From<Refusal> for Stop {
     }
 }
 
+/// The gRPC codes that can carry a refusal; every other one leaves the outcome unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// The request cannot be right.
+    InvalidArgument,
+    /// What it names is not there.
+    NotFound,
+    /// What it makes is there already, and is something else.
+    AlreadyExists,
+    /// It is not allowed.
+    PermissionDenied,
+    /// The state of things does not allow it.
+    FailedPrecondition,
+    /// A number leaves its range.
+    OutOfRange,
+}
+
+impl RefusalCode {
+    const fn code(self) -> Code {
+        match self {
+            Self::InvalidArgument => Code::InvalidArgument,
+            Self::NotFound => Code::NotFound,
+            Self::AlreadyExists => Code::AlreadyExists,
+            Self::PermissionDenied => Code::PermissionDenied,
+            Self::FailedPrecondition => Code::FailedPrecondition,
+            Self::OutOfRange => Code::OutOfRange,
+        }
+    }
+}
+
+/// Reason of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// One of Evenkeel's own. Its gRPC code should be one that can carry a refusal, see [`rpc::outcome::classify`].
+    Known(Reason),
+    /// One of the participant's own.
+    Own {
+        /// Code of the status.
+        code: RefusalCode,
+        /// Name in `ErrorInfo.reason`: SCREAMING_SNAKE_CASE, at most 63 characters (AIP-193).
+        name: &'static str,
+    },
+}
+
+impl Why {
+    /// Returns the code of the status.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Known(reason) => reason.code(),
+            Self::Own { code, .. } => code.code(),
+        }
+    }
+
+    /// Returns the name in `ErrorInfo.reason`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Known(reason) => reason.name(),
+            Self::Own { name, .. } => name,
+        }
+    }
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Self {
+        Self::Known(reason)
+    }
+}
+
 /// A definite no, as the caller reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why. Its gRPC code should be one that can carry a refusal, see [`rpc::outcome::classify`].
-    pub reason: Reason,
+    /// Why.
+    pub reason: Why,
     /// For people; without internals or secrets.
     pub message: String,
     /// Machine-readable facts for `ErrorInfo.metadata`.

@@ -2,38 +2,39 @@
 
 use prost::Message;
 use rpc::error::Reason;
-use rpc::step::{self, Op, StepCall};
+use rpc::step::{Op, StepCall};
 use sha2::{Digest as _, Sha256};
-use sqlx::{PgConnection, PgPool, PgTransaction};
-use tonic::{Code, Response, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use sqlx::{Acquire, Connection, PgConnection, Postgres};
+use tonic::{Response, Status};
 
+use crate::answer::{self, key, unknown};
 use crate::decide::{self, ActionRow, Answer, Decision, Own, Settlement};
-use crate::rows::{self, Key, Row, StoredRefusal};
-use crate::{Again, Done, Refusal, Stop, failure};
+use crate::rows::{self, Key, Row};
+use crate::{Again, Done, Stop};
 
 /// Runs the work of a step call at most once, in a transaction of its own, and answers repeated calls from store.
 ///
-/// `pool` gives connections whose `search_path` finds the participant's `barrier` table; `domain` is the participant's
-/// error domain. `work` runs inside the transaction, after the barrier's rows are locked; it must not commit or roll
+/// `pool` (`&PgPool`, or what else one acquires from) gives connections whose `search_path` finds the participant's
+/// `barrier` table; `domain` is the participant's error domain. `work` runs inside the transaction, after the barrier's rows are locked; it must not commit or roll
 /// back. When it is told [`Again`], the operation is pending and the work looks at what it began.
 ///
 /// Takes 5 round trips plus those of the work for a new action: begin, insert, savepoint, store, commit.
 ///
 /// # Errors
-/// * The work's refusal. It carries the mark of [`step::set_stored`] if it was stored.
+/// * The work's refusal. It carries the mark of [`rpc::step::set_stored`] if it was stored.
 /// * `SUPERSEDED`: a compensation of this action came first.
 /// * `BARRIER_MISMATCH`: the key was used with another request.
 /// * `STEP_METADATA_INVALID`: the index is above 2,147,483,647.
 /// * `UNAVAILABLE` or `INTERNAL`: the outcome is unknown. The cause is in the log.
-pub async fn run<R, E, F>(
-    pool: &PgPool,
+pub async fn run<'p, P, R, E, F>(
+    pool: P,
     call: &StepCall,
     request: &impl Message,
     domain: &'static str,
     work: F,
 ) -> Result<Response<R>, Status>
 where
+    P: Acquire<'p, Database = Postgres>,
     R: Message + Default,
     E: Into<Stop>,
     F: for<'c> AsyncFnOnce(&'c mut PgConnection, Again) -> Result<Done<R>, E>,
@@ -44,8 +45,13 @@ where
 
     // Said aloud, because a stricter default of the database would make waiting for a row an error.
     let begin = "begin isolation level read committed";
-    let mut tx = pool.begin_with(begin).await.map_err(lost)?;
-    let (decision, row) = look(&mut tx, key, call.op, &digest).await.map_err(lost)?;
+    let mut connection = pool.acquire().await.map_err(lost)?;
+    let mut tx = connection.begin_with(begin).await.map_err(lost)?;
+    let found = look(&mut tx, key, call.op, &digest).await.map_err(lost)?;
+    let decision = match found.action {
+        None => decide::action(found.own),
+        Some(action) => decide::compensation(action, found.own),
+    };
     let again = match decision {
         Decision::Work {
             again,
@@ -58,11 +64,12 @@ where
         }
         Decision::NothingToUndo => {
             let reply = R::default();
-            return keep_reply(tx, key, call.op, reply).await.map_err(lost);
+            return answer::keep_reply(tx, key, call.op, reply).await.map_err(lost);
         }
         Decision::StoredReply | Decision::StoredRefusal | Decision::Superseded | Decision::Mismatch => {
             tx.rollback().await.map_err(lost)?;
-            return replay(decision, row, domain).map_err(|error| unknown(call, domain, &error))?;
+            return answer::replay(decision, found.row, domain)
+                .map_err(|error| unknown(call, domain, &error))?;
         }
     };
 
@@ -82,51 +89,38 @@ where
         }
     }
     match answered {
-        Ok(Done::Reply(reply)) => keep_reply(tx, key, call.op, reply).await.map_err(lost),
+        Ok(Done::Reply(reply)) => answer::keep_reply(tx, key, call.op, reply).await.map_err(lost),
         Ok(Done::Pending { ask_again }) => {
             tx.commit().await.map_err(lost)?;
-            let mut response = Response::new(R::default());
-            step::set_pending(response.metadata_mut(), ask_again);
-            Ok(response)
+            Ok(answer::pending(ask_again))
         }
         Err(Stop::Refuse(refusal)) => {
-            rows::store_refusal(&mut tx, key, call.op, &refusal)
-                .await
-                .map_err(lost)?;
-            tx.commit().await.map_err(lost)?;
-            let mut status = refusal.status(domain);
-            step::set_stored(status.metadata_mut());
-            Err(status)
+            let kept = answer::keep_refusal(tx, key, &refusal, domain).await;
+            Err(kept.map_err(lost)?)
         }
         Err(Stop::Fail(error)) => Err(unknown(call, domain, error.as_ref())),
     }
 }
 
-fn key<'a>(call: &'a StepCall, domain: &str) -> Result<Key<'a>, Status> {
-    let index = i32::try_from(call.index)
-        .map_err(|_| Reason::StepMetadataInvalid.status(domain, "header evenkeel-index is too large"))?;
-    Ok(Key {
-        saga_id: call.saga_id,
-        step: &call.step,
-        index,
-    })
+/// What a call found and locked.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The action's row; of a compensation only.
+    pub(crate) action: Option<ActionRow>,
+    pub(crate) own: Own,
+    /// The call's own row, if it was there before.
+    pub(crate) row: Option<Row>,
 }
 
-/// Inserts or locks the rows of the call, and decides. Returns the call's own row if there was one.
-async fn look(
+/// Inserts or locks the rows of the call.
+pub(crate) async fn look(
     conn: &mut PgConnection,
     key: Key<'_>,
     op: Op,
     digest: &[u8],
-) -> Result<(Decision, Option<Row>), sqlx::Error> {
-    match op {
-        Op::Action => {
-            if rows::insert(conn, key, op, digest).await? {
-                return Ok((decide::action(Own::Inserted), None));
-            }
-            let row = locked(conn, key, op).await?;
-            Ok((decide::action(own(&row, digest)), Some(row)))
-        }
+) -> Result<Found, sqlx::Error> {
+    let (action, inserted) = match op {
+        Op::Action => (None, rows::insert(conn, key, op, digest).await?),
         Op::Compensation => {
             let taken = rows::take_action(conn, key).await?;
             let (state, inserted) = rows::lock_action_and_insert(conn, key, digest).await?;
@@ -135,17 +129,16 @@ async fn look(
             } else {
                 ActionRow::Found(state)
             };
-            if inserted {
-                return Ok((decide::compensation(action, Own::Inserted), None));
-            }
-            let row = locked(conn, key, op).await?;
-            Ok((decide::compensation(action, own(&row, digest)), Some(row)))
+            (Some(action), inserted)
         }
-    }
-}
-
-async fn locked(conn: &mut PgConnection, key: Key<'_>, op: Op) -> Result<Row, sqlx::Error> {
-    rows::lock(conn, key, op).await?.ok_or(sqlx::Error::RowNotFound)
+    };
+    let row = if inserted {
+        None
+    } else {
+        Some(rows::lock(conn, key, op).await?.ok_or(sqlx::Error::RowNotFound)?)
+    };
+    let own = row.as_ref().map_or(Own::Inserted, |row| own(row, digest));
+    Ok(Found { action, own, row })
 }
 
 fn own(row: &Row, digest: &[u8]) -> Own {
@@ -153,57 +146,6 @@ fn own(row: &Row, digest: &[u8]) -> Own {
         state: row.state,
         same_request: row.digest.as_deref().is_none_or(|stored| stored == digest),
     }
-}
-
-/// Answers a repeated call from its row. The outer error means that the row is damaged.
-fn replay<R: Message + Default>(
-    decision: Decision,
-    row: Option<Row>,
-    domain: &str,
-) -> Result<Result<Response<R>, Status>, sqlx::Error> {
-    match decision {
-        Decision::StoredReply => {
-            let bytes = row.and_then(|r| r.reply).ok_or(sqlx::Error::RowNotFound)?;
-            let reply = R::decode(bytes.as_slice()).map_err(|e| sqlx::Error::Decode(e.into()))?;
-            Ok(Ok(stored(reply)))
-        }
-        Decision::StoredRefusal => {
-            let refusal = row.and_then(|r| r.refusal).ok_or(sqlx::Error::RowNotFound)?;
-            Ok(Err(refused_before(refusal, domain)))
-        }
-        Decision::Mismatch => {
-            let text = "this step was called before with another request";
-            Ok(Err(Reason::BarrierMismatch.status(domain, text)))
-        }
-        Decision::Superseded | Decision::NothingToUndo | Decision::Work { .. } => {
-            let text = "a compensation of this step came first";
-            Ok(Err(Reason::Superseded.status(domain, text)))
-        }
-    }
-}
-
-fn refused_before(refusal: StoredRefusal, domain: &str) -> Status {
-    let details = ErrorDetails::with_error_info(refusal.reason, domain, refusal.facts);
-    let mut status = Status::with_error_details(Code::from_i32(refusal.code), refusal.message, details);
-    step::set_stored(status.metadata_mut());
-    status
-}
-
-async fn keep_reply<R: Message>(
-    mut tx: PgTransaction<'_>,
-    key: Key<'_>,
-    op: Op,
-    reply: R,
-) -> Result<Response<R>, sqlx::Error> {
-    rows::store_reply(&mut tx, key, op, &reply.encode_to_vec()).await?;
-    tx.commit().await?;
-    Ok(stored(reply))
-}
-
-fn stored<R>(reply: R) -> Response<R> {
-    let mut response = Response::new(reply);
-    step::set_stored(response.metadata_mut());
-    response
 }
 
 // Plain statements: releasing the savepoint, as a nested transaction would, is a round trip for nothing.
@@ -225,28 +167,5 @@ const fn kind<R>(answered: &Result<Done<R>, Stop>) -> Answer {
         Ok(Done::Pending { .. }) => Answer::Pending,
         Err(Stop::Refuse(_)) => Answer::No,
         Err(Stop::Fail(_)) => Answer::Failure,
-    }
-}
-
-/// Logs a failure and turns it into a status that leaves the outcome unknown.
-fn unknown(call: &StepCall, domain: &str, error: &(dyn std::error::Error + 'static)) -> Status {
-    let reason = failure::reason(error);
-    tracing::warn!(
-        saga_id = %call.saga_id,
-        step = %call.step,
-        index = call.index,
-        op = call.op.name(),
-        attempt = call.attempt,
-        reason = reason.name(),
-        error = failure::chain(error),
-        "step call failed"
-    );
-    reason.status(domain, "the outcome of this call is unknown; repeat it")
-}
-
-impl Refusal {
-    fn status(&self, domain: &str) -> Status {
-        self.reason
-            .status_with(domain, self.message.clone(), self.facts.clone())
     }
 }

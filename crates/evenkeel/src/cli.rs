@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::bench;
 use crate::cmd;
@@ -32,9 +32,12 @@ enum Command {
     Saga(cmd::saga::Args),
     Quota(cmd::quota::Args),
     Task(cmd::task::Args),
+    Proto(cmd::proto::Args),
+    Events(cmd::events::Args),
     Doubles(cmd::doubles::Args),
     Doctor(cmd::doctor::Args),
     Bench(bench::Args),
+    Completions(cmd::completions::Args),
 }
 
 /// Parses the arguments of this process, runs the command, and reports a failure on standard error.
@@ -61,9 +64,12 @@ async fn run(command: Command) -> Result<Code, Failure> {
         Command::Saga(args) => cmd::saga::run(args).await,
         Command::Quota(args) => cmd::quota::run(args).await,
         Command::Task(args) => cmd::task::run(args).await,
+        Command::Proto(args) => cmd::proto::run(args),
+        Command::Events(args) => cmd::events::run(args).await,
         Command::Doubles(args) => cmd::doubles::run(args).await,
         Command::Doctor(args) => cmd::doctor::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Completions(args) => cmd::completions::run(&args, Cli::command()),
     }
 }
 
@@ -76,7 +82,7 @@ fn report(failure: &Failure) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory};
+    use clap::Command;
 
     use super::*;
 
@@ -111,9 +117,30 @@ mod tests {
     }
 
     #[test]
+    fn the_document_on_the_command_line_names_every_command_and_exit_code() {
+        let text = include_str!("../../../docs/cli.md");
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "", &mut found);
+        for (path, _) in found {
+            let hidden = path.contains(" bench ") && !path.ends_with(" sagas");
+            assert!(
+                hidden || text.contains(&format!("`{}", path.trim())),
+                "{path} is missing"
+            );
+        }
+        for line in exit::HELP.lines().skip(1) {
+            let code = line.split_whitespace().next().expect("a code");
+            assert!(
+                text.contains(&format!("| {code} |")),
+                "exit code {code} is missing"
+            );
+        }
+    }
+
+    #[test]
     fn the_exit_codes_are_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for code in ["  0 ", "  1 ", "  2 ", "  64 ", "  69 ", "  70 "] {
+        for code in ["  0 ", "  1 ", "  2 ", "  64 ", "  69 ", "  70 ", "  75 "] {
             assert!(help.contains(code), "{code} is missing:\n{help}");
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn request<T>(message: T, bound: Duration) -> Request<T> {
 }
 
 /// Who acts, for the history: `$EVENKEEL_ACTOR`, else the login name.
-fn actor() -> String {
+pub(crate) fn actor() -> String {
     let set = |name| std::env::var(name).ok().filter(|v: &String| !v.is_empty());
     set("EVENKEEL_ACTOR")
         .or_else(|| set("USER").map(|user| format!("{user} (cli)")))
@@ -53,9 +53,13 @@ pub(crate) fn is_unreachable(status: &Status) -> bool {
 pub(crate) fn failure(status: &Status, server: &str) -> Failure {
     let grpc = error::code_name(status.code());
     if let Some(info) = error::info(status) {
-        let failure = Failure::new(Code::Failed, format!("{}: {}", info.reason, status.message()))
-            .detail(format!("{grpc} ({})", info.domain));
         let reason = Reason::ALL.into_iter().find(|r| r.name() == info.reason);
+        let code = match reason {
+            Some(Reason::SagaChanged) => Code::Changed,
+            _ => Code::Failed,
+        };
+        let failure = Failure::new(code, format!("{}: {}", info.reason, status.message()))
+            .detail(format!("{grpc} ({})", info.domain));
         return match reason.and_then(next_step) {
             Some(next) => failure.next(next),
             None => failure,
@@ -91,14 +95,12 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
             Some("it only goes forward now; follow it with `evenkeel saga watch ID`")
         }
         Reason::SagaEnded => Some("see how it ended with `evenkeel saga show ID`"),
-        Reason::SagaChanged => Some("look at it again with `evenkeel saga show ID`, then decide"),
-        Reason::ActionNotAllowed => Some("`evenkeel saga show ID` lists what is allowed now"),
+        Reason::SagaChanged => Some("look at it again with `evenkeel saga why ID`, then decide"),
+        Reason::ActionNotAllowed => Some("`evenkeel saga why ID` lists what is allowed now"),
         Reason::CompletionTokenInvalid
         | Reason::StepNotWaiting
         | Reason::StepAnswered
-        | Reason::StepGivenUp => {
-            Some("the saga's history has what was recorded: `evenkeel saga show ID --history`")
-        }
+        | Reason::StepGivenUp => Some("the saga's history has what was recorded: `evenkeel saga show ID`"),
         Reason::DefinitionNotFound => Some(
             "see what there is with `evenkeel saga definitions`; then `evenkeel saga register FILE --activate`",
         ),

@@ -20,6 +20,8 @@ pub(crate) enum Code {
     /// A part the process cannot do without has ended; above all, another process has taken the instance over
     /// (EX_SOFTWARE).
     Fenced = 70,
+    /// Somebody else was faster: nothing was done, and what was to be done must be decided again (EX_TEMPFAIL).
+    Changed = 75,
 }
 
 impl From<Code> for ExitCode {
@@ -36,7 +38,8 @@ Exit codes:
   2   the command line is wrong
   64  the configuration is wrong
   69  something needed is not there: a server, a database, the Postgres binaries
-  70  a server has stopped by itself: another process has taken its instance over, or a part of it failed";
+  70  a server has stopped by itself: another process has taken its instance over, or a part of it failed
+  75  the saga has changed since it was looked at: nothing was done, look again";
 
 /// Why a command failed, for people: what, and what to do next.
 #[derive(Debug)]

@@ -1,8 +1,10 @@
-//! The one binary of Evenkeel: `evenkeel dev | serve | migrate | saga | quota | task | doubles | doctor | bench`.
+//! The one binary of Evenkeel: `evenkeel dev | serve | migrate | saga | quota | task | events | doubles | doctor | bench |
+//! completions`.
 //!
 //! It parses the command line, wires services to their databases and listeners, and shows what the services answer.
-//! It is not a place for business rules: every command that changes something does so through a service's gRPC API,
-//! and everything below `wiring` only hands configuration to `quota::build`, `task::build` and `saga::spawn`.
+//! It is not a place for business rules: every command that changes something does so through a service's gRPC API
+//! (`migrate` and `events` work on the database, which is their subject), and everything below `wiring` only hands
+//! configuration to `quota::build`, `task::build` and `saga::spawn`.
 //!
 //! Invariants:
 //! * Standard output carries results, standard error everything else; `-o json` prints one JSON document and nothing

@@ -8,14 +8,17 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
-const ENUM_PREFIXES: [&str; 5] = [
+const ENUM_PREFIXES: [&str; 8] = [
+    "OPERATOR_ACTION_",
+    "WAIT_KIND_",
+    "CIRCUIT_STATE_",
     "SAGA_PHASE_",
     "SAGA_REASON_",
     "OPERATION_STATE_",
     "TASK_STATE_",
     "RESERVATION_STATE_",
 ];
-const ENUM_FIELDS: [&str; 3] = ["phase", "reason", "state"];
+const ENUM_FIELDS: [&str; 6] = ["phase", "reason", "state", "action", "kind", "circuit"];
 const EMBEDDED_FIELDS: [(&str, &str); 3] = [
     ("inputJson", "input"),
     ("requestJson", "request"),
@@ -27,6 +30,18 @@ const EMBEDDED_FIELDS: [(&str, &str); 3] = [
 /// # Panics
 /// If `type_name` is not a message of this workspace's protos, or not the type of `message`.
 pub(crate) fn value<M: Message>(type_name: &str, message: &M) -> Value {
+    convert(type_name, message, true)
+}
+
+/// Returns a message as [`value`] does, with the fields that have their default, such as counts of zero.
+///
+/// # Panics
+/// As [`value`].
+pub(crate) fn full<M: Message>(type_name: &str, message: &M) -> Value {
+    convert(type_name, message, false)
+}
+
+fn convert<M: Message>(type_name: &str, message: &M, skip_defaults: bool) -> Value {
     let descriptor = proto::descriptor_pool()
         .get_message_by_name(type_name)
         .expect("type names are literals of this crate");
@@ -34,7 +49,7 @@ pub(crate) fn value<M: Message>(type_name: &str, message: &M) -> Value {
         .expect("the message was encoded from the same descriptors");
     let options = SerializeOptions::new()
         .stringify_64_bit_integers(false)
-        .skip_default_fields(true);
+        .skip_default_fields(skip_defaults);
     let json = dynamic
         .serialize_with_options(serde_json::value::Serializer, &options)
         .expect("proto-JSON of a decoded message");
@@ -79,6 +94,8 @@ fn tidy_field((name, value): (String, Value)) -> (String, Value) {
     if ENUM_FIELDS.contains(&name.as_str())
         && let Value::String(text) = &value
         && let Some(short) = ENUM_PREFIXES.iter().find_map(|p| text.strip_prefix(p))
+        // A reason may be a person's sentence.
+        && short.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
     {
         let short = Value::String(short.to_owned());
         return (name, short);
@@ -107,6 +124,32 @@ mod tests {
         assert_eq!(
             value("evenkeel.saga.v1.Saga", &saga),
             json!({"sagaId": "saga_1", "phase": "RUNNING", "input": {"amount": 3, "state": "SAGA_PHASE_MINE"}})
+        );
+    }
+
+    #[test]
+    fn what_a_person_wrote_is_left_alone() {
+        let entry = proto::saga::v1::AuditEntry {
+            reason: "SAGA_REASON_REFUSED was wrong".to_owned(),
+            action: proto::saga::v1::OperatorAction::RetryNow.into(),
+            ..Default::default()
+        };
+        assert_eq!(
+            value("evenkeel.saga.v1.AuditEntry", &entry),
+            json!({"reason": "SAGA_REASON_REFUSED was wrong", "action": "RETRY_NOW"})
+        );
+    }
+
+    #[test]
+    fn zeros_are_shown_where_all_fields_are_asked_for() {
+        let status = proto::saga::v1::GetStatusResponse {
+            success_rate: "100.00%".to_owned(),
+            ..Default::default()
+        };
+        let shown = full("evenkeel.saga.v1.GetStatusResponse", &status);
+        assert_eq!(
+            (&shown["total"], &shown["failed"], &shown["successRate"]),
+            (&json!(0), &json!(0), &json!("100.00%"))
         );
     }
 

@@ -2,6 +2,8 @@
 //! is ready. Ready depends on the service's own database only, and ends with the order to end.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -20,25 +22,50 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// A database that answers later counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Whether a service is ready, for those that only ask. Clones share the state; not ready until its [`Health`] says so.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Says whether the service is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Health of one service, shared by its listeners. Not ready until told so. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
+    readiness: Readiness,
 }
 
 impl Health {
     /// Makes a live service that is not ready.
     pub async fn new() -> Self {
+        Self::with_readiness(Readiness::default()).await
+    }
+
+    /// Makes one whose readiness others have been given already.
+    pub async fn with_readiness(readiness: Readiness) -> Self {
         let reporter = HealthReporter::new();
         reporter.set_service_status(LIVE, ServingStatus::Serving).await;
         reporter
             .set_service_status(READY, ServingStatus::NotServing)
             .await;
-        Self { reporter }
+        Self { reporter, readiness }
+    }
+
+    /// Returns its readiness, for those that only ask.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Sets whether the service is ready.
     pub async fn set_ready(&self, ready: bool) {
+        self.readiness.0.store(ready, Ordering::Relaxed);
         let status = if ready {
             ServingStatus::Serving
         } else {

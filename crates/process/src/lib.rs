@@ -1,5 +1,5 @@
-//! What every service process shares: configuration, Postgres pools, migrations, gRPC listeners, health, signals, drain,
-//! background tasks.
+//! What every service process shares: configuration, Postgres pools, migrations, gRPC listeners, the HTTP listener for
+//! machines that watch, health, signals, drain, background tasks.
 //!
 //! What it is not: a framework. Nothing here calls back into a service; a service wires these parts in its `lib.rs`.
 //!
@@ -8,6 +8,7 @@
 //! - Every queue, pool, message and wait has a bound with a stated default.
 //! - Readiness depends on the service's own database only, never on another service.
 
+pub mod admin;
 pub mod config;
 pub mod exit;
 pub mod grpc;

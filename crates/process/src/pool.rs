@@ -1,22 +1,17 @@
 //! Postgres pools: one for each service (and one for its steps), connected to the service's own schema.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool, Postgres, Transaction};
-use tokio::time::MissedTickBehavior;
+use sqlx::{Connection, PgPool};
 
-use crate::Supervisor;
+mod gauge;
 
-/// How often pools are reported by default.
-pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
+pub use gauge::{PoolGauge, PoolUse, REPORT_INTERVAL, spawn_report};
+
 /// A statement that runs longer is cancelled by the server; no statement of a service should come near it.
 const STATEMENT_TIMEOUT: &str = "30s";
 /// A transaction left open without work is ended by the server, so that a lost client does not keep locks.
@@ -199,116 +194,6 @@ fn check(name: &str, config: &PoolConfig) -> Result<(), Error> {
         name: name.to_owned(),
         problem,
     })
-}
-
-/// What a pool is doing at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Connections in the hands of callers.
-    pub used: usize,
-    /// Open connections nobody uses.
-    pub free: usize,
-    /// Callers of [`PoolGauge`] that wait for a connection.
-    pub pending: usize,
-    /// Limit of the pool.
-    pub max: usize,
-}
-
-/// A pool that knows how many callers wait. The pool of sqlx does not tell, so only callers that come through
-/// [`acquire`](Self::acquire) and [`begin`](Self::begin) of this type are counted as pending.
-#[derive(Debug, Clone)]
-pub struct PoolGauge {
-    name: Arc<str>,
-    pool: PgPool,
-    pending: Arc<AtomicUsize>,
-}
-
-impl PoolGauge {
-    /// Wraps a pool; clones share the count.
-    #[must_use]
-    pub fn new(name: &str, pool: PgPool) -> Self {
-        Self {
-            name: name.into(),
-            pool,
-            pending: Arc::default(),
-        }
-    }
-
-    /// Returns the pool itself, for callers that need not be counted.
-    #[must_use]
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
-    }
-
-    /// Takes a connection.
-    ///
-    /// # Errors
-    /// None became free within the acquire timeout, or the database cannot be reached.
-    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        let _waiting = Waiting::new(&self.pending);
-        self.pool.acquire().await
-    }
-
-    /// Begins a transaction on a connection of its own.
-    ///
-    /// # Errors
-    /// None became free within the acquire timeout, or the database cannot be reached.
-    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let _waiting = Waiting::new(&self.pending);
-        self.pool.begin().await
-    }
-
-    /// Returns what the pool is doing now. The numbers are read one after the other, so they need not add up.
-    #[must_use]
-    pub fn usage(&self) -> PoolUse {
-        let (size, free) = (self.pool.size() as usize, self.pool.num_idle());
-        PoolUse {
-            used: size.saturating_sub(free),
-            free,
-            pending: self.pending.load(Ordering::Relaxed),
-            max: self.pool.options().get_max_connections() as usize,
-        }
-    }
-
-    /// Writes one log line: used, free, pending, max.
-    pub fn report(&self) {
-        let PoolUse {
-            used,
-            free,
-            pending,
-            max,
-        } = self.usage();
-        tracing::info!(pool = &*self.name, used, free, pending, max, "pool");
-    }
-}
-
-/// Counts a caller while it waits, also if it gives up.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Reports the pool every `interval` until the order to end.
-pub fn spawn_report(gauge: PoolGauge, interval: Duration, supervisor: &Supervisor) {
-    let stop = supervisor.shutdown().token();
-    supervisor.spawn("pool report", async move {
-        let mut tick = tokio::time::interval(interval);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            gauge.report();
-        }
-        Ok::<_, Infallible>(())
-    });
 }
 
 #[cfg(test)]

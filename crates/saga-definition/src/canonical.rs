@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::definition::{Call, Retry, Step, Zone};
+use crate::call::{Await, Call, Retry, Target};
+use crate::definition::{Step, Zone};
 use crate::json::write_sorted;
 use crate::scalar::{Literal, format_duration};
 use crate::source::{CallSource, Expr, ExprNode, Source, StepSource, Time};
@@ -88,7 +89,21 @@ fn call(source: &CallSource, checked: &Call) -> Map<String, Json> {
 /// What is called and with what, without when it is repeated.
 fn request(source: &CallSource, checked: &Call) -> Map<String, Json> {
     let mut map = Map::new();
-    map.insert("call".to_owned(), json!(checked.path.trim_start_matches('/')));
+    match &checked.target {
+        Target::Method { path, unsafe_ack, .. } => {
+            map.insert("call".to_owned(), json!(path.trim_start_matches('/')));
+            if let Some(why) = unsafe_ack {
+                map.insert("unsafe_ack".to_owned(), json!(why));
+            }
+        }
+        Target::Publish { routing_key } => {
+            map.insert("publish".to_owned(), json!(routing_key));
+            map.insert("message".to_owned(), json!(checked.request_type().full_name()));
+        }
+    }
+    if let Some(awaits) = &checked.awaits {
+        map.insert("await".to_owned(), awaited(awaits, checked));
+    }
     if !source.with.is_empty() {
         let fields = source
             .with
@@ -96,10 +111,26 @@ fn request(source: &CallSource, checked: &Call) -> Map<String, Json> {
             .map(|(name, value)| (name.value.clone(), expression(value)));
         map.insert("with".to_owned(), Json::Object(fields.collect()));
     }
-    if let Some(why) = &checked.unsafe_ack {
-        map.insert("unsafe_ack".to_owned(), json!(why));
-    }
     map
+}
+
+fn awaited(awaits: &Await, checked: &Call) -> Json {
+    let Await::Reply {
+        routing_key,
+        failed,
+        ask_again_ms,
+    } = awaits
+    else {
+        return json!("token");
+    };
+    let mut map = Map::new();
+    map.insert("reply".to_owned(), json!(routing_key));
+    map.insert("message".to_owned(), json!(checked.reply_type().full_name()));
+    if let Some(failed) = failed {
+        map.insert("failed".to_owned(), json!(failed));
+    }
+    map.insert("ask_again".to_owned(), json!(format_duration(*ask_again_ms)));
+    Json::Object(map)
 }
 
 fn retry(retry: Retry) -> Json {

@@ -11,7 +11,8 @@ use prost_types::{
     FieldOptions, FileDescriptorProto, MessageOptions, MethodDescriptorProto, OneofDescriptorProto,
 };
 
-use crate::definition::{Barrier, Definition};
+use crate::call::{Barrier, Target};
+use crate::definition::Definition;
 
 /// Every message and enum reachable from some roots, by full name.
 #[derive(Debug, Default)]
@@ -21,14 +22,14 @@ pub(crate) struct Types {
 }
 
 impl Types {
-    /// Follows fields from the input, requests and replies of a definition.
+    /// Follows fields from the input, requests and replies of a definition, published ones included.
     pub(crate) fn of(definition: &Definition) -> Self {
         let mut types = Self::default();
         let mut open = vec![definition.input.clone()];
         open.extend(
             definition
                 .calls()
-                .flat_map(|call| [call.method.input(), call.method.output()]),
+                .flat_map(|call| [call.request_type().clone(), call.reply_type().clone()]),
         );
         while let Some(message) = open.pop() {
             if types.messages.contains_key(message.full_name()) {
@@ -131,14 +132,17 @@ pub(crate) fn encode(definition: &Definition) -> Vec<u8> {
         files.insert(of.parent_file().name().to_owned(), of.parent_file());
     }
     for call in definition.calls() {
-        let file = call.method.parent_file();
+        let Target::Method { method, barrier, .. } = call.target() else {
+            continue;
+        };
+        let file = method.parent_file();
         let by_name = services.entry(file.name().to_owned()).or_default();
         let methods = by_name
             .0
-            .entry(call.method.parent_service().name().to_owned())
+            .entry(method.parent_service().name().to_owned())
             .or_default();
         // Two calls of one method differ at most in their acknowledgement, which means "no option" for both.
-        methods.insert(call.method.name().to_owned(), (call.method.clone(), call.barrier));
+        methods.insert(method.name().to_owned(), (method.clone(), *barrier));
         files.insert(file.name().to_owned(), file);
     }
     let nothing = Services::default();

@@ -21,14 +21,14 @@ pub fn wire_compatible(old: &Definition, new: &Definition) -> Result<(), Vec<Str
     for (before, after) in old
         .calls()
         .zip(new.calls())
-        .filter(|(before, after)| before.path == after.path)
+        .filter(|(before, after)| before.name() == after.name())
     {
         for (what, was, is) in [
-            ("request", before.method.input(), after.method.input()),
-            ("reply", before.method.output(), after.method.output()),
+            ("request", before.request_type(), after.request_type()),
+            ("reply", before.reply_type(), after.reply_type()),
         ] {
             if was.full_name() != is.full_name() {
-                let path = &before.path;
+                let path = before.name();
                 differences.push(format!(
                     "the {what} of {path} was {} and is {}",
                     was.full_name(),

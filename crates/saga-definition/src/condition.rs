@@ -1,5 +1,7 @@
 //! Whether a step runs at all.
 
+use prost_reflect::DynamicMessage;
+
 use crate::mapping::{Context, MapError, Path};
 
 /// Reads the bool that says whether a step runs: a compiled `when`.
@@ -20,6 +22,14 @@ impl Condition {
                 field: self.0.text().to_owned(),
             }),
         }
+    }
+
+    /// Tries the condition on one step's reply, if it reads that step's; `None` is a step without a reply.
+    ///
+    /// # Errors
+    /// [`MapError`] if the source is absent where nothing allows it.
+    pub fn check_reply(&self, step: usize, reply: Option<&DynamicMessage>) -> Result<(), MapError> {
+        self.0.check_reply(step, reply)
     }
 
     /// Returns the path as written.

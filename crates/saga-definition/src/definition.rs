@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::call::{Await, Call, Target};
 use crate::closure;
 use crate::condition::Condition;
-use crate::mapping::{Context, MapError, Mapping, Path, SagaContext};
+use crate::mapping::{Context, MapError, Path, SagaContext};
 
 /// Shortest deadline and `expires`, in milliseconds.
 pub const MIN_DEADLINE_MS: u64 = 1_000;
@@ -69,53 +70,6 @@ pub struct Step {
     pub no_compensation: Option<String>,
     /// How long the step may wait for a person; only on compensatable steps.
     pub expires: Option<Deadline>,
-}
-
-/// Holds one checked call.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// The method, with its request and reply types.
-    pub method: MethodDescriptor,
-    /// gRPC path, `/package.Service/Method`.
-    pub path: String,
-    /// The prefix of [`Participants`] that answers for the method.
-    pub participant: String,
-    /// What makes the method safe to repeat.
-    pub barrier: Barrier,
-    /// Why a method without the step option is called all the same.
-    pub unsafe_ack: Option<String>,
-    /// How the request is built.
-    pub with: Mapping,
-    /// When the call is repeated.
-    pub retry: Retry,
-    /// Bound of one attempt, in milliseconds: the `grpc-timeout`.
-    pub timeout_ms: u64,
-}
-
-/// Says what makes a step method safe to call twice, late, or never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Barrier {
-    /// Behind a barrier row in the participant's own transaction.
-    Transactional,
-    /// An effect outside the database, bounded by a claim row.
-    External,
-    /// Harmless by nature.
-    Natural,
-    /// The method does not say; the definition acknowledges it (`unsafe_ack`).
-    Acknowledged,
-}
-
-/// Says when a call is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Retry {
-    /// Repetitions after the first call. `None`: for ever (everything but compensatable actions).
-    pub retries: Option<u32>,
-    /// First pause, in milliseconds.
-    pub initial_ms: u64,
-    /// What each pause is multiplied with to get the next, in thousandths: 2000 doubles.
-    pub factor_milli: u32,
-    /// Longest pause, in milliseconds.
-    pub max_ms: u64,
 }
 
 /// Holds the packages and services that may be called.
@@ -205,7 +159,22 @@ impl Definition {
     /// Returns the participants that are called. A stored definition checks again with these.
     #[must_use]
     pub fn participants(&self) -> Participants {
-        Participants::new(self.calls().map(|call| call.participant.clone()))
+        Participants::new(self.calls().filter_map(|call| match call.target() {
+            Target::Method { participant, .. } => Some(participant.clone()),
+            Target::Publish { .. } => None,
+        }))
+    }
+
+    /// Returns the routing keys of all replies that are awaited, sorted.
+    #[must_use]
+    pub fn reply_keys(&self) -> BTreeSet<&str> {
+        let keys = self.calls().filter_map(|call| match call.awaits()? {
+            Await::Token => None,
+            Await::Reply {
+                routing_key, failed, ..
+            } => Some(std::iter::once(routing_key).chain(failed)),
+        });
+        keys.flatten().map(String::as_str).collect()
     }
 
     /// Returns the machine time this input allows, in milliseconds.

@@ -28,6 +28,39 @@
 //! compensatable actions, since everything else is repeated for ever. `on_compensated` is a call made after the last
 //! compensation. `unsafe_ack: "<why>"` allows a method without the option `(evenkeel.saga.v1.step)`.
 //!
+//! ## Try, confirm, cancel
+//! ```yaml
+//! kind: tcc                      # the default is `saga`
+//! tries:                         # instead of `steps`
+//!   - name: FREEZE               # at most 56 letters
+//!     try: { call: acme.wallet.v1.WalletSteps/Freeze, with: { id: input.id } }
+//!     confirm: { call: acme.wallet.v1.WalletSteps/Deduct, with: { id: input.id } }
+//!     cancel: { call: acme.wallet.v1.WalletSteps/Unfreeze, with: { id: input.id } }
+//! decide: { name: TRANSFER, call: acme.bank.v1.BankSteps/Transfer, with: { id: input.id } }   # optional
+//! ```
+//! This is a way of writing steps, and the canonical text has these: a try is compensatable, its cancel is the
+//! compensation; the decision is the pivot behind all tries; a confirm is a retriable step `<TRY>_CONFIRM` behind the
+//! decision, or behind all tries where there is none. Confirms run beside each other and, as cancels, are repeated until
+//! they succeed. A try may have `when` (which then holds for its confirm too), `after`, `probe` and `expires`, the
+//! decision `when` and `probe`. A confirm may read its try's reply; a cancel only with `allow_default`.
+//!
+//! ## Publishing
+//! Instead of `call`, anything but a probe may say `publish: <routing key>` and `message: <type>`: an event whose data is
+//! that message, filled by `with`. It needs no participant, only its type among the descriptors. Without `await` it is
+//! done once it is stored durably for publication, and has no reply that could be read.
+//!
+//! ```yaml
+//! publish: device.allocate.requested   # lower-case words and dots; `saga.` is the orchestrator's own
+//! message: acme.device.v1.AllocateRequested
+//! with: { order_id: input.order_id }
+//! await:
+//!   reply: device.allocated            # routing key of the answer
+//!   message: acme.device.v1.Allocated  # type of its data: the step's reply
+//!   failed: device.allocate.failed     # optional: routing key of "no"
+//!   ask_again: 30s                     # 1s to 1h; the request is published again until it is answered
+//! ```
+//! `await: token` at a `call` gives it a completion token, with which its answer may come before it is asked for again.
+//!
 //! ## Order
 //! A step starts when the one before it in the text has succeeded; `after: [A, B]` names others instead, `after: []`
 //! none. The order must have no cycle and the zones hold along every way through it: each step comes before the pivot
@@ -77,6 +110,7 @@
 //!   whatever has become of the configuration.
 
 pub mod builder;
+mod call;
 mod canonical;
 mod check;
 mod closure;
@@ -90,14 +124,16 @@ mod problem;
 mod scalar;
 mod source;
 mod suggest;
+mod tcc;
 mod yaml;
 
 use prost_reflect::DescriptorPool;
 
+pub use crate::call::{Await, Barrier, Call, Retry, Target};
 pub use crate::compat::wire_compatible;
 pub use crate::condition::Condition;
 pub use crate::definition::{
-    Barrier, Call, Deadline, Definition, MAX_DEADLINE_MS, MIN_DEADLINE_MS, Participants, Retry, Step, Zone,
+    Deadline, Definition, MAX_DEADLINE_MS, MIN_DEADLINE_MS, Participants, Step, Zone,
 };
 pub use crate::json::{JsonError, decode_json, digest, encode_json};
 pub use crate::mapping::{Context, MapError, Mapping, Path, SagaContext};

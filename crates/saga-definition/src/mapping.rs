@@ -164,6 +164,16 @@ impl Mapping {
         Ok(message)
     }
 
+    /// Tries everything that the mapping reads of one step's reply, on this reply; `None` is a step without a reply.
+    ///
+    /// # Errors
+    /// [`MapError`] for the first source that is absent where nothing allows it.
+    pub fn check_reply(&self, step: usize, reply: Option<&DynamicMessage>) -> Result<(), MapError> {
+        self.fields
+            .iter()
+            .try_for_each(|(_, source)| source.check_reply(step, reply))
+    }
+
     /// Returns the indexes of the steps whose replies are read, ascending.
     #[must_use]
     pub fn steps_read(&self) -> Vec<usize> {
@@ -212,6 +222,16 @@ impl ValueSource {
         }
     }
 
+    fn check_reply(&self, step: usize, reply: Option<&DynamicMessage>) -> Result<(), MapError> {
+        match self {
+            Self::Literal(_) => Ok(()),
+            Self::Path(path) => path.check_reply(step, reply),
+            Self::Message(mapping) => mapping.check_reply(step, reply),
+            Self::List(elements) => elements.iter().try_for_each(|e| e.check_reply(step, reply)),
+            Self::Map(entries) => entries.iter().try_for_each(|(_, e)| e.check_reply(step, reply)),
+        }
+    }
+
     fn collect_steps(&self, steps: &mut Vec<usize>) {
         match self {
             Self::Literal(_) => {}
@@ -246,18 +266,40 @@ impl Path {
         let root = match &self.root {
             Root::Saga(value) => return Ok(Some(Value::String(context.saga.get(*value).to_owned()))),
             Root::Input(message) => self.own(context.input, message)?,
-            Root::Reply { step, name, message } => match context.replies.get(*step).copied().flatten() {
-                Some(reply) => self.own(reply, message)?,
-                None if self.allow_default => return Ok(None),
-                None => {
-                    return Err(MapError::AbsentReply {
-                        path: self.text.clone(),
-                        step: name.clone(),
-                    });
-                }
-            },
+            Root::Reply { step, name, message } => {
+                let reply = context.replies.get(*step).copied().flatten();
+                return self.of_reply(name, message, reply);
+            }
         };
         self.follow(root)
+    }
+
+    /// Tries to read this step's reply, if the path reads that step's.
+    pub(crate) fn check_reply(&self, step: usize, reply: Option<&DynamicMessage>) -> Result<(), MapError> {
+        match &self.root {
+            Root::Reply {
+                step: own,
+                name,
+                message,
+            } if *own == step => self.of_reply(name, message, reply).map(drop),
+            Root::Reply { .. } | Root::Input(_) | Root::Saga(_) => Ok(()),
+        }
+    }
+
+    fn of_reply(
+        &self,
+        step: &str,
+        expected: &MessageDescriptor,
+        reply: Option<&DynamicMessage>,
+    ) -> Result<Option<Value>, MapError> {
+        match reply {
+            Some(reply) => self.follow(self.own(reply, expected)?),
+            None if self.allow_default => Ok(None),
+            None => Err(MapError::AbsentReply {
+                path: self.text.clone(),
+                step: step.to_owned(),
+            }),
+        }
     }
 
     /// Refuses messages whose fields the compiled descriptors do not describe.

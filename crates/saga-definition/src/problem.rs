@@ -66,6 +66,8 @@ problem_kinds! {
     MissingKey = "MISSING_KEY",
     /// Two keys contradict each other.
     ConflictingKeys = "CONFLICTING_KEYS",
+    /// A kind of saga that does not exist.
+    BadKind = "BAD_KIND",
     /// A saga or step name breaks the pattern.
     BadName = "BAD_NAME",
     /// A step name that the engine uses itself.
@@ -84,10 +86,14 @@ problem_kinds! {
     TooManySteps = "TOO_MANY_STEPS",
     /// Two steps of one name.
     DuplicateStep = "DUPLICATE_STEP",
-    /// The input type is not among the descriptors.
+    /// A message type is not among the descriptors.
     UnknownMessage = "UNKNOWN_MESSAGE",
     /// A call that is not of the form `package.Service/Method`.
     BadMethod = "BAD_METHOD",
+    /// A routing key that breaks the pattern, or belongs to the orchestrator.
+    BadRoutingKey = "BAD_ROUTING_KEY",
+    /// An `await` that does not fit what is called.
+    BadAwait = "BAD_AWAIT",
     /// The service is not among the descriptors.
     UnknownService = "UNKNOWN_SERVICE",
     /// The service has no such method.
@@ -264,6 +270,14 @@ impl Problems {
     /// Returns the problems in the order of the text.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.0.sort_by_key(|p| (p.line, p.column));
+        // One text may stand for two steps: the `when` of a try is that of its confirm, too.
+        self.0.dedup_by(|next, one| {
+            let place = |p: &Problem| (p.line, p.column, p.kind);
+            next.line > 0
+                && place(next) == place(one)
+                && next.message == one.message
+                && next.field == one.field
+        });
         self.0
     }
 }

@@ -121,6 +121,17 @@ pub(crate) fn is_identifier(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// Tells whether a routing key follows `^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$` and has at most 200 bytes.
+pub(crate) fn is_routing_key(text: &str) -> bool {
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    text.len() <= 200 && text.contains('.') && text.split('.').all(is_word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +188,19 @@ mod tests {
             assert_eq!(Literal::plain(text), Literal::Text(text.to_owned()), "{text}");
         }
         assert_eq!(Literal::plain(&"9".repeat(60)), Literal::Int(i128::MAX));
+    }
+
+    #[test]
+    fn routing_keys_are_lower_case_words_with_dots() {
+        for key in ["a.b", "device.allocate.requested", "a1_.b_2"] {
+            assert!(is_routing_key(key), "{key}");
+        }
+        let long = format!("a.{}", "b".repeat(199));
+        for key in [
+            "", "a", ".", "a.", ".a", "a..b", "A.b", "1.b", "a.*", "a.#", "a b.c", "ä.b", &long,
+        ] {
+            assert!(!is_routing_key(key), "{key}");
+        }
     }
 
     #[test]

@@ -74,16 +74,53 @@ pub(crate) struct StepSource {
     pub(crate) undo_invalid: bool,
 }
 
+impl StepSource {
+    /// A step that only makes this call.
+    pub(crate) fn new(at: Position, call: CallSource) -> Self {
+        Self {
+            at,
+            name: Slot::Invalid,
+            call,
+            compensate: None,
+            no_compensation: None,
+            pivot: None,
+            retriable: None,
+            expires: None,
+            after: None,
+            when: None,
+            probe: None,
+            undo_invalid: false,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct CallSource {
     pub(crate) at: Position,
     /// Put before field names in problems: `compensate.`, `probe.` and so on, or nothing.
     pub(crate) prefix: &'static str,
     pub(crate) method: Slot<String>,
+    /// Routing key, instead of a method.
+    pub(crate) publish: Slot<String>,
+    /// Type of what is published.
+    pub(crate) message: Slot<String>,
+    pub(crate) awaits: Slot<AwaitSource>,
     pub(crate) with: Vec<(Spanned<String>, Expr)>,
     pub(crate) retry: RetryPatch,
     pub(crate) timeout: Option<Spanned<u64>>,
     pub(crate) unsafe_ack: Option<Spanned<String>>,
+}
+
+/// How the final answer may come earlier than it is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum AwaitSource {
+    Token,
+    Reply {
+        reply: Slot<String>,
+        message: Slot<String>,
+        failed: Option<Spanned<String>>,
+        ask_again: Option<Spanned<u64>>,
+    },
 }
 
 /// Holds the value of a request field: a path, a literal, a nested message or map, or a list.

@@ -1,7 +1,7 @@
-//! Logs and traces: the only crate that names opentelemetry.
+//! Logs, traces and metrics: the only crate that names opentelemetry and the exporter of metrics.
 //!
-//! What it is not: a place where services decide what to log. They use the macros of `tracing`; this crate decides where
-//! the lines go, in what form, and which trace they belong to.
+//! What it is not: a place where services decide what to log or to count. They use the macros of `tracing` and `metrics`;
+//! this crate decides where the lines go, in what form, which trace they belong to, and how the numbers are shown.
 //!
 //! Invariants:
 //! - Logs go to stderr; stdout belongs to the output of commands.
@@ -11,7 +11,9 @@
 //!   verbatim (in a task-local, see [`trace::scope`]); with one the current span takes its place.
 
 mod json;
+pub mod metrics;
 mod otlp;
+mod process_stats;
 mod setup;
 pub mod trace;
 

@@ -1,4 +1,4 @@
-//! Private databases, child processes and waiting helpers for tests.
+//! Private databases and brokers, child processes and waiting helpers for tests.
 //!
 //! What it is not: part of the product. It is a dev-dependency only, and its functions panic with a description instead
 //! of returning errors, since a test could do nothing else with them.
@@ -7,17 +7,22 @@
 //! outlives the test process are the exception: they are dropped on a best effort); tests do not see each other's data;
 //! nothing uses a standard port.
 
+mod broker;
 mod child;
 mod database;
 mod eventually;
+pub mod metrics;
+mod outside;
 mod scratch;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+pub use broker::{BROKER_API_VARIABLE, BROKER_VARIABLE, PrivateBroker, TestBroker, has_broker_binaries};
 pub use child::{ChildProcess, Signal, signal};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use eventually::{Answer, eventually};
+pub use outside::{Entry, Manner, Outside, OutsideError};
 pub use scratch::Scratch;
 
 /// First and last port that [`free_port`] gives: below the range from which Linux takes ports for outgoing connections

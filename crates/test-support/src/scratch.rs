@@ -14,7 +14,7 @@ use uuid::Uuid;
 const CLEANER: &str = r#"
 read -r _
 n=0
-while [ -e "$1/pg/cluster/postmaster.pid" ] && [ "$n" -lt 200 ]; do sleep 0.05; n=$((n+1)); done
+while { [ -e "$1/pg/cluster/postmaster.pid" ] || [ -e "$1/broker/group" ]; } && [ "$n" -lt 200 ]; do sleep 0.05; n=$((n+1)); done
 rm -rf -- "$1"
 "#;
 
@@ -56,6 +56,11 @@ impl Scratch {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns where a private broker belongs, so that the removal waits for its end.
+    pub(crate) fn broker_dir(&self) -> PathBuf {
+        self.path.join("broker")
     }
 
     /// Returns where a private server belongs, so that the removal waits for its end.

@@ -2,7 +2,17 @@
 
 use serde::Deserialize;
 
-/// Settings of the quota service. There are none yet; an unknown one is an error.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// Settings of the quota service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// A reserve that leaves less than this, where there was not less before, is told as `quota.low`; 0 or less tells
+    /// nobody.
+    pub low_below: i64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { low_below: 10 }
+    }
+}

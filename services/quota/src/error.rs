@@ -63,6 +63,16 @@ enum Answer {
     Unknown,
 }
 
+impl From<events::outbox::Error> for Error {
+    fn from(error: events::outbox::Error) -> Self {
+        match error {
+            // Our events are made of ids and numbers.
+            events::outbox::Error::Invalid { .. } => Self::Broken("an event of ours cannot be published"),
+            events::outbox::Error::Database(error) => Self::Database(error),
+        }
+    }
+}
+
 impl Error {
     fn answer(&self) -> Answer {
         let no = |reason| Answer::No(reason, HashMap::new());
@@ -112,7 +122,7 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error.answer() {
             Answer::No(reason, facts) => Self::Refuse(Refusal {
-                reason,
+                reason: reason.into(),
                 message: error.to_string(),
                 facts,
             }),

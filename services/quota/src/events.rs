@@ -1,36 +1,23 @@
-//! The facts that other services learn from the outbox.
+//! The facts that other services learn from the outbox. Key is the user id. Data: `userId`, `available` (what the user has
+//! left afterwards), `timestamp` (RFC 3339), and what the topic adds: `taskId` and `amount`, or `grantId` and `amount`.
 
-use ids::{MessageId, TaskId, UserId};
+use chrono::{SecondsFormat, Utc};
+use events::Event;
+use ids::{TaskId, UserId};
 use serde_json::{Value, json};
 
 use crate::domain::Grant;
 
-/// A fact, to be written in the transaction that makes it true.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event {
-    pub(crate) id: MessageId,
-    /// Routing key.
-    pub(crate) topic: &'static str,
-    /// Events of one key keep their order.
-    pub(crate) key: String,
-    /// Fields in lowerCamelCase.
-    pub(crate) data: Value,
-    pub(crate) traceparent: Option<String>,
-}
+/// Topics that the service publishes whether or not anybody wants them.
+pub const FACTS: &[&str] = &[
+    "quota.reserved",
+    "quota.confirmed",
+    "quota.released",
+    "quota.granted",
+    "quota.low",
+];
 
-impl Event {
-    fn new(topic: &'static str, user_id: UserId, data: Value) -> Self {
-        Self {
-            id: MessageId::new(),
-            topic,
-            key: user_id.to_string(),
-            data,
-            traceparent: telemetry::trace::current_traceparent(),
-        }
-    }
-}
-
-/// A task has set quota aside, or finished with it. `available` is what the user has left afterwards.
+/// A task has set quota aside, or finished with it.
 pub(crate) fn of_task(
     topic: &'static str,
     user_id: UserId,
@@ -44,7 +31,7 @@ pub(crate) fn of_task(
         "amount": amount,
         "available": available,
     });
-    Event::new(topic, user_id, data)
+    fact(topic, user_id, data)
 }
 
 /// A user has got quota.
@@ -55,5 +42,20 @@ pub(crate) fn granted(grant: &Grant, available: i64) -> Event {
         "amount": grant.amount.get(),
         "available": available,
     });
-    Event::new("quota.granted", grant.user_id, data)
+    fact("quota.granted", grant.user_id, data)
+}
+
+/// A user has less left than the threshold, and had not before.
+pub(crate) fn low(user_id: UserId, available: i64, threshold: i64) -> Event {
+    let data = json!({
+        "userId": user_id.to_string(),
+        "available": available,
+        "threshold": threshold,
+    });
+    fact("quota.low", user_id, data)
+}
+
+fn fact(topic: &'static str, user_id: UserId, mut data: Value) -> Event {
+    data["timestamp"] = json!(Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
+    Event::new(topic, user_id.to_string(), data)
 }

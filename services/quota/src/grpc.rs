@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use ids::{ParseIdError, TaskId, UserId};
+use process::PoolGauge;
 use prost_types::Timestamp;
 use proto::quota::v1 as pb;
 use proto::quota::v1::quota_service_server::QuotaService;
-use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::app;
@@ -17,7 +17,9 @@ use crate::error::Error;
 /// The public service.
 #[derive(Debug)]
 pub(crate) struct Public {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: PoolGauge,
+    /// See [`Config::low_below`](crate::Config::low_below).
+    pub(crate) low_below: i64,
 }
 
 #[tonic::async_trait]
@@ -58,7 +60,11 @@ impl QuotaService for Public {
     ) -> Result<Response<pb::ReserveQuotaResponse>, Status> {
         let request = request.get_ref();
         let wanted = reserve(&request.user_id, &request.task_id, request.amount)?;
-        let done = app::transaction(&self.pool, async |conn| app::reserve(conn, &wanted).await).await?;
+        let low_below = self.low_below;
+        let done = app::transaction(&self.pool, async |conn| {
+            app::reserve(conn, &wanted, low_below).await
+        })
+        .await?;
         Ok(Response::new(pb::ReserveQuotaResponse {
             reservation: Some(encode_reservation(done.reservation)),
         }))

@@ -25,11 +25,12 @@ mod grpc;
 mod steps;
 mod store;
 
+use process::PoolGauge;
 use proto::quota::v1::quota_service_server::QuotaServiceServer;
 use proto::quota::v1::quota_steps_server::QuotaStepsServer;
-use sqlx::PgPool;
 use tonic::service::Routes;
 
+pub use crate::events::FACTS;
 pub use config::Config;
 pub use domain::MAX_AMOUNT;
 pub use drift::{Drift, drift};
@@ -47,9 +48,9 @@ pub const DOMAIN: &str = "quota.evenkeel";
 #[derive(Debug, Clone)]
 pub struct Deps {
     /// Connections for the public service.
-    pub pool: PgPool,
+    pub pool: PoolGauge,
     /// Connections for the steps, so that neither side can starve the other.
-    pub steps_pool: PgPool,
+    pub steps_pool: PoolGauge,
 }
 
 /// The service, ready to be served. It has no background jobs.
@@ -63,11 +64,16 @@ pub struct Service {
 
 /// Wires the service. Connects to nothing.
 #[must_use]
-pub fn build(_config: &Config, deps: Deps) -> Service {
+pub fn build(config: &Config, deps: Deps) -> Service {
+    let low_below = config.low_below;
     Service {
-        public: Routes::new(QuotaServiceServer::new(grpc::Public { pool: deps.pool })),
+        public: Routes::new(QuotaServiceServer::new(grpc::Public {
+            pool: deps.pool,
+            low_below,
+        })),
         steps: Routes::new(QuotaStepsServer::new(steps::Steps {
             pool: deps.steps_pool,
+            low_below,
         })),
     }
 }

@@ -1,10 +1,10 @@
 //! The operations a saga calls, each behind the barrier.
 
 use barrier::Done;
+use process::PoolGauge;
 use proto::quota::v1 as pb;
 use proto::quota::v1::quota_steps_server::QuotaSteps;
 use rpc::step::StepCall;
-use sqlx::PgPool;
 use tonic::{Request, Response, Status};
 
 use crate::error::Error;
@@ -13,7 +13,9 @@ use crate::{DOMAIN, app, grpc};
 /// The steps.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: PoolGauge,
+    /// See [`Config::low_below`](crate::Config::low_below).
+    pub(crate) low_below: i64,
 }
 
 // Fields are read behind the barrier, so that the "no" to a malformed request is as final as any other.
@@ -27,7 +29,7 @@ impl QuotaSteps for Steps {
         let request = request.get_ref();
         barrier::run(&self.pool, &call, request, DOMAIN, async |conn, _| {
             let wanted = grpc::reserve(&request.user_id, &request.task_id, request.amount)?;
-            let done = app::reserve(conn, &wanted).await?;
+            let done = app::reserve(conn, &wanted, self.low_below).await?;
             Ok::<_, Error>(Done::Reply(pb::ReserveResponse {
                 amount: done.reservation.amount,
                 available: done.available,

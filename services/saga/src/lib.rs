@@ -6,6 +6,7 @@
 //! * [`journal`]: durable storage, fenced, with group commit.
 //! * [`participants`]: how steps are called.
 //! * [`definitions`]: what is registered and active.
+//! * [`tokens`]: what a participant shows when it answers later than it was called.
 //! * `app`: the operations of the API, one file each; `grpc` decodes and encodes.
 //!
 //! What it is not: a place where sagas are decided on (`saga-core`) or scheduled (`saga-engine`), or where definitions are
@@ -23,9 +24,10 @@ mod grpc;
 pub mod journal;
 pub mod participants;
 mod run;
+pub mod tokens;
 
 pub use config::Config;
-pub use run::{Deps, Error, Running, spawn};
+pub use run::{Deps, Error, Events, Running, spawn};
 
 /// Its schema in the database.
 pub const SCHEMA: &str = "saga";

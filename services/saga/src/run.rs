@@ -1,25 +1,31 @@
 //! Wiring and life of one instance.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use events::{Broker, Consumer, Job, Relay};
+use futures::FutureExt as _;
 use process::grpc::Listener;
-use process::health::Health;
-use process::{PoolGauge, Shutdown, Supervisor};
+use process::health::{Health, Readiness};
+use process::{PoolConfig, PoolGauge, Shutdown, Supervisor};
 use saga_definition::ProblemKind;
 use saga_engine::{Engine, Stopped, SystemClock};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Peers};
+use crate::app::{App, Peers, REPLIES, follow_replies};
 use crate::config::Config;
 use crate::definitions::{self, Definitions};
-use crate::journal::{self, PgJournal, Reader};
-use crate::participants::{ConfigError, GrpcParticipants, Targets};
+use crate::journal::{self, Operators, PgJournal, Reader};
+use crate::participants::{ConfigError, GrpcParticipants, Outbox, Targets};
+use crate::tokens::{self, Tokens};
 use crate::{SCHEMA, grpc};
 
+/// What the journal tells everybody, whether somebody listens or not.
+const FACTS: &[&str] = &["saga.completed", "saga.compensated", "saga.attention"];
 /// Who registers the definitions that ship with the program.
 const BUILT_IN_ACTOR: &str = "evenkeel";
 
@@ -30,8 +36,21 @@ pub struct Deps {
     pub listener: Listener,
     /// The order to end.
     pub shutdown: Shutdown,
+    /// Where published requests go and answers come from. Without it this instance neither publishes its outbox nor takes
+    /// answers, which is for others to do then.
+    pub events: Option<Events>,
     /// Definitions to register and activate at the start: a name for messages, and the text.
     pub definitions: Vec<(String, String)>,
+}
+
+/// The broker, as settings: an instance makes its own connections, which live as long as its thread. The instance's own
+/// pool should have 4 connections at least.
+#[derive(Debug)]
+pub struct Events {
+    /// Which broker, and how it is used.
+    pub config: events::Config,
+    /// Connections on the schema of the broker's own tables; at least 2.
+    pub pool: PoolConfig,
 }
 
 /// An instance did not start, or ended before it was told to.
@@ -49,6 +68,12 @@ pub enum Error {
     /// The journal cannot be opened.
     #[error("saga: the journal cannot be opened")]
     Journal(#[from] journal::OpenError),
+    /// The keys of completion tokens cannot be had.
+    #[error("saga: completion tokens cannot be made")]
+    Tokens(#[from] tokens::Error),
+    /// The broker's settings are not usable.
+    #[error("saga: answers to published requests cannot be taken")]
+    Events(#[from] events::Error),
     /// A definition that ships with the program has mistakes.
     #[error("saga: {name} has mistakes:\n{problems}")]
     BuiltIn {
@@ -84,6 +109,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
+    readiness: Readiness,
     ended: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -92,6 +118,12 @@ impl Running {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Returns whether it is ready: whether its database answers.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Waits until the instance has ended.
@@ -110,6 +142,8 @@ impl Running {
 pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
     config.check().map_err(Error::Config)?;
     let local_addr = deps.listener.local_addr();
+    let readiness = Readiness::default();
+    let told = readiness.clone();
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -118,18 +152,23 @@ pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
     std::thread::Builder::new()
         .name("saga".to_owned())
         .spawn(move || {
-            let result = runtime.block_on(run(config, deps));
+            let result = runtime.block_on(run(config, deps, told));
             // Whoever started it may not wait for its end.
             let _ = end.send(result);
         })
         .map_err(Error::Thread)?;
-    Ok(Running { local_addr, ended })
+    Ok(Running {
+        local_addr,
+        readiness,
+        ended,
+    })
 }
 
-async fn run(config: Config, deps: Deps) -> Result<(), Error> {
+async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Error> {
     let Deps {
         listener,
         shutdown,
+        events,
         definitions: built_in,
     } = deps;
     let names = Names::of(&config, listener.local_addr());
@@ -160,7 +199,37 @@ async fn run(config: Config, deps: Deps) -> Result<(), Error> {
         drain: shutdown.drain(),
         ..saga_engine::Config::default()
     };
-    let participants = GrpcParticipants::new(Arc::clone(&definitions));
+    let tokens = Arc::new(Tokens::open(&pool).await?);
+    let broker = match events {
+        Some(Events {
+            config: settings,
+            pool,
+        }) => {
+            let pool = process::pool::connect("saga events", events::SCHEMA, &pool).await?;
+            let concurrency = settings.concurrency.min(handlers(config.pool.max));
+            Some(Broker::new(
+                events::Config {
+                    concurrency,
+                    ..settings
+                },
+                pool,
+            )?)
+        }
+        None => None,
+    };
+    let relaying = broker.as_ref().map(|broker| {
+        broker.relay(Relay {
+            service: SCHEMA,
+            schema: SCHEMA,
+            pool: pool.clone(),
+            facts: FACTS,
+        })
+    });
+    let outbox = Outbox {
+        pool: pool.clone(),
+        wake: relaying.as_ref().map(|relaying| relaying.wake.clone()),
+    };
+    let participants = GrpcParticipants::new(Arc::clone(&definitions), Arc::clone(&tokens), outbox);
     let (handle, engine) = Engine::new(
         engine_config,
         Arc::new(journal),
@@ -170,15 +239,22 @@ async fn run(config: Config, deps: Deps) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let mut engine = tokio::spawn(engine.run(stop.clone().cancelled_owned()));
 
-    let app = App {
+    let app = Arc::new(App {
         engine: handle,
         definitions,
         reader: Reader::new(pool.clone()),
+        operators: Operators::new(pool.clone()),
         peers: Peers::default(),
+        tokens,
         instance: names.instance.into(),
         stopping: shutdown.token(),
-    };
-    let serving = serve(app, pool, listener, &shutdown, &config);
+    });
+    let supervisor = Supervisor::new(shutdown.clone());
+    if let (Some(broker), Some(relaying)) = (&broker, relaying) {
+        exchange(broker, relaying.job, &app, &pool, &supervisor)?;
+    }
+    let health = Health::with_readiness(readiness).await;
+    let serving = serve(&app, pool, listener, &health, &supervisor, &config);
     tokio::select! {
         served = serving => served?,
         ended = &mut engine => return engine_ended(ended),
@@ -189,22 +265,62 @@ async fn run(config: Config, deps: Deps) -> Result<(), Error> {
 }
 
 async fn serve(
-    app: App,
+    app: &Arc<App>,
     pool: PgPool,
     listener: Listener,
-    shutdown: &Shutdown,
+    health: &Health,
+    supervisor: &Supervisor,
     config: &Config,
 ) -> Result<(), process::grpc::Error> {
-    let supervisor = Supervisor::new(shutdown.clone());
-    let health = Health::new().await;
-    health.follow_database(pool.clone(), &supervisor);
+    health.follow_database(pool.clone(), supervisor);
     process::pool::spawn_report(
         PoolGauge::new(SCHEMA, pool),
         process::pool::REPORT_INTERVAL,
-        &supervisor,
+        supervisor,
     );
-    let routes = grpc::routes(Arc::new(app));
-    process::grpc::serve("saga", listener, routes, &health, shutdown, &config.limits).await
+    let (routes, shutdown) = (grpc::routes(app), supervisor.shutdown());
+    process::grpc::serve("saga", listener, routes, health, shutdown, &config.limits).await
+}
+
+/// Most answers handled at once. Each holds a connection of the API's pool while it takes another one to look at the saga,
+/// so with more of them they could wait for each other; the relay has one, and requests need some.
+fn handlers(connections: u32) -> u16 {
+    let handlers = connections.saturating_sub(2) / 2;
+    u16::try_from(handlers).unwrap_or(u16::MAX).max(1)
+}
+
+/// Publishes the outbox, and takes the answers to published requests.
+fn exchange(
+    broker: &Broker,
+    relay: Job,
+    app: &Arc<App>,
+    pool: &PgPool,
+    supervisor: &Supervisor,
+) -> Result<(), Error> {
+    let consumer = Consumer {
+        queue: REPLIES,
+        bindings: Vec::new(),
+        schema: SCHEMA,
+        pool: pool.clone(),
+    };
+    let applier = Arc::clone(app);
+    let replies = broker.consumer(consumer, move |_, received| {
+        let app = Arc::clone(&applier);
+        async move { app.replied(received).await }.boxed()
+    })?;
+    let (follower, stop) = (Arc::clone(app), supervisor.shutdown().token());
+    supervisor.spawn("saga answers", async move {
+        follow_replies(follower, replies.bindings, stop).await;
+        Ok::<_, Infallible>(())
+    });
+    for job in [relay, replies.job] {
+        let stop = supervisor.shutdown().token();
+        supervisor.spawn(job.name, async move {
+            (job.run)(stop).await;
+            Ok::<_, Infallible>(())
+        });
+    }
+    Ok(())
 }
 
 fn engine_ended(ended: Result<Result<(), Stopped>, tokio::task::JoinError>) -> Result<(), Error> {

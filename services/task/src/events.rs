@@ -11,6 +11,16 @@ use sqlx::types::Json;
 use crate::domain::TaskState;
 use crate::store::tasks::Locked;
 
+/// Topics that the service publishes whether or not anybody wants them.
+pub const FACTS: &[&str] = &[
+    "task.created",
+    "task.started",
+    "task.progressed",
+    "task.completed",
+    "task.failed",
+    "task.cancelled",
+];
+
 /// What happened.
 #[derive(Debug, Clone)]
 pub(crate) enum Fact<'a> {

@@ -26,14 +26,15 @@ mod store;
 
 use std::sync::Arc;
 
+use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::task::v1::task_service_server::TaskServiceServer;
 use proto::task::v1::task_steps_server::TaskStepsServer;
-use sqlx::PgPool;
 use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
+pub use crate::events::FACTS;
 pub use config::{Config, DEMO_PROVIDER, Error};
 pub use jobs::Job;
 
@@ -53,9 +54,9 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Deps {
     /// Pool of the public service, on the schema [`SCHEMA`].
-    pub pool: PgPool,
+    pub pool: PoolGauge,
     /// Pool of the steps and of the pipeline worker, on the same schema.
-    pub steps_pool: PgPool,
+    pub steps_pool: PoolGauge,
     /// The orchestrator.
     pub sagas: SagaServiceClient<Channel>,
 }

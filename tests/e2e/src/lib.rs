@@ -8,4 +8,4 @@ mod interposer;
 mod platform;
 
 pub use interposer::{Fault, Interposer, Rule, Seen};
-pub use platform::{LONG, Mode, Orchestrator, Platform, binary, input, reason};
+pub use platform::{LONG, Mode, Orchestrator, Participant, Platform, binary, input, reason};

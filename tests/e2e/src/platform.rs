@@ -13,11 +13,13 @@ use prost_types::{Struct, Value};
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::quota::v1::{Balance, CreateGrantRequest, GetBalanceRequest};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
-use proto::saga::v1::{GetSagaRequest, Saga, SagaEvent};
+use proto::saga::v1::{
+    ActivateDefinitionRequest, GetSagaRequest, RegisterDefinitionRequest, Saga, SagaEvent,
+};
 use proto::task::v1::task_service_client::TaskServiceClient;
 use proto::task::v1::{CreateTaskRequest, GetTaskRequest, Task, TaskState};
 use sqlx::PgPool;
-use test_support::{ChildProcess, TestDatabase, eventually, free_port};
+use test_support::{ChildProcess, Scratch, TestDatabase, eventually, free_port};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -64,6 +66,30 @@ pub struct Orchestrator {
     pub port: u16,
 }
 
+/// Who answers for a package.
+#[derive(Debug, Clone)]
+pub struct Participant {
+    pub url: String,
+    /// Of a package that is not Evenkeel's own: error domain, and file with the descriptors.
+    foreign: Option<(String, PathBuf)>,
+}
+
+impl Participant {
+    fn at(url: String) -> Self {
+        Self { url, foreign: None }
+    }
+
+    fn setting(&self, package: &str) -> String {
+        let Some((domain, descriptors)) = &self.foreign else {
+            return String::new();
+        };
+        format!(
+            "[saga.participants.{package:?}]\nurl = {:?}\nerror_domain = {domain:?}\ndescriptors = {descriptors:?}\n",
+            self.url
+        )
+    }
+}
+
 /// A platform. Its processes end when it is dropped.
 #[derive(Debug)]
 pub struct Platform {
@@ -71,10 +97,11 @@ pub struct Platform {
     pub provider: AiProvider,
     pub orchestrator: Orchestrator,
     ports: Ports,
-    /// Who answers for a package, when the orchestrator runs alone: URL by package.
-    pub participants: BTreeMap<String, String>,
+    /// Who answers for a package, when the orchestrator runs alone.
+    pub participants: BTreeMap<String, Participant>,
     /// Further settings of every process, by environment variable.
     environment: Vec<(String, String)>,
+    scratch: Scratch,
     /// Orchestrator, or the one process of `dev`.
     pub saga: Option<ChildProcess>,
     others: Vec<ChildProcess>,
@@ -146,11 +173,18 @@ impl Platform {
             orchestrator,
             ports,
             participants: [
-                ("evenkeel.quota.v1".to_owned(), url(ports.quota_steps)),
-                ("evenkeel.task.v1".to_owned(), url(ports.task_steps)),
+                (
+                    "evenkeel.quota.v1".to_owned(),
+                    Participant::at(url(ports.quota_steps)),
+                ),
+                (
+                    "evenkeel.task.v1".to_owned(),
+                    Participant::at(url(ports.task_steps)),
+                ),
             ]
             .into(),
             environment,
+            scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
         };
@@ -192,6 +226,7 @@ impl Platform {
             },
             participants: BTreeMap::new(),
             environment: Vec::new(),
+            scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
         };
@@ -217,6 +252,7 @@ impl Platform {
             .env("EVENKEEL_DATABASE__MAX", "30")
             .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
+            .env("EVENKEEL_ADMIN__LISTEN", local(0))
             .env("EVENKEEL_TELEMETRY__LEVEL", "info")
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -237,9 +273,16 @@ impl Platform {
             "--instance",
             &orchestrator.instance,
         ]);
-        for (package, url) in &self.participants {
-            command.args(["--participant", &format!("{package}={url}")]);
+        for (package, participant) in self.participants.iter().filter(|(_, p)| p.foreign.is_none()) {
+            command.args(["--participant", &format!("{package}={}", participant.url)]);
         }
+        let foreign = self.participants.iter().filter(|(_, p)| p.foreign.is_some());
+        let settings: String = foreign
+            .map(|(package, participant)| participant.setting(package))
+            .collect();
+        let config = self.scratch.path().join("participants.toml");
+        std::fs::write(&config, settings).expect("the directory can be written");
+        command.arg("--config").arg(&config);
         // A minute between attempts that need attention is for people; tests are in a hurry.
         command.env("EVENKEEL_SAGA__ATTENTION_WAIT", "500ms");
         ChildProcess::spawn(command)
@@ -247,10 +290,40 @@ impl Platform {
 
     /// Ends the orchestrator and starts it again, with somebody else to answer for a package.
     pub async fn with_participant(&mut self, package: &str, url: String) {
-        self.participants.insert(package.to_owned(), url);
+        self.participants.insert(package.to_owned(), Participant::at(url));
         self.saga = None;
         self.start_orchestrator();
         self.ready().await;
+    }
+
+    /// Adds somebody to answer for a package that is not Evenkeel's own, from the next start of the orchestrator on.
+    pub fn foreign_participant(&mut self, package: &str, url: String, domain: &str, descriptors: &[u8]) {
+        let file = self.scratch.path().join(format!("{package}.bin"));
+        std::fs::write(&file, descriptors).expect("the directory can be written");
+        let participant = Participant {
+            url,
+            foreign: Some((domain.to_owned(), file)),
+        };
+        self.participants.insert(package.to_owned(), participant);
+    }
+
+    /// Registers a definition and makes it startable.
+    pub async fn register(&self, source: &str, name: &str) {
+        let request = RegisterDefinitionRequest {
+            source: source.to_owned(),
+            source_name: format!("{name}.yaml"),
+            check_only: false,
+        };
+        let registered = self.sagas().register_definition(request).await;
+        let registered = registered.expect("the orchestrator answers").into_inner();
+        assert_eq!(registered.problems, [], "{name} has mistakes");
+        let request = ActivateDefinitionRequest {
+            name: name.to_owned(),
+            version: 1,
+            deactivate: false,
+        };
+        let activated = self.sagas().activate_definition(request).await;
+        activated.expect("the orchestrator answers");
     }
 
     /// Waits until every service answers.
@@ -273,6 +346,21 @@ impl Platform {
             listed.is_ok_and(|l| l.into_inner().definitions.iter().any(|d| d.active))
         })
         .await;
+    }
+
+    /// URLs at which its processes tell machines how they are; the orchestrator's (or that of `dev`) first.
+    pub async fn admin_urls(&self) -> Vec<String> {
+        let mut urls = Vec::new();
+        for process in self.saga.iter().chain(&self.others) {
+            let line = process
+                .wait_for_line(LONG, |line| line.trim().starts_with("admin "))
+                .await;
+            // `admin on 127.0.0.1:7121`, or in the welcome of dev `admin  http://127.0.0.1:7121  …`.
+            let mut words = line.split_whitespace().skip(1).skip_while(|word| *word == "on");
+            let place = words.next().expect("an address");
+            urls.push(format!("http://{}", place.trim_start_matches("http://")));
+        }
+        urls
     }
 
     pub fn sagas(&self) -> SagaServiceClient<Channel> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 enum Home {
     Crates,
     Services,
+    Examples,
     EndToEnd,
 }
 
@@ -32,6 +33,8 @@ fn verdict(edge: &Edge) -> Option<&'static str> {
     match (edge.from_home, to_home) {
         (Home::EndToEnd, _) => None,
         (_, Home::EndToEnd) => Some("nothing depends on the end-to-end tests"),
+        (_, Home::Examples) => Some("nothing depends on an example"),
+        (Home::Examples, Home::Services) => Some("an example uses what outsiders have: crates"),
         (Home::Crates, Home::Services) if edge.from != "evenkeel" => {
             Some("crates do not depend on services; only the binary wires them")
         }
@@ -39,7 +42,7 @@ fn verdict(edge: &Edge) -> Option<&'static str> {
             Some("services talk to each other through proto only")
         }
         (Home::Services, Home::Services) if !edge.dev => Some("doubles are for tests: a dev-dependency"),
-        (Home::Crates | Home::Services, Home::Crates) => crate_edge(edge),
+        (Home::Crates | Home::Services | Home::Examples, Home::Crates) => crate_edge(edge),
         (Home::Crates | Home::Services, Home::Services) => None,
     }
 }
@@ -66,6 +69,7 @@ fn home(manifest_path: &str) -> Option<Home> {
     match path.parent()?.parent()?.file_name()?.to_str()? {
         "crates" => Some(Home::Crates),
         "services" => Some(Home::Services),
+        "examples" => Some(Home::Examples),
         "tests" => Some(Home::EndToEnd),
         _ => None,
     }

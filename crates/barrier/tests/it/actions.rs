@@ -1,4 +1,4 @@
-use barrier::{Done, Stop};
+use barrier::{Done, RefusalCode, Stop};
 use rpc::outcome::{Verdict, classify};
 use rpc::step;
 
@@ -142,4 +142,21 @@ async fn a_damaged_row_is_a_failure_and_not_an_answer() {
         .unwrap();
     let status = participant.never(&call).await.unwrap_err();
     assert_eq!(reason(&status), "INTERNAL");
+}
+
+#[tokio::test]
+async fn a_reason_of_the_participants_own_is_a_refusal_too() {
+    let participant = Participant::new().await;
+    let call = action();
+    let no = Stop::refuse_as(
+        RefusalCode::FailedPrecondition,
+        "OUT_OF_STOCK",
+        "3 wanted, 1 left",
+    );
+    let first = participant.answer(&call, Err(no)).await.unwrap_err();
+    let again = participant.never(&call).await.unwrap_err();
+    for status in [first, again] {
+        assert_eq!(reason(&status), "OUT_OF_STOCK");
+        assert_eq!(classify(&status, DOMAIN), Verdict::Refused { stored: true });
+    }
 }

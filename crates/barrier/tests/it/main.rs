@@ -8,5 +8,6 @@
 mod actions;
 mod compensations;
 mod concurrency;
+mod external;
 mod pending;
 mod support;

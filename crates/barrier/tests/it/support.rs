@@ -145,7 +145,7 @@ pub(crate) fn compensation_of(action: &StepCall) -> StepCall {
 
 pub(crate) fn refusal() -> Refusal {
     Refusal {
-        reason: Reason::QuotaInsufficient,
+        reason: Reason::QuotaInsufficient.into(),
         message: "3 wanted, 1 available".to_owned(),
         facts: HashMap::from([("available".to_owned(), "1".to_owned())]),
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use crate::exit::{Code, Failure};
+use crate::output::Format;
 use load::{Engine, Latency, Variant};
 
 /// Measures throughput and latency
@@ -59,7 +60,7 @@ enum What {
   evenkeel bench sagas
   evenkeel bench sagas --concurrency 128 --seconds 30 --engine evenkeel --variant compensated
   evenkeel bench sagas --latency start --concurrency 32,100
-  evenkeel bench sagas --json > bench.jsonl")]
+  evenkeel bench sagas -o jsonl > bench.jsonl")]
 pub(crate) struct SagasArgs {
     /// Sagas at a time
     #[arg(
@@ -87,14 +88,21 @@ pub(crate) struct SagasArgs {
     /// What P50 and P99 are the latency of; `start` measures Evenkeel only
     #[arg(long, value_enum, default_value = "end")]
     latency: Latency,
-    /// One JSON object a line instead of a table
-    #[arg(long)]
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// The same as `-o jsonl`
+    #[arg(long, hide = true, conflicts_with = "output")]
     json: bool,
 }
 
 impl SagasArgs {
     const fn warmup(&self) -> Duration {
         Duration::from_secs(self.warmup)
+    }
+
+    const fn format(&self) -> Format {
+        if self.json { Format::Jsonl } else { self.output }
     }
 
     const fn measured(&self) -> Duration {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use private_postgres::PrivatePostgres;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::saga::v1::{ActivateDefinitionRequest, RegisterDefinitionRequest};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -15,7 +15,7 @@ use super::SagasArgs;
 use super::load::{Engine, Latency, Load, Variant};
 use super::measure::{Counters, Latencies};
 use crate::exit::Failure;
-use crate::output::{self, Cell, Table};
+use crate::output::{self, Cell, Format, Table};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
 
@@ -179,7 +179,7 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), F
     .await?;
     register(&engine.url).await?;
     let mut connection = database::connect(&url).await?;
-    let mut report = Report::new(args.json);
+    let mut report = Report::new(args.format());
     for variant in [Variant::Completed, Variant::Compensated] {
         for &concurrency in &args.concurrency {
             for (kind, process) in [(Engine::Evenkeel, &engine), (Engine::Baseline, &baseline)] {
@@ -255,15 +255,17 @@ async fn measure(
 
 /// Rows as they come, or a table at the end.
 struct Report {
-    json: bool,
+    format: Format,
     rows: Vec<Vec<Cell>>,
+    values: Vec<Value>,
 }
 
 impl Report {
-    const fn new(json: bool) -> Self {
+    const fn new(format: Format) -> Self {
         Self {
-            json,
+            format,
             rows: Vec::new(),
+            values: Vec::new(),
         }
     }
 
@@ -289,21 +291,22 @@ impl Report {
         let wal = (after.wal_bytes - before.wal_bytes) as f64 / sagas;
         let stored = (after.stored_bytes - before.stored_bytes) as f64 / sagas;
         let (rate, p50, p99) = (all.per_second(), all.quantile_ms(500), all.quantile_ms(990));
-        if self.json {
+        if self.format != Format::Table {
             let round = |value: f64, digits: i32| {
                 let scale = 10_f64.powi(digits);
                 (value * scale).round() / scale
             };
-            return output::emit(&format!(
-                "{}\n",
-                json!({
-                    "engine": engine, "participants": "stateless", "variant": variant,
-                    "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
-                    "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
-                    "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
-                    "stored_bytes_per_saga": round(stored, 0),
-                })
-            ));
+            let value = json!({
+                "engine": engine, "participants": "stateless", "variant": variant,
+                "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
+                "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
+                "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
+                "stored_bytes_per_saga": round(stored, 0),
+            });
+            if self.format == Format::Jsonl {
+                return output::emit(&format!("{value}\n"));
+            }
+            self.values.push(value);
         }
         output::remark(&format!(
             "{engine} {variant} {}: {rate:.0} sagas/s",
@@ -325,8 +328,10 @@ impl Report {
     }
 
     fn finish(self) -> Result<(), Failure> {
-        if self.json {
-            return Ok(());
+        match self.format {
+            Format::Jsonl => return Ok(()),
+            Format::Json => return output::emit(&format!("{:#}\n", json!({ "rows": self.values }))),
+            Format::Table => {}
         }
         let mut table = Table::new(&[
             "ENGINE", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS", "WAL B",

@@ -10,7 +10,9 @@ use uuid::Uuid;
 use crate::demo::{self, Outcome};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Cell, Table, Tone};
+use crate::wiring::admin::Watch;
 use crate::wiring::database::{self, Database};
+use crate::wiring::events;
 use crate::wiring::ready;
 use crate::wiring::services::{self, Bound};
 use crate::wiring::settings::{
@@ -35,7 +37,7 @@ pub(crate) struct Args {
     /// [default: .evenkeel, or /var/lib/evenkeel where root cannot share that]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// First port: Postgres, then saga +1, quota +2, task +3; 0 takes free ones [default: 7100, with --exit 0]
+    /// First port: Postgres, then saga +1, quota +2, task +3, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=60_000))]
     port_base: Option<u16>,
     /// Settings as TOML
@@ -98,7 +100,9 @@ async fn run_on(
     database::migrate(&database.url, &Name::ALL).await?;
     let provider = start_provider(base).await?;
     use_provider(&mut settings, &provider);
+    let mut watch = Watch::bind(settings.admin_address(settings.listen.public(Name::Saga)))?;
     let supervisor = Supervisor::new(shutdown);
+    let broker = events::open(&settings, &supervisor).await?;
     let participants = [
         Bound::bind(Name::Quota, &settings)?,
         Bound::bind(Name::Task, &settings)?,
@@ -109,9 +113,7 @@ async fn run_on(
         .collect();
     // The same after a restart, whatever the port, so that sagas go on at once instead of after a lease.
     settings.saga.instance.get_or_insert_with(|| "dev".to_owned());
-    if settings.saga.participants.is_empty() {
-        settings.saga.participants = settings::own_participants(&steps);
-    }
+    settings::add_own_participants(&mut settings, &steps);
     let urls = participants
         .each_ref()
         .map(|bound| format!("http://{}", bound.public()));
@@ -127,20 +129,26 @@ async fn run_on(
     };
     settings.peers.saga.clone_from(&saga);
     for bound in participants {
-        services::start(bound, &settings, &supervisor).await?;
+        let (name, address) = (bound.name(), bound.public());
+        let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
+        watch = watch.add(name, address, readiness)?;
     }
     let child = match orchestrator {
         Orchestrator::Child(child) => Some(child),
         Orchestrator::Here(bound) => {
-            services::start(bound, &settings, &supervisor).await?;
+            let address = bound.public();
+            let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
+            watch = watch.add(Name::Saga, address, readiness)?;
             None
         }
     };
+    let watched = watch.start()?;
     let places = Places {
         saga,
         quota,
         task,
         provider: provider.url(),
+        admin: format!("http://{}", watched.local_addr()),
         database: database.url.clone(),
     };
     let ended = async {
@@ -208,6 +216,7 @@ pub(crate) struct Places {
     pub(crate) quota: String,
     pub(crate) task: String,
     pub(crate) provider: String,
+    pub(crate) admin: String,
     pub(crate) database: String,
 }
 
@@ -219,6 +228,7 @@ impl Places {
             ("quota", &self.quota, "evenkeel quota grant new 10"),
             ("task", &self.task, "evenkeel task features"),
             ("AI provider", &self.provider, "a double; see GET /_books"),
+            ("admin", &self.admin, "GET /metrics, /readyz, /status"),
             ("database", &self.database, "select * from saga_instances"),
         ];
         for (name, place, example) in rows {
@@ -292,6 +302,7 @@ mod tests {
             quota: "http://127.0.0.1:7102".to_owned(),
             task: "http://127.0.0.1:7103".to_owned(),
             provider: "http://127.0.0.1:7590".to_owned(),
+            admin: "http://127.0.0.1:7121".to_owned(),
             database: DEV_DATABASE_URL.to_owned(),
         }
     }
@@ -305,6 +316,7 @@ mod tests {
           quota        http://127.0.0.1:7102                                        evenkeel quota grant new 10
           task         http://127.0.0.1:7103                                        evenkeel task features
           AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
+          admin        http://127.0.0.1:7121                                        GET /metrics, /readyz, /status
           database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances
 
         What is wrong, if anything: evenkeel doctor

@@ -1,7 +1,9 @@
 //! `evenkeel migrate`.
 
+use serde_json::json;
+
 use crate::exit::{Code, Failure};
-use crate::output;
+use crate::output::{self, Format};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
 
@@ -19,6 +21,9 @@ pub(crate) struct Args {
     /// Database to migrate
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
 }
 
 /// Runs `evenkeel migrate`.
@@ -29,12 +34,19 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         args.services
     };
     database::migrate(&args.database_url, &names).await?;
-    for name in names {
-        let (schema, migrator) = database::migrator(name);
-        output::emit(&format!(
-            "{schema}: {} migrations applied\n",
-            migrator.iter().count()
-        ))?;
+    let mut schemas = Vec::new();
+    let all = std::iter::once(database::EVENTS).chain(names.into_iter().map(database::migrator));
+    for (schema, migrator) in all {
+        let migrations = migrator.iter().count();
+        let value = json!({ "schema": schema, "migrations": migrations });
+        match args.output {
+            Format::Table => output::emit(&format!("{schema}: {migrations} migrations applied\n"))?,
+            Format::Json => schemas.push(value),
+            Format::Jsonl => output::emit(&format!("{value}\n"))?,
+        }
+    }
+    if args.output == Format::Json {
+        output::emit(&format!("{:#}\n", json!({ "schemas": schemas })))?;
     }
     Ok(Code::Ok)
 }

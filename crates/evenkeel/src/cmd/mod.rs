@@ -1,10 +1,13 @@
 //! One module a command, named like the command.
 
+pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod doubles;
+pub(crate) mod events;
 pub(crate) mod input;
 pub(crate) mod migrate;
+pub(crate) mod proto;
 pub(crate) mod quota;
 pub(crate) mod saga;
 pub(crate) mod serve;

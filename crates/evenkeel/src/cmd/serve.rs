@@ -10,9 +10,10 @@ use process::{Shutdown, Supervisor};
 
 use crate::exit::{Code, Failure};
 use crate::output;
-use crate::wiring::database;
+use crate::wiring::admin::Watch;
 use crate::wiring::services::{self, Bound};
 use crate::wiring::settings::{self, Name, Settings};
+use crate::wiring::{database, events};
 
 /// Runs services as they run in production: a process of its own for each, or several in one
 ///
@@ -37,6 +38,10 @@ pub(crate) struct Args {
     /// Address on which steps are answered; with its service if several are run
     #[arg(long, value_name = "[SERVICE=]ADDR")]
     steps_listen: Vec<Place>,
+    /// Address for machines that watch: GET /metrics, /livez, /readyz, and with saga /status [default: the first
+    /// service's, its port + 20]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
     /// Name under which the orchestrator owns sagas; unique, and the same after a restart [default: <hostname>:<port>]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
@@ -123,6 +128,7 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         return Err(Failure::config("no database is configured")
             .next("set DATABASE_URL, or run `evenkeel dev`, which brings its own"));
     }
+    let mut watch = Watch::bind(settings.admin_address(first_address(&names, &settings)))?;
     let bound = names
         .iter()
         .map(|name| Bound::bind(*name, &settings))
@@ -136,14 +142,26 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         database::migrate(&settings.database.url, &names.into_iter().collect::<Vec<_>>()).await?;
     }
     let supervisor = Supervisor::new(shutdown);
+    let broker = events::open(&settings, &supervisor).await?;
     for bound in bound {
         output::remark(&format!("{} on {}", bound.name().text(), bound.public()));
-        services::start(bound, &settings, &supervisor).await?;
+        let (name, address) = (bound.name(), bound.public());
+        let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
+        watch = watch.add(name, address, readiness)?;
     }
+    output::remark(&format!("admin on {}", watch.address()));
+    let watched = watch.start()?;
     let ended = supervisor.wait().await;
+    drop(watched);
     telemetry.shutdown().await;
     ended.map_err(services::ended)?;
     Ok(Code::Ok)
+}
+
+/// Address of the first service, beside which the one for machines lies.
+fn first_address(names: &BTreeSet<Name>, settings: &Settings) -> SocketAddr {
+    let first = names.first().copied().unwrap_or(Name::Saga);
+    settings.listen.public(first)
 }
 
 fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result<(), Failure> {
@@ -172,6 +190,9 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
             return Err(usage(format!("{} answers no steps", name.text())));
         }
     }
+    if args.admin_listen.is_some() {
+        settings.admin.listen = args.admin_listen;
+    }
     if let Some(instance) = &args.instance {
         settings.saga.instance = Some(instance.clone());
     }
@@ -180,20 +201,19 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
             url: participant.url.clone(),
             error_domain: participant.error_domain.clone(),
             descriptors: None,
+            limit: None,
         };
         settings
             .saga
             .participants
             .insert(participant.package.clone(), config);
     }
-    if settings.saga.participants.is_empty() {
-        let steps = [Name::Quota, Name::Task].map(|name| (name, settings.listen.steps(name)));
-        let steps: Vec<_> = steps
-            .into_iter()
-            .filter_map(|(name, at)| Some((name, at?)))
-            .collect();
-        settings.saga.participants = settings::own_participants(&steps);
-    }
+    let steps = [Name::Quota, Name::Task].map(|name| (name, settings.listen.steps(name)));
+    let steps: Vec<_> = steps
+        .into_iter()
+        .filter_map(|(name, at)| Some((name, at?)))
+        .collect();
+    settings::add_own_participants(settings, &steps);
     Ok(())
 }
 

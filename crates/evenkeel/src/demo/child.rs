@@ -42,10 +42,19 @@ impl Child {
             wanted if wanted.port() == 0 => free_port()?,
             wanted => wanted,
         };
-        let mut arguments: Vec<String> = ["serve", "saga", "--until-stdin-closes", "--instance", INSTANCE]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let mut arguments: Vec<String> = [
+            "serve",
+            "saga",
+            "--until-stdin-closes",
+            "--instance",
+            INSTANCE,
+            // The port beside it may be taken, and nobody watches it.
+            "--admin-listen",
+            "127.0.0.1:0",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
         arguments.extend(["--listen".to_owned(), address.to_string()]);
         for (name, address) in steps {
             arguments.push("--participant".to_owned());

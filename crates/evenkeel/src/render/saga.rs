@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use proto::saga::v1::{
-    Operation, OperationState, Saga, SagaError, SagaEvent, SagaPhase, SagaReason, SagaStep,
+    Operation, OperationState, OperatorAction, Saga, SagaError, SagaEvent, SagaPhase, SagaReason, SagaStep,
 };
 
 use crate::output::{Cell, Table, Tone};
-use crate::render::time;
+use crate::render::audit::{action_name, step_name, why};
+use crate::render::{time, why as waits};
 
 /// Longest input shown in a header, in characters.
 const MAX_INPUT_CHARS: usize = 400;
@@ -52,14 +53,32 @@ const fn phase_tone(phase: SagaPhase) -> Tone {
     }
 }
 
-/// Phase and reason: `COMPENSATED (REFUSED)`.
-pub(crate) fn state(saga: &Saga) -> Cell {
+/// Phase, reason, and what holds it: `COMPENSATING (REFUSED) paused`.
+pub(crate) fn state_text(saga: &Saga) -> String {
     let phase = phase_name(saga.phase());
-    let text = match reason_name(saga.reason()) {
+    let mut text = match reason_name(saga.reason()) {
         "" => phase.to_owned(),
         reason => format!("{phase} ({reason})"),
     };
-    Cell::new(text, phase_tone(saga.phase()))
+    if saga.quarantined {
+        text.push_str(" quarantined");
+    }
+    if saga.paused {
+        text.push_str(" paused");
+    }
+    text
+}
+
+/// [`state_text`] in the colour of the phase.
+pub(crate) fn state(saga: &Saga) -> Cell {
+    let tone = if saga.quarantined {
+        Tone::Bad
+    } else if saga.paused {
+        Tone::Warn
+    } else {
+        phase_tone(saga.phase())
+    };
+    Cell::new(state_text(saga), tone)
 }
 
 /// Error as `REASON (domain): message`; the gRPC code stands in where there is no reason.
@@ -93,23 +112,46 @@ pub(crate) fn list(sagas: &[Saga], now: DateTime<Utc>) -> Table {
             state(saga),
             saga.current_step.as_str().into(),
             time::ago(saga.created_at.as_ref(), now).into(),
-            note(saga),
+            note(saga, now),
         ]);
     }
     table
 }
 
-fn note(saga: &Saga) -> Cell {
+fn note(saga: &Saga, now: DateTime<Utc>) -> Cell {
+    let open = open_notes(saga, now);
     if saga.needs_attention {
         let causes: Vec<&str> = saga.attention.iter().map(|a| a.cause.as_str()).collect();
-        return Cell::new(
-            format!("needs attention {}", causes.join(", ")).trim_end(),
-            Tone::Bad,
-        );
+        let text = format!("needs attention {}", causes.join(", "));
+        let parts = std::iter::once(text.trim_end().to_owned()).chain(open);
+        return Cell::new(parts.collect::<Vec<_>>().join("; "), Tone::Bad);
+    }
+    if !open.is_empty() {
+        return Cell::new(open.join("; "), Tone::Dim);
     }
     saga.error
         .as_ref()
         .map_or_else(|| "".into(), |e| Cell::new(error(e), Tone::Dim))
+}
+
+/// What has failed and is tried again. Lists have steps only where they were asked for by what is open.
+fn open_notes(saga: &Saga, now: DateTime<Utc>) -> Vec<String> {
+    let operations = |step: &SagaStep| {
+        let both = [step.action.clone(), step.compensation.clone()];
+        let name = step_name(&step.name, step.index);
+        both.into_iter()
+            .flatten()
+            .map(move |operation| (name.clone(), operation))
+    };
+    saga.steps
+        .iter()
+        .flat_map(operations)
+        .filter(|(_, operation)| operation.state() == OperationState::Retrying)
+        .filter_map(|(name, operation)| {
+            let note = operation_note(&operation, now)?;
+            Some(format!("{name} try {}: {note}", operation.attempts))
+        })
+        .collect()
 }
 
 /// What is true of the saga as a whole, one fact a line.
@@ -142,7 +184,12 @@ pub(crate) fn header(saga: &Saga, now: DateTime<Utc>) -> Table {
             format!(" in {}", attention.step)
         };
         let since = time::ago(attention.since.as_ref(), now);
-        let text = format!("{}{step}, since {since}", attention.cause);
+        let detail = if attention.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", attention.detail)
+        };
+        let text = format!("{}{step}, since {since}{detail}", attention.cause);
         fact("attention", Cell::new(text, Tone::Bad));
     }
     let ended = saga.completed_at.as_ref().or(saga.compensated_at.as_ref());
@@ -161,8 +208,25 @@ pub(crate) fn header(saga: &Saga, now: DateTime<Utc>) -> Table {
         fact("committed", committed.into());
         fact("owner", saga.owner.as_str().into());
     }
+    if !saga.allowed_actions.is_empty() {
+        fact("allowed", Cell::new(allowed(saga), Tone::Dim));
+    }
+    fact("version", saga.state_version.to_string().into());
     fact("input", shortened(&saga.input_json).into());
     table
+}
+
+/// What an operator may do, in the order of the answer: `retry RESERVE_QUOTA, pause`.
+fn allowed(saga: &Saga) -> String {
+    let names = saga.allowed_actions.iter().map(|allowed| {
+        let name = action_name(allowed.action());
+        if allowed.step.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name} {}", step_name(&allowed.step, allowed.index))
+        }
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Cuts a long text, so that one saga stays one screen; `-o json` has all of it.
@@ -177,11 +241,7 @@ fn shortened(text: &str) -> String {
 pub(crate) fn steps(steps: &[SagaStep], now: DateTime<Utc>) -> Table {
     let mut table = Table::new(&["#", "STEP", "ACTION", "TRIES", "COMPENSATION", "TRIES", "NOTE"]);
     for step in steps {
-        let name = if step.index == 0 {
-            step.name.clone()
-        } else {
-            format!("{}[{}]", step.name, step.index)
-        };
+        let name = step_name(&step.name, step.index);
         let (action, action_tries) = operation(step.action.as_ref());
         let (compensation, compensation_tries) = operation(step.compensation.as_ref());
         let note = [step.action.as_ref(), step.compensation.as_ref()]
@@ -228,11 +288,15 @@ fn operation(operation: Option<&Operation>) -> (Cell, Cell) {
 
 fn operation_note(operation: &Operation, now: DateTime<Utc>) -> Option<String> {
     let failed = operation.last_error.as_ref().map(error);
-    let retry = operation
-        .next_retry_at
-        .as_ref()
-        .map(|at| format!("next try {}", time::relative(Some(at), now)));
-    let parts: Vec<String> = [failed, retry].into_iter().flatten().collect();
+    let waits = (operation.wait.is_some() || operation.next_retry_at.is_some()).then(|| {
+        let waits = waits::wait(operation, now);
+        if operation.wait.is_some() {
+            format!("waits for {waits}")
+        } else {
+            waits
+        }
+    });
+    let parts: Vec<String> = [failed, waits].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -263,11 +327,7 @@ impl Timeline {
     }
 
     fn row(&self, event: &SagaEvent) -> Vec<Cell> {
-        let step = if event.index == 0 {
-            event.step.clone()
-        } else {
-            format!("{}[{}]", event.step, event.index)
-        };
+        let step = step_name(&event.step, event.index);
         vec![
             Cell::new(
                 format!("{:>9}", time::offset(event.at.as_ref(), self.origin)),
@@ -293,6 +353,9 @@ fn event_tone(kind: &str) -> Tone {
 
 fn event_note(event: &SagaEvent) -> String {
     let mut parts = Vec::new();
+    if event.action() != OperatorAction::Unspecified {
+        parts.push(action_name(event.action()).to_owned());
+    }
     if event.attempt > 1 {
         parts.push(format!("attempt {}", event.attempt));
     }
@@ -310,6 +373,9 @@ fn event_note(event: &SagaEvent) -> String {
     }
     if !event.actor.is_empty() {
         parts.push(format!("by {}", event.actor));
+    }
+    if !event.note.is_empty() {
+        parts.push(why(&event.note, &event.evidence));
     }
     parts.join(", ")
 }
@@ -409,6 +475,7 @@ mod tests {
         error        RUN_PIPELINE: PIPELINE_FAILED (task.evenkeel): the provider answered 500
         started      65s ago
         took         1.5s
+        version      0
         input        {"amount":1}
         "#);
     }
@@ -448,6 +515,7 @@ mod tests {
         deadline     in 30s
         committed    no: it can still unwind
         owner        host:7101
+        version      0
         input        {"amount":1}
         "#);
     }
@@ -491,11 +559,17 @@ mod tests {
         });
         let mut cancelled = event(4, 2_000, "cancel_requested", "", "");
         cancelled.actor = "ann (cli)".to_owned();
+        let mut skipped = event(5, 3_000, "operator", "RESERVE_QUOTA", "compensation");
+        skipped.actor = "ann (cli)".to_owned();
+        skipped.set_action(OperatorAction::SkipStep);
+        skipped.note = "given back by hand".to_owned();
+        skipped.evidence = "grant 812".to_owned();
         let events = [
             event(1, 0, "started", "", ""),
             event(2, 12, "succeeded", "RESERVE_QUOTA", "action"),
             failed,
             cancelled,
+            skipped,
         ];
         let timeline = Timeline::of(&saga());
         let together = timeline.table(&events[..3]).render(false);
@@ -509,6 +583,7 @@ mod tests {
         +0.012s  RESERVE_QUOTA  action        succeeded
         +1.250s  RUN_PIPELINE   action        failed            attempt 2, took 8ms, PIPELINE_FAILED (task.evenkeel): the provider answered 500, again after 400ms
         +2.000s                               cancel_requested  by ann (cli)
+        +3.000s  RESERVE_QUOTA  compensation  operator          skip, by ann (cli), given back by hand (evidence: grant 812)
         ");
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use private_postgres::PrivatePostgres;
-use process::{PoolConfig, pool};
+use process::{PoolConfig, PoolGauge, pool};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use super::settings::Name;
 use crate::exit::Failure;
@@ -140,6 +140,9 @@ pub(crate) async fn connect(url: &str) -> Result<PgConnection, Failure> {
     }
 }
 
+/// Schema and migrations of what services tell each other.
+pub(crate) const EVENTS: (&str, &Migrator) = (events::SCHEMA, &events::MIGRATOR);
+
 /// Migrations of a service.
 pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
     match name {
@@ -155,8 +158,9 @@ pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
 /// An unreachable database, a failing or an edited migration.
 pub(crate) async fn migrate(url: &str, names: &[Name]) -> Result<(), Failure> {
     let mut connection = connect(url).await?;
-    for name in names {
-        let (schema, migrator) = migrator(*name);
+    // Every process has a broker, so its tables come with any service.
+    let all = std::iter::once(EVENTS).chain(names.iter().map(|name| migrator(*name)));
+    for (schema, migrator) in all {
         process::migrate::run(url, schema, migrator)
             .await
             .map_err(|error| Failure::unavailable(format!("cannot migrate {schema}")).because(&error))?;
@@ -190,7 +194,7 @@ async fn set_search_path(connection: &mut PgConnection) -> Result<(), sqlx::Erro
 ///
 /// # Errors
 /// Contradicting limits, or a database that does not answer.
-pub(crate) async fn pools(name: Name, config: &PoolConfig) -> Result<(PgPool, PgPool), Failure> {
+pub(crate) async fn pools(name: Name, config: &PoolConfig) -> Result<(PoolGauge, PoolGauge), Failure> {
     let (schema, _) = migrator(name);
     let half = PoolConfig {
         min: config.min / 2,
@@ -198,8 +202,8 @@ pub(crate) async fn pools(name: Name, config: &PoolConfig) -> Result<(PgPool, Pg
         ..config.clone()
     };
     let open = async |pool_name: &str| {
-        pool::connect(pool_name, schema, &half)
-            .await
+        let pool = pool::connect(pool_name, schema, &half).await;
+        pool.map(|pool| PoolGauge::new(pool_name, pool))
             .map_err(|error| match error {
                 pool::Error::Limits { .. } | pool::Error::Schema(_) | pool::Error::Url { .. } => {
                     Failure::config("the database settings are wrong").because(&error)

@@ -1,6 +1,8 @@
 //! Builds services: settings, databases, listeners, and what joins them. The only place that names a service crate.
 
+pub(crate) mod admin;
 pub(crate) mod database;
+pub(crate) mod events;
 pub(crate) mod ready;
 pub(crate) mod services;
 pub(crate) mod settings;

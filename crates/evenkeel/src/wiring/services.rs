@@ -3,16 +3,16 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
+use ::events::Broker;
 use process::Supervisor;
 use process::grpc::{self, Limits, Listener};
-use process::health::Health;
+use process::health::{Health, Readiness};
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
-use sqlx::PgPool;
 use tonic::service::Routes;
 
-use super::database;
 use super::settings::{Name, Settings};
+use super::{database, events};
 use crate::exit::{Code, Failure};
 
 /// Definitions that ship with this binary, by file name; the orchestrator registers and activates them at its start.
@@ -59,7 +59,7 @@ impl Bound {
     }
 }
 
-fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
+pub(super) fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
     Listener::bind(address).map_err(|error| {
         Failure::unavailable(format!("{name} cannot listen on {address}"))
             .because(&error)
@@ -67,18 +67,25 @@ fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
     })
 }
 
-/// Builds a service and runs it until the supervisor's order to end.
+/// Builds a service and runs it until the supervisor's order to end. Returns whether it is ready.
 ///
 /// # Errors
 /// Wrong configuration, or a database that does not answer.
-pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
-    match bound.name {
+pub(crate) async fn start(
+    bound: Bound,
+    settings: &Settings,
+    broker: &Broker,
+    supervisor: &Supervisor,
+) -> Result<Readiness, Failure> {
+    let readiness = match bound.name {
         Name::Quota => {
             let (pool, steps_pool) = database::pools(Name::Quota, &settings.database).await?;
             let deps = quota::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
             };
+            let outbox = pool.pool().clone();
+            events::relay(broker, "quota", quota::SCHEMA, outbox, quota::FACTS, supervisor);
             let service = quota::build(&settings.quota, deps);
             let parts = Parts {
                 public: service.public,
@@ -86,7 +93,7 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
                 pool,
                 steps_pool,
             };
-            run(bound, parts, settings, supervisor).await;
+            run(bound, parts, settings, supervisor).await
         }
         Name::Task => {
             let (pool, steps_pool) = database::pools(Name::Task, &settings.database).await?;
@@ -100,13 +107,15 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
             };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
+            let outbox = pool.pool().clone();
+            events::relay(broker, "task", task::SCHEMA, outbox, task::FACTS, supervisor);
             let parts = Parts {
                 public: service.public,
                 steps: Some(service.steps),
                 pool,
                 steps_pool,
             };
-            run(bound, parts, settings, supervisor).await;
+            let readiness = run(bound, parts, settings, supervisor).await;
             for job in service.jobs {
                 let stop = supervisor.shutdown().token();
                 supervisor.spawn(job.name, async move {
@@ -114,31 +123,28 @@ pub(crate) async fn start(bound: Bound, settings: &Settings, supervisor: &Superv
                     Ok::<_, Infallible>(())
                 });
             }
+            readiness
         }
         Name::Saga => start_saga(bound, settings, supervisor)?,
-    }
-    Ok(())
+    };
+    Ok(readiness)
 }
 
 /// What a built service consists of.
 struct Parts {
     public: Routes,
     steps: Option<Routes>,
-    pool: PgPool,
-    steps_pool: PgPool,
+    pool: PoolGauge,
+    steps_pool: PoolGauge,
 }
 
-async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) {
+async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) -> Readiness {
     let health = Health::new().await;
-    health.follow_database(parts.pool.clone(), supervisor);
+    health.follow_database(parts.pool.pool().clone(), supervisor);
     let name = bound.name.text();
     let steps_name = bound.name.steps_text();
-    pool::spawn_report(PoolGauge::new(name, parts.pool), REPORT_INTERVAL, supervisor);
-    pool::spawn_report(
-        PoolGauge::new(steps_name, parts.steps_pool),
-        REPORT_INTERVAL,
-        supervisor,
-    );
+    pool::spawn_report(parts.pool, REPORT_INTERVAL, supervisor);
+    pool::spawn_report(parts.steps_pool, REPORT_INTERVAL, supervisor);
     let serve = |name, listener, routes, limits: &Limits| {
         let (health, shutdown, limits) = (health.clone(), supervisor.shutdown().clone(), limits.clone());
         supervisor.spawn(name, async move {
@@ -149,10 +155,11 @@ async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Super
     if let (Some(listener), Some(routes)) = (bound.steps, parts.steps) {
         serve(steps_name, listener, routes, &settings.limits.steps);
     }
+    health.readiness()
 }
 
 /// Runs the orchestrator. It has a thread and a runtime of its own; only its end is watched here.
-fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<(), Failure> {
+fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<Readiness, Failure> {
     let mut config = settings.saga.clone();
     if config.pool.url.is_empty() {
         config.pool.url.clone_from(&settings.database.url);
@@ -160,6 +167,7 @@ fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Res
     let deps = saga::Deps {
         listener: bound.public,
         shutdown: supervisor.shutdown().clone(),
+        events: Some(events::of_saga(settings)),
         definitions: SHIPPED
             .iter()
             .map(|(file, source)| ((*file).to_owned(), (*source).to_owned()))
@@ -167,8 +175,9 @@ fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Res
     };
     let running = saga::spawn(config, deps)
         .map_err(|error| Failure::config("the orchestrator cannot be started").because(&error))?;
+    let readiness = running.readiness();
     supervisor.spawn("saga", running.join());
-    Ok(())
+    Ok(readiness)
 }
 
 /// Turns the end of a supervised process into a failure.

@@ -1,6 +1,5 @@
 //! Settings of a server process: defaults, then `--config FILE` (TOML), then the environment, then flags.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use process::config;
 use process::grpc::Limits;
 use serde::Deserialize;
 
+use super::events::CONNECTIONS;
 use crate::exit::Failure;
 
 /// First of the ports that are used unless something else is said: saga 7101, quota 7102 and so on.
@@ -19,7 +19,8 @@ pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 3] = [
+const WELL_KNOWN: [(&str, &str); 4] = [
+    ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     ("EVENKEEL_SAGA_URL", "peers.saga"),
@@ -87,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) telemetry: telemetry::Config,
     /// Addresses to listen on.
     pub(crate) listen: Listen,
+    /// The HTTP listener for machines that watch this process.
+    pub(crate) admin: Admin,
     /// Limits of the listeners.
     pub(crate) limits: ListenerLimits,
     /// Where other services are.
@@ -94,6 +97,8 @@ pub(crate) struct Settings {
     /// How long work in progress may take after the order to end. Text such as `10s`.
     #[serde(with = "humantime_serde")]
     pub(crate) drain: Duration,
+    /// The broker: RabbitMQ, or the Postgres queue.
+    pub(crate) events: ::events::Config,
     /// The quota service.
     pub(crate) quota: quota::Config,
     /// The task service.
@@ -108,9 +113,11 @@ impl Default for Settings {
             database: PoolConfig::default(),
             telemetry: telemetry::Config::default(),
             listen: Listen::default(),
+            admin: Admin::default(),
             limits: ListenerLimits::default(),
             peers: Peers::default(),
             drain: Duration::from_secs(10),
+            events: ::events::Config::default(),
             quota: quota::Config::default(),
             task: task::Config::default(),
             saga: saga::Config::default(),
@@ -119,7 +126,7 @@ impl Default for Settings {
 }
 
 /// Connections of each service where all share a process: they stay well under the 200 of a private server.
-const SHARED_POOL: (u32, u32) = (4, 40);
+const SHARED_POOL: (u32, u32) = (4, 32);
 /// Connections of the orchestrator beside its pool and its lanes: election, reading, renewal.
 const SAGA_EXTRA_CONNECTIONS: u32 = 4;
 
@@ -141,8 +148,14 @@ impl Settings {
             .max
             .saturating_add(lanes)
             .saturating_add(SAGA_EXTRA_CONNECTIONS);
+        // Every process has a broker, and the orchestrator one of its own beside it.
+        let brokers = CONNECTIONS * 4;
         // Quota and tasks have the whole budget each.
-        self.database.max.saturating_mul(2).saturating_add(saga)
+        self.database
+            .max
+            .saturating_mul(2)
+            .saturating_add(saga)
+            .saturating_add(brokers)
     }
 }
 
@@ -215,6 +228,26 @@ impl Listen {
     }
 }
 
+/// The HTTP listener for machines that watch a process: metrics, liveness, readiness, status.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// Address to listen on; if absent, that of the first service with a port of 20 more.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Distance of the port for machines from a public port: saga (and `dev`) 7121, quota 7122, task 7123.
+const ADMIN_PORT_OFFSET: u16 = 20;
+
+impl Settings {
+    /// Address on which a process tells machines how it is. `public` is the address from which it follows if it is not
+    /// configured.
+    pub(crate) fn admin_address(&self, public: SocketAddr) -> SocketAddr {
+        let beside = SocketAddr::new(public.ip(), port(public.port(), ADMIN_PORT_OFFSET));
+        self.admin.listen.unwrap_or(beside)
+    }
+}
+
 /// Port of an offset; 0 stays 0, which takes a free one.
 pub(crate) const fn port(base: u16, offset: u16) -> u16 {
     if base == 0 { 0 } else { base.saturating_add(offset) }
@@ -254,18 +287,23 @@ impl Default for Peers {
     }
 }
 
-/// Participants of our own services, by the addresses they answer steps on.
-pub(crate) fn own_participants(steps: &[(Name, SocketAddr)]) -> BTreeMap<String, saga::participants::Config> {
-    let participant = |(name, address): &(Name, SocketAddr)| {
+/// Adds our own services to the participants, by the addresses they answer steps on; what is configured stays.
+///
+/// The definitions that ship with the binary call them, so that a setting of somebody else's participant alone must not
+/// take them away.
+pub(crate) fn add_own_participants(settings: &mut Settings, steps: &[(Name, SocketAddr)]) {
+    for (name, address) in steps {
         let name = name.text();
-        let config = saga::participants::Config {
-            url: format!("http://{address}"),
-            error_domain: format!("{name}.evenkeel"),
-            descriptors: None,
-        };
-        (format!("evenkeel.{name}.v1"), config)
-    };
-    steps.iter().map(participant).collect()
+        let participants = &mut settings.saga.participants;
+        participants
+            .entry(format!("evenkeel.{name}.v1"))
+            .or_insert_with(|| saga::participants::Config {
+                url: format!("http://{address}"),
+                error_domain: format!("{name}.evenkeel"),
+                descriptors: None,
+                limit: None,
+            });
+    }
 }
 
 /// Loads the settings.
@@ -293,6 +331,16 @@ mod tests {
     }
 
     #[test]
+    fn the_port_for_machines_lies_beside_the_service_unless_it_is_configured() {
+        let mut settings = Settings::default();
+        let quota = settings.listen.public(Name::Quota);
+        assert_eq!(settings.admin_address(quota), local(7122));
+        assert_eq!(settings.admin_address(local(0)), local(0));
+        settings.admin.listen = Some(local(9090));
+        assert_eq!(settings.admin_address(quota), local(9090));
+    }
+
+    #[test]
     fn names_people_know_set_their_keys() {
         let vars = [
             ("DATABASE_URL", "postgres://x/y"),
@@ -310,6 +358,32 @@ mod tests {
         assert!(settings.connections() > 200);
         settings.share_one_process();
         assert!(settings.connections() < 100, "{}", settings.connections());
+    }
+
+    #[test]
+    fn a_participant_of_somebody_else_does_not_take_ours_away() {
+        let mut settings = Settings::default();
+        let theirs = saga::participants::Config {
+            url: "http://q:1".to_owned(),
+            error_domain: "q".to_owned(),
+            descriptors: None,
+            limit: None,
+        };
+        for package in ["acme.shop.v1", "evenkeel.quota.v1"] {
+            settings
+                .saga
+                .participants
+                .insert(package.to_owned(), theirs.clone());
+        }
+        let steps = [(Name::Quota, local(1)), (Name::Task, local(2))];
+        add_own_participants(&mut settings, &steps);
+        let urls: Vec<&str> = settings
+            .saga
+            .participants
+            .values()
+            .map(|p| p.url.as_str())
+            .collect();
+        assert_eq!(urls, ["http://q:1", "http://q:1", "http://127.0.0.1:2"]);
     }
 
     #[test]

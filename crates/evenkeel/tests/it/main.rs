@@ -1,6 +1,9 @@
 //! The binary as people use it: arguments, output, exit codes, against a real platform.
 
 mod alone;
+mod events;
+mod fake;
+mod operators;
 mod platform;
 
 use std::process::{Command, Output};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-use test_support::{ChildProcess, Signal, TestDatabase};
+use test_support::metrics::{LABELS, Scrape};
+use test_support::{ChildProcess, Signal, TestDatabase, eventually};
 
 use crate::{code, evenkeel, stderr, stdout};
 
@@ -104,6 +105,19 @@ async fn a_task_is_followed_from_the_command_line() {
         Some(3)
     );
 
+    // What happened has been told: nothing stays in an outbox.
+    eventually(LONG, || async {
+        let waiting = "select (select count(*) from saga.outbox where published_at is null)
+            + (select count(*) from quota.outbox where published_at is null)
+            + (select count(*) from task.outbox where published_at is null)";
+        let waiting: i64 = sqlx::query_scalar(waiting)
+            .fetch_one(dev.database.admin())
+            .await
+            .expect("the database answers");
+        waiting == 0
+    })
+    .await;
+
     let refused = dev.run(&["saga", "cancel", &saga, "--reason", "too late"]);
     assert_eq!(code(&refused), 1);
     assert!(stderr(&refused).contains("SAGA_ENDED"), "{}", stderr(&refused));
@@ -114,6 +128,69 @@ async fn a_task_is_followed_from_the_command_line() {
         Some(0),
         "{:?}",
         dev.process.stderr()
+    );
+}
+
+#[tokio::test]
+async fn machines_see_that_dev_is_ready_and_what_it_counts() {
+    let dev = Dev::start().await;
+    let lines = dev.process.stdout();
+    let admin = lines
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("admin "))
+        .and_then(|rest| rest.split_whitespace().next())
+        .expect("the welcome names it");
+    let ask = |path: &str| reqwest::get(format!("{admin}{path}"));
+    eventually(LONG, || async {
+        ask("/readyz")
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    assert!(ask("/livez").await.expect("an answer").status().is_success());
+    let text = ask("/metrics")
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
+    let scrape = Scrape::parse(&text).expect("metrics");
+    assert_eq!(scrape.mistakes(LABELS), Vec::<String>::new());
+    let pools = scrape.values_of("db_pool_connections", "pool");
+    for pool in ["quota", "quota-steps", "task", "task-steps", "saga"] {
+        assert!(pools.contains(pool), "{pool} is not among {pools:?}");
+    }
+    // Every series of a closed set is there before anything has happened.
+    for (service, topic) in [
+        ("quota", "quota.low"),
+        ("task", "task.failed"),
+        ("saga", "saga.attention"),
+        ("saga", "other"),
+    ] {
+        for name in ["events_published_total", "events_unroutable_total"] {
+            let value = scrape.value(name, &[("service", service), ("topic", topic)]);
+            assert_eq!(value, Some(0.0), "{name} {service} {topic}");
+        }
+    }
+    for service in ["quota", "task", "saga"] {
+        for name in ["events_outbox_unpublished", "events_outbox_oldest_seconds"] {
+            assert!(
+                scrape.value(name, &[("service", service)]).is_some(),
+                "{name} {service}"
+            );
+        }
+    }
+    for outcome in ["done", "duplicate", "retried", "dead"] {
+        let labels = [("queue", "saga.replies"), ("outcome", outcome)];
+        assert_eq!(
+            scrape.value("events_consumed_total", &labels),
+            Some(0.0),
+            "{outcome}"
+        );
+    }
+    assert_eq!(
+        scrape.value("events_dead", &[("queue", "saga.replies")]),
+        Some(0.0)
     );
 }
 

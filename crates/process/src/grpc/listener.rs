@@ -32,9 +32,13 @@ impl Listener {
         self.addr
     }
 
+    /// Turns it into a listener of the runtime.
+    pub(crate) fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.listener)
+    }
+
     /// Turns it into a stream of connections with `TCP_NODELAY`, without which a call may take 40 ms.
     pub(super) fn incoming(self) -> io::Result<TcpIncoming> {
-        let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+        Ok(TcpIncoming::from(self.into_tokio()?).with_nodelay(Some(true)))
     }
 }

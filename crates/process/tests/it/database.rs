@@ -24,6 +24,53 @@ fn migrator(steps: &[&'static str]) -> Migrator {
 }
 
 #[tokio::test]
+async fn a_gauge_executes_as_a_pool_does_and_counts_who_waits() {
+    let database = TestDatabase::create(&[]).await;
+    let config = PoolConfig {
+        min: 0,
+        max: 1,
+        ..database.pool_config()
+    };
+    let gauge = PoolGauge::new("one", pool::connect("one", "public", &config).await.unwrap());
+    // More rows than are held in hand.
+    let numbers: Vec<i32> = sqlx::query_scalar("select * from generate_series(1, 500)")
+        .fetch_all(&gauge)
+        .await
+        .unwrap();
+    assert_eq!(numbers, (1..=500).collect::<Vec<_>>());
+    let one: Option<i32> = sqlx::query_scalar("select 1 where $1")
+        .bind(false)
+        .fetch_optional(&gauge)
+        .await
+        .unwrap();
+    assert_eq!(one, None);
+    let created = sqlx::query("create table t as select * from generate_series(1, 7)")
+        .execute(&gauge)
+        .await
+        .unwrap();
+    assert_eq!(created.rows_affected(), 7);
+    // An error after some rows is an error.
+    let failed = sqlx::query("select 1 / (3 - n) from generate_series(1, 5) n")
+        .fetch_all(&gauge)
+        .await
+        .unwrap_err();
+    assert!(failed.to_string().contains("division by zero"), "{failed}");
+
+    let held = gauge
+        .begin_with("begin isolation level serializable")
+        .await
+        .unwrap();
+    let waiting = tokio::spawn({
+        let gauge = gauge.clone();
+        async move { sqlx::query("select 1").execute(&gauge).await }
+    });
+    eventually(LONG, || async { gauge.usage().pending == 1 }).await;
+    held.rollback().await.unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(gauge.usage().pending, 0);
+}
+
+#[tokio::test]
 async fn concurrent_runners_apply_each_migration_once() {
     let database = TestDatabase::create(&[]).await;
     let url = database.url();

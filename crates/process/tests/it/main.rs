@@ -5,6 +5,7 @@
     reason = "helpers of tests; allow-unwrap-in-tests sees only test functions"
 )]
 
+mod admin;
 mod database;
 mod grpc;
 mod signals;

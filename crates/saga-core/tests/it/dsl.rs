@@ -3,11 +3,15 @@
 //! `"A"` names the action of step A, `"~A"` its compensation. Every accepted input is checked against the
 //! invariants, and against a replay of what was recorded.
 
+mod people;
+mod steps;
+
 use saga_core::{
-    Attention, Backoff, Cause, Command, Completion, Context, Epilogue, Event, FailureClass, Input, Millis,
-    Op, OpKey, Open, Outcome, Payload, Phase, Plan, PlanError, Reason, Recorded, Rejected, Start, State,
-    StepError, StepPlan, Zone, invariants,
+    Attention, Backoff, Cause, Context, Event, FailureClass, Input, Millis, Op, OpKey, Open, Outcome,
+    Payload, Phase, Plan, Reason, Recorded, Rejected, Start, State, StepError, invariants,
 };
+
+pub(crate) use steps::{Step, onward, person, pivot, plan_of, work};
 
 pub(crate) const T0: Millis = Millis(1_000_000);
 pub(crate) const TIMEOUT_MS: u64 = 5_000;
@@ -20,111 +24,6 @@ pub(crate) const BACKOFF: Backoff = Backoff {
     factor: 2.0,
     max_ms: 1_000,
 };
-
-/// One step of a test plan; waits for the step before it unless `after` says otherwise.
-#[derive(Clone)]
-pub(crate) struct Step {
-    plan: StepPlan,
-    after: Option<&'static [&'static str]>,
-}
-
-fn step(name: &str, zone: Zone) -> Step {
-    Step {
-        plan: StepPlan {
-            name: name.into(),
-            after: Vec::new(),
-            zone,
-            compensated: zone == Zone::Compensatable,
-            backoff: BACKOFF,
-            compensation_backoff: BACKOFF,
-            timeout_ms: TIMEOUT_MS,
-            compensation_timeout_ms: 2 * TIMEOUT_MS,
-            expires: false,
-            probe: false,
-            conditional: false,
-        },
-        after: None,
-    }
-}
-
-/// A compensatable step.
-pub(crate) fn work(name: &str) -> Step {
-    step(name, Zone::Compensatable)
-}
-
-/// A compensatable step that waits for a person.
-pub(crate) fn person(name: &str) -> Step {
-    let mut step = work(name);
-    step.plan.expires = true;
-    step
-}
-
-/// The pivot.
-pub(crate) fn pivot(name: &str) -> Step {
-    step(name, Zone::Pivot)
-}
-
-/// A retriable step.
-pub(crate) fn onward(name: &str) -> Step {
-    step(name, Zone::Retriable)
-}
-
-impl Step {
-    pub(crate) fn after(mut self, names: &'static [&'static str]) -> Self {
-        self.after = Some(names);
-        self
-    }
-
-    pub(crate) fn compensated(mut self, yes: bool) -> Self {
-        self.plan.compensated = yes;
-        self
-    }
-
-    pub(crate) fn retries(mut self, retries: u32) -> Self {
-        self.plan.backoff.retries = retries;
-        self
-    }
-
-    pub(crate) fn probed(mut self) -> Self {
-        self.plan.probe = true;
-        self
-    }
-
-    /// The step has a condition.
-    pub(crate) fn when(mut self) -> Self {
-        self.plan.conditional = true;
-        self
-    }
-
-    pub(crate) fn expires(mut self) -> Self {
-        self.plan.expires = true;
-        self
-    }
-}
-
-pub(crate) fn plan_of(steps: &[Step], epilogue: Option<&str>) -> Result<Plan, PlanError> {
-    let position = |name: &str| {
-        let found = steps.iter().position(|s| &*s.plan.name == name).unwrap();
-        u16::try_from(found).unwrap()
-    };
-    let planned = steps.iter().enumerate().map(|(i, step)| StepPlan {
-        after: match step.after {
-            Some(names) => names.iter().map(|name| position(name)).collect(),
-            None => i
-                .checked_sub(1)
-                .map(|p| u16::try_from(p).unwrap())
-                .into_iter()
-                .collect(),
-        },
-        ..step.plan.clone()
-    });
-    let epilogue = epilogue.map(|name| Epilogue {
-        name: name.into(),
-        backoff: BACKOFF,
-        timeout_ms: TIMEOUT_MS,
-    });
-    Plan::new(planned.collect(), epilogue, ATTENTION_WAIT_MS)
-}
 
 pub(crate) fn error(message: &str) -> StepError {
     StepError {
@@ -295,71 +194,6 @@ impl Saga {
         self.answer(name, Outcome::NotSeen)
     }
 
-    /// An answer comes by token.
-    pub(crate) fn try_complete(&mut self, name: &str, result: Completion) -> Result<(), Rejected> {
-        let key = self.key(name);
-        self.try_handle(Input::Completed { key, result })
-    }
-
-    pub(crate) fn complete(mut self, name: &str) -> Self {
-        let reply = Payload::new(format!("\"{name} by token\""));
-        self.try_complete(name, Completion::Succeeded(reply)).unwrap();
-        self
-    }
-
-    pub(crate) fn complete_failed(mut self, name: &str) -> Self {
-        let failed = Completion::Failed(error("no, by token"));
-        self.try_complete(name, failed).unwrap();
-        self
-    }
-
-    pub(crate) fn try_operate(&mut self, command: Command) -> Result<(), Rejected> {
-        self.try_handle(Input::Operator {
-            actor: "bob".into(),
-            note: "because".into(),
-            evidence: "seen it".into(),
-            command,
-        })
-    }
-
-    pub(crate) fn operate(mut self, command: Command) -> Self {
-        self.try_operate(command).unwrap();
-        self
-    }
-
-    pub(crate) fn retry_now(self, name: &str) -> Self {
-        let key = self.key(name);
-        self.operate(Command::RetryNow(Some(key)))
-    }
-
-    pub(crate) fn resolve_succeeded(self, name: &str) -> Self {
-        let key = self.key(name);
-        let reply = Payload::new(format!("\"{name} by hand\""));
-        self.operate(Command::ResolveSucceeded(key, reply))
-    }
-
-    pub(crate) fn resolve_failed(self, name: &str) -> Self {
-        let key = self.key(name);
-        self.operate(Command::ResolveFailed(key))
-    }
-
-    pub(crate) fn skip(self, name: &str) -> Self {
-        let key = self.key(name);
-        self.operate(Command::Skip(key))
-    }
-
-    pub(crate) fn pause(self) -> Self {
-        self.operate(Command::Pause)
-    }
-
-    pub(crate) fn resume(self) -> Self {
-        self.operate(Command::Resume)
-    }
-
-    pub(crate) fn acknowledge(self) -> Self {
-        self.operate(Command::Acknowledge)
-    }
-
     pub(crate) fn fail(self, name: &str) -> Self {
         self.fail_as(name, FailureClass::Unknown)
     }
@@ -460,22 +294,6 @@ impl Saga {
             .map(|(name, probe)| ((*name).to_owned(), *probe))
             .collect();
         assert_eq!(due, expected);
-        self
-    }
-
-    /// What operators may do, for example `skip ~A`.
-    pub(crate) fn allowed(&self) -> Vec<String> {
-        let allowed = self.state.allowed(&self.plan);
-        let text = |a: &saga_core::Allowed| match a.key {
-            Some(key) => format!("{} {}", a.action.name(), self.name(key)),
-            None => a.action.name().to_owned(),
-        };
-        allowed.iter().map(text).collect()
-    }
-
-    #[track_caller]
-    pub(crate) fn expect_allowed(self, expected: &[&str]) -> Self {
-        assert_eq!(self.allowed(), expected);
         self
     }
 

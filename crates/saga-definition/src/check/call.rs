@@ -1,15 +1,15 @@
-//! Calls: the method, who answers for it, what makes it safe to repeat, and its settings.
+//! Calls: what is called, what makes it safe to repeat, and its settings.
 
 use prost::Message as _;
-use prost_reflect::{MethodDescriptor, ServiceDescriptor};
+use prost_reflect::MethodDescriptor;
 
+use super::target::{Found, To};
 use super::{Checker, Place, Site};
-use crate::definition::{Barrier, Call, Retry};
+use crate::call::{Barrier, Call, Retry, Target};
 use crate::problem::{Problem, ProblemKind};
-use crate::scalar::{format_duration, is_identifier};
-use crate::source::{CallSource, RetryPatch, Slot};
-use crate::suggest::did_you_mean;
-use crate::yaml::{Spanned, shorten};
+use crate::scalar::format_duration;
+use crate::source::{CallSource, RetryPatch};
+use crate::yaml::Spanned;
 
 const MAX_RETRIES: u32 = 100;
 const MAX_PAUSE_MS: u64 = 3_600_000;
@@ -39,11 +39,11 @@ impl Defaults {
 }
 
 impl Checker<'_> {
-    /// Checks everything about one call but how its request is built. `method` was looked up before.
+    /// Checks everything about one call but what it goes to, which was found before.
     pub(super) fn call(
         &mut self,
         source: &CallSource,
-        method: Option<&MethodDescriptor>,
+        found: Option<&Found>,
         site: Site<'_>,
         defaults: Defaults,
     ) -> Option<Call> {
@@ -60,99 +60,42 @@ impl Checker<'_> {
         if let Some(ack) = &source.unsafe_ack {
             self.explained(ack, site, "unsafe_ack");
         }
-        let method = method?;
-        let service = method.parent_service().full_name();
-        let participant = self.participants.resolve(service).map(str::to_owned);
-        let with = self.mapping(&method.input(), &source.with, site, &site.field("with"), 0);
-        let barrier = self.barrier(method, source, site);
+        let found = found?;
+        let with = self.mapping(&found.request, &source.with, site, &site.field("with"), 0);
+        let target = match &found.to {
+            To::Method(method) => self.method_target(method, source, site),
+            To::Publish(routing_key) => Some(Target::Publish {
+                routing_key: routing_key.clone(),
+            }),
+        };
         Some(Call {
-            path: format!("/{service}/{}", method.name()),
-            participant: participant?,
-            barrier: barrier?,
-            unsafe_ack: source.unsafe_ack.as_ref().map(|ack| ack.value.clone()),
+            target: target?,
+            reply: found.reply.clone(),
+            awaits: found.awaits.clone(),
             with: with?,
             retry: Retry {
                 retries: limited.then_some(settings.retries),
                 ..settings.retry
             },
             timeout_ms: settings.timeout_ms,
-            method: method.clone(),
         })
     }
 
-    /// Finds the method a call names.
-    pub(super) fn method(&mut self, source: &CallSource, site: Site<'_>) -> Option<MethodDescriptor> {
-        let text = match &source.method {
-            Slot::Given(text) => text,
-            Slot::Invalid => return None,
-            Slot::Absent => {
-                self.report_at(
-                    site,
-                    "call",
-                    Problem::new(ProblemKind::MissingKey, source.at, "`call` is missing"),
-                );
-                return None;
-            }
-        };
-        let parts = text.value.split_once('/');
-        let parts =
-            parts.filter(|(service, method)| service.split('.').all(is_identifier) && is_identifier(method));
-        let Some((service_name, method_name)) = parts else {
-            let problem = Problem::new(ProblemKind::BadMethod, text.at, "this does not name a method")
-                .expected("package.Service/Method")
-                .found(format!("`{}`", shorten(&text.value)));
-            self.report_at(site, "call", problem);
-            return None;
-        };
-        if self.participants.resolve(service_name).is_none() {
-            let known: Vec<&str> = self.participants.iter().collect();
-            let message = format!("no participant is configured for `{}`", shorten(service_name));
-            let problem = Problem::new(ProblemKind::UnknownParticipant, text.at, message).expected(
-                if known.is_empty() {
-                    "none is configured".to_owned()
-                } else {
-                    known.join(", ")
-                },
-            );
-            self.report_at(site, "call", problem);
-        }
-        let Some(service) = self.pool.get_service_by_name(service_name) else {
-            let pool = self.pool.clone();
-            let services: Vec<ServiceDescriptor> = pool.services().collect();
-            let hint = did_you_mean(service_name, services.iter().map(ServiceDescriptor::full_name));
-            let message = format!(
-                "there is no service `{}` among the descriptors{hint}",
-                shorten(service_name)
-            );
-            self.report_at(
-                site,
-                "call",
-                Problem::new(ProblemKind::UnknownService, text.at, message),
-            );
-            return None;
-        };
-        let methods: Vec<MethodDescriptor> = service.methods().collect();
-        let Some(method) = methods.iter().find(|method| method.name() == method_name) else {
-            let hint = did_you_mean(method_name, methods.iter().map(MethodDescriptor::name));
-            let message = format!("{service_name} has no method `{}`{hint}", shorten(method_name));
-            self.report_at(
-                site,
-                "call",
-                Problem::new(ProblemKind::UnknownMethod, text.at, message),
-            );
-            return None;
-        };
-        if method.is_client_streaming() || method.is_server_streaming() {
-            let problem = Problem::new(
-                ProblemKind::StreamingMethod,
-                text.at,
-                "a step calls a unary method",
-            )
-            .expected("a unary method")
-            .found("a streaming method");
-            self.report_at(site, "call", problem);
-        }
-        Some(method.clone())
+    fn method_target(
+        &mut self,
+        method: &MethodDescriptor,
+        source: &CallSource,
+        site: Site<'_>,
+    ) -> Option<Target> {
+        let service = method.parent_service().full_name().to_owned();
+        let barrier = self.barrier(method, source, site)?;
+        Some(Target::Method {
+            path: format!("/{service}/{}", method.name()),
+            participant: self.participants.resolve(&service)?.to_owned(),
+            barrier,
+            unsafe_ack: source.unsafe_ack.as_ref().map(|ack| ack.value.clone()),
+            method: method.clone(),
+        })
     }
 
     fn barrier(&mut self, method: &MethodDescriptor, source: &CallSource, site: Site<'_>) -> Option<Barrier> {

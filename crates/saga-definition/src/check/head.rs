@@ -70,19 +70,26 @@ impl Checker<'_> {
             }
             Slot::Invalid => return None,
         };
-        let found = self.pool.get_message_by_name(&input.value);
+        self.message_type(input, Site::SAGA, "input")
+    }
+
+    /// Finds a message type by its full name.
+    pub(super) fn message_type(
+        &mut self,
+        name: &Spanned<String>,
+        site: Site<'_>,
+        field: &str,
+    ) -> Option<MessageDescriptor> {
+        let found = self.pool.get_message_by_name(&name.value);
         if found.is_none() {
             let known: Vec<MessageDescriptor> = self.pool.all_messages().collect();
-            let hint = did_you_mean(&input.value, known.iter().map(MessageDescriptor::full_name));
+            let hint = did_you_mean(&name.value, known.iter().map(MessageDescriptor::full_name));
             let message = format!(
                 "there is no message `{}` among the descriptors{hint}",
-                shorten(&input.value)
+                shorten(&name.value)
             );
-            self.report_at(
-                Site::SAGA,
-                "input",
-                Problem::new(ProblemKind::UnknownMessage, input.at, message),
-            );
+            let problem = Problem::new(ProblemKind::UnknownMessage, name.at, message);
+            self.report_at(site, field, problem);
         }
         found
     }

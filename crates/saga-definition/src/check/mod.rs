@@ -7,16 +7,18 @@ mod head;
 mod order;
 mod path;
 mod probe;
+mod target;
 mod types;
 mod value;
 mod zones;
 
 use std::collections::{BTreeSet, HashMap};
 
-use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
 
 use self::call::Defaults;
 use self::graph::Graph;
+use self::target::Found;
 use self::types::Shape;
 use self::zones::step_name;
 use crate::canonical;
@@ -60,6 +62,26 @@ impl Site<'_> {
     }
 }
 
+/// What can be read of a step once it has succeeded.
+#[derive(Clone, Debug)]
+enum Reply {
+    /// What the step calls is not known, which was reported.
+    Unknown,
+    /// It publishes, and nobody answers.
+    Nothing,
+    Message(MessageDescriptor),
+}
+
+impl Reply {
+    fn of(found: &Option<Found>) -> Self {
+        match found {
+            None => Self::Unknown,
+            Some(found) if found.is_silent() => Self::Nothing,
+            Some(found) => Self::Message(found.reply.clone()),
+        }
+    }
+}
+
 struct Checker<'a> {
     pool: &'a DescriptorPool,
     participants: &'a Participants,
@@ -68,8 +90,7 @@ struct Checker<'a> {
     /// Name of each step; `None` where it has none that can be referred to.
     names: Vec<Option<String>>,
     indexes: HashMap<String, usize>,
-    /// Reply type of each step; `None` where its method is unknown.
-    replies: Vec<Option<MessageDescriptor>>,
+    replies: Vec<Reply>,
     /// Path of each step's `when`, as written.
     conditions: Vec<Option<String>>,
     ancestors: Vec<BTreeSet<usize>>,
@@ -133,7 +154,7 @@ impl Checker<'_> {
         let (ordered, graph) = self.order(written);
         let zones = self.zones(&ordered);
         self.conditions = ordered.iter().map(|step| condition::text(step)).collect();
-        let methods: Vec<Option<MethodDescriptor>> = ordered
+        let found: Vec<Option<Found>> = ordered
             .iter()
             .enumerate()
             .map(|(index, step)| {
@@ -141,19 +162,16 @@ impl Checker<'_> {
                     prefix: step.call.prefix,
                     ..action_site(step, index, Zone::Compensatable)
                 };
-                self.method(&step.call, site)
+                self.find(&step.call, site)
             })
             .collect();
-        self.replies = methods
-            .iter()
-            .map(|method| method.as_ref().map(MethodDescriptor::output))
-            .collect();
+        self.replies = found.iter().map(Reply::of).collect();
         let mut steps = Vec::with_capacity(ordered.len());
-        for (index, ((step, zone), method)) in ordered.iter().zip(zones).zip(&methods).enumerate() {
+        for (index, ((step, zone), found)) in ordered.iter().zip(zones).zip(&found).enumerate() {
             if self.problems.full() {
                 return None;
             }
-            steps.push(self.step(index, step, zone, method.as_ref(), &graph, defaults));
+            steps.push(self.step(index, step, zone, found.as_ref(), &graph, defaults));
         }
         let on_compensated = source.on_compensated.as_ref().map(|call| {
             let site = Site {
@@ -161,8 +179,8 @@ impl Checker<'_> {
                 prefix: call.prefix,
                 place: Place::AfterCompensation,
             };
-            let method = self.method(call, site);
-            self.call(call, method.as_ref(), site, defaults)
+            let found = self.find(call, site);
+            self.call(call, found.as_ref(), site, defaults)
         });
         if !self.problems.is_empty() {
             return None;
@@ -186,7 +204,7 @@ impl Checker<'_> {
         index: usize,
         source: &StepSource,
         zone: Zone,
-        method: Option<&MethodDescriptor>,
+        found: Option<&Found>,
         graph: &Graph,
         defaults: Defaults,
     ) -> Option<Step> {
@@ -194,7 +212,7 @@ impl Checker<'_> {
         let when = source.when.as_ref().map(|when| self.condition(when, site));
         let call = self.call(
             &source.call,
-            method,
+            found,
             Site {
                 prefix: source.call.prefix,
                 ..site
@@ -214,8 +232,8 @@ impl Checker<'_> {
                 place: Place::Compensation(index),
                 ..site
             };
-            let method = self.method(call, site);
-            self.call(call, method.as_ref(), site, defaults)
+            let found = self.find(call, site);
+            self.call(call, found.as_ref(), site, defaults)
         });
         if let Some(why) = &source.no_compensation {
             self.explained(why, site, "no_compensation");

@@ -113,11 +113,16 @@ impl Checker<'_> {
     }
 
     fn cycle(&mut self, steps: &[StepSource], cycle: &[usize]) {
-        let written = |index: &usize| steps.get(*index).filter(|step| step.after.is_some());
+        // The order of confirms stands at no place of its own; somebody wrote the edge that closes the circle.
+        let written = |index: &&usize| {
+            let step = steps.get(**index);
+            step.is_some_and(|step| step.after.as_ref().is_some_and(|after| after.at != step.at))
+        };
         let Some(step) = cycle
             .iter()
-            .find_map(written)
-            .or_else(|| cycle.first().and_then(|first| steps.get(*first)))
+            .find(written)
+            .or(cycle.first())
+            .and_then(|index| steps.get(*index))
         else {
             return;
         };

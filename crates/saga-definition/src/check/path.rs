@@ -3,7 +3,7 @@
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, Value};
 
 use super::types::Shape;
-use super::{Checker, Place, Site};
+use super::{Checker, Place, Reply, Site};
 use crate::mapping::{Convert, Path, Root, SagaValue};
 use crate::problem::{Position, Problem, ProblemKind};
 use crate::scalar::is_identifier;
@@ -53,7 +53,17 @@ impl Checker<'_> {
             }
             ["steps", step, rest @ ..] => {
                 let (index, absence) = self.reply(step, at, site, field)?;
-                let message = self.replies.get(index)?.clone()?;
+                let message = match self.replies.get(index)? {
+                    Reply::Message(message) => message.clone(),
+                    Reply::Unknown => return None,
+                    Reply::Nothing => {
+                        let message = format!("{step} publishes and awaits nothing, so there is no reply");
+                        let problem = Problem::new(ProblemKind::ReplyNotAvailable, at, message)
+                            .expected("a step that calls, or awaits a reply");
+                        self.report_field(site, field, problem);
+                        return None;
+                    }
+                };
                 let root = Root::Reply {
                     step: index,
                     name: (*step).to_owned(),

@@ -2,9 +2,9 @@
 
 use super::call::Defaults;
 use super::{Checker, Site};
-use crate::definition::{Barrier, Call};
-use crate::problem::{Problem, ProblemKind};
-use crate::source::CallSource;
+use crate::call::{Barrier, Call, Target};
+use crate::problem::{Position, Problem, ProblemKind};
+use crate::source::{CallSource, RetryPatch};
 
 impl Checker<'_> {
     /// `action` is the step's action where that is right.
@@ -16,29 +16,35 @@ impl Checker<'_> {
         defaults: Defaults,
     ) -> Option<Call> {
         self.repeated_as_the_action(source, site);
-        let method = self.method(source, site);
+        if let Some((at, field)) = asks_otherwise(source) {
+            let message = "a probe calls a method and takes its answer at once";
+            self.report_at(
+                site,
+                field,
+                Problem::new(ProblemKind::ConflictingKeys, at, message),
+            );
+            return None;
+        }
+        let found = self.find(source, site);
         let plain = CallSource {
-            retry: Default::default(),
+            retry: RetryPatch::default(),
             timeout: None,
             ..source.clone()
         };
-        let probe = self.call(&plain, method.as_ref(), site, defaults)?;
+        let probe = self.call(&plain, found.as_ref(), site, defaults)?;
         let at = source.method.given().map_or(source.at, |text| text.at);
-        let natural = match probe.barrier {
-            Barrier::Natural | Barrier::Acknowledged => true,
-            Barrier::Transactional | Barrier::External => false,
+        let natural = match &probe.target {
+            Target::Method { barrier, .. } => matches!(barrier, Barrier::Natural | Barrier::Acknowledged),
+            Target::Publish { .. } => false,
         };
         if !natural {
-            let message = format!(
-                "{} may change something; a probe only looks",
-                probe.method.full_name()
-            );
+            let message = format!("{} may change something; a probe only looks", probe.name());
             let problem = Problem::new(ProblemKind::ProbeNotNatural, at, message)
                 .expected("a method whose barrier is BARRIER_NATURAL");
             self.report_at(site, "call", problem);
         }
         let action = action?;
-        let (expected, found) = (action.method.output(), probe.method.output());
+        let (expected, found) = (action.reply_type(), probe.reply_type());
         if expected != found {
             let message = "a probe answers for the action, so it has the same reply";
             let problem = Problem::new(ProblemKind::TypeMismatch, at, message)
@@ -72,4 +78,9 @@ impl Checker<'_> {
             );
         }
     }
+}
+
+fn asks_otherwise(source: &CallSource) -> Option<(Position, &'static str)> {
+    let publish = source.publish.given().map(|key| (key.at, "publish"));
+    publish.or(source.awaits.given().map(|awaits| (awaits.at, "await")))
 }

@@ -28,9 +28,9 @@ impl Checker<'_> {
                         .on_field("pivot"),
                 );
             }
-            let behind = pivot.is_some_and(|pivot| self.comes_after(index, pivot));
+            let behind = self.sound && pivot.is_some_and(|pivot| self.comes_after(index, pivot));
             // With names or edges missing, it may stand behind the pivot all the same.
-            let unclear = !self.sound && pivot.is_some_and(|pivot| index > pivot);
+            let unclear = !self.sound && pivot.is_some();
             zones.push(self.zone(step, pivot_name.filter(|_| behind), unclear));
         }
         if self.sound {

@@ -2,6 +2,7 @@
 
 mod expression;
 mod steps;
+mod tcc;
 
 use crate::problem::{Position, Problem, ProblemKind, Problems};
 use crate::scalar::{Literal, is_path, parse_duration};
@@ -17,7 +18,10 @@ const SAGA_KEYS: &[&str] = &[
     "deadline",
     "retry",
     "timeout",
+    "kind",
     "steps",
+    "tries",
+    "decide",
     "on_compensated",
 ];
 const RETRY_KEYS: &[&str] = &["retries", "initial", "factor", "max"];
@@ -39,10 +43,7 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Source> {
         },
         retry: reader.retry(keys.take("retry"), "retry"),
         timeout: reader.optional_duration(keys.take("timeout"), "timeout"),
-        steps: match keys.take("steps") {
-            None => Slot::Absent,
-            Some(node) => reader.steps(node),
-        },
+        steps: reader.body(&mut keys),
         on_compensated: keys
             .take("on_compensated")
             .and_then(|node| reader.nested_call(node, "on_compensated", "on_compensated.")),

@@ -2,10 +2,20 @@
 
 use super::expression::expression;
 use super::{Keys, Reader};
-use crate::source::{CallSource, Expr, Slot, StepSource};
+use crate::source::{AwaitSource, CallSource, Expr, Slot, StepSource};
 use crate::yaml::{Node, NodeValue, Spanned, shorten};
 
-const CALL_KEYS: &[&str] = &["call", "with", "retry", "timeout", "unsafe_ack"];
+/// What stands at every call, whatever else its mapping holds.
+pub(super) const CALL_KEYS: &[&str] = &[
+    "call",
+    "publish",
+    "message",
+    "await",
+    "with",
+    "retry",
+    "timeout",
+    "unsafe_ack",
+];
 const STEP_KEYS: &[&str] = &[
     "name",
     "when",
@@ -16,12 +26,8 @@ const STEP_KEYS: &[&str] = &[
     "no_compensation",
     "pivot",
     "retriable",
-    "call",
-    "with",
-    "retry",
-    "timeout",
-    "unsafe_ack",
 ];
+const AWAIT_KEYS: &[&str] = &["reply", "message", "failed", "ask_again"];
 
 impl Reader<'_> {
     pub(super) fn steps(&mut self, node: Node) -> Slot<Vec<StepSource>> {
@@ -58,7 +64,7 @@ impl Reader<'_> {
 
     fn step_keys(&mut self, node: Node) -> Option<StepSource> {
         let field = if self.step.is_some() { "" } else { "steps" };
-        let mut keys = self.mapping(node, field, STEP_KEYS)?;
+        let mut keys = self.mapping(node, field, &[STEP_KEYS, CALL_KEYS].concat())?;
         let name = self.required_text(keys.take("name"), "name");
         let compensate = keys.take("compensate");
         let no_compensation = keys.take("no_compensation");
@@ -83,7 +89,7 @@ impl Reader<'_> {
         })
     }
 
-    fn after(&mut self, node: Node) -> Option<Spanned<Vec<Spanned<String>>>> {
+    pub(super) fn after(&mut self, node: Node) -> Option<Spanned<Vec<Spanned<String>>>> {
         let NodeValue::Sequence(items) = node.value else {
             self.wrong_shape(&node, "after", "a sequence");
             return None;
@@ -106,12 +112,18 @@ impl Reader<'_> {
         Some(self.call(keys, prefix))
     }
 
-    fn call(&mut self, mut keys: Keys, prefix: &'static str) -> CallSource {
+    pub(super) fn call(&mut self, mut keys: Keys, prefix: &'static str) -> CallSource {
         let of = |key: &str| format!("{prefix}{key}");
         CallSource {
             at: keys.at,
             prefix,
             method: self.required_text(keys.take("call"), &of("call")),
+            publish: self.required_text(keys.take("publish"), &of("publish")),
+            message: self.required_text(keys.take("message"), &of("message")),
+            awaits: match keys.take("await") {
+                None => Slot::Absent,
+                Some(node) => self.awaits(node, &of("await")).map_or(Slot::Invalid, Slot::Given),
+            },
             with: keys
                 .take("with")
                 .map_or_else(Vec::new, |node| self.with(node, &of("with"))),
@@ -119,6 +131,28 @@ impl Reader<'_> {
             timeout: self.optional_duration(keys.take("timeout"), &of("timeout")),
             unsafe_ack: self.optional_text(keys.take("unsafe_ack"), &of("unsafe_ack")),
         }
+    }
+
+    fn awaits(&mut self, node: Node, field: &str) -> Option<Spanned<AwaitSource>> {
+        let at = node.at;
+        let value = match &node.value {
+            NodeValue::Scalar { text, .. } if text == "token" => AwaitSource::Token,
+            NodeValue::Scalar { .. } | NodeValue::Sequence(_) => {
+                self.wrong_shape(&node, field, "`token`, or a mapping with `reply` and `message`");
+                return None;
+            }
+            NodeValue::Mapping(_) => {
+                let mut keys = self.mapping(node, field, AWAIT_KEYS)?;
+                let of = |key: &str| format!("{field}.{key}");
+                AwaitSource::Reply {
+                    reply: self.required_text(keys.take("reply"), &of("reply")),
+                    message: self.required_text(keys.take("message"), &of("message")),
+                    failed: self.optional_text(keys.take("failed"), &of("failed")),
+                    ask_again: self.optional_duration(keys.take("ask_again"), &of("ask_again")),
+                }
+            }
+        };
+        Some(Spanned { at, value })
     }
 
     fn with(&mut self, node: Node, field: &str) -> Vec<(Spanned<String>, Expr)> {
@@ -136,7 +170,7 @@ impl Reader<'_> {
 }
 
 /// Looks up the name before the step is read, so that its problems can say where they are.
-fn name_of(node: &Node) -> Option<String> {
+pub(super) fn name_of(node: &Node) -> Option<String> {
     let NodeValue::Mapping(entries) = &node.value else {
         return None;
     };

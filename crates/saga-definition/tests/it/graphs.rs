@@ -119,7 +119,7 @@ fn a_probe_is_called_as_its_action_is() {
     ));
     let step = &saga.steps()[0];
     let probe = step.probe.as_ref().unwrap();
-    assert_eq!(probe.path, "/lab.v1.LabSteps/Look");
+    assert_eq!(probe.name(), "/lab.v1.LabSteps/Look");
     assert_eq!((probe.retry, probe.timeout_ms), (step.call.retry, 3_000));
     assert_eq!(saga.calls().count(), 2);
 }
@@ -138,13 +138,14 @@ fn holds(
     input: &str,
     replies: &[Option<&DynamicMessage>],
 ) -> Result<bool, MapError> {
-    let input = decode_json(definition.input(), input, 1_000).unwrap();
+    let input = decode_json(definition.input(), input, 1_000).expect("the input is right");
     let context = Context {
         input: &input,
         replies,
         saga: SagaContext::default(),
     };
-    definition.steps()[step].when.as_ref().unwrap().holds(&context)
+    let when = definition.steps()[step].when.as_ref();
+    when.expect("the step has a condition").holds(&context)
 }
 
 #[test]

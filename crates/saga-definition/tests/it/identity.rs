@@ -3,7 +3,7 @@
 use prost_reflect::DescriptorPool;
 use saga_definition::{Definition, Participants, compile, wire_compatible};
 
-use crate::lab::{LAB, good, participants, pool_of, saga};
+use crate::lab::{LAB, barrier, good, participants, pool_of, saga};
 
 const SAGA: &str = "saga: LAB
 version: 1
@@ -172,7 +172,7 @@ fn a_stored_definition_checks_again_from_its_closure() {
     let again = compile(&yaml, &stored, &first.participants()).unwrap();
     assert_eq!(again.hash(), first.hash());
     assert_eq!(again.closure(), first.closure());
-    let barriers = |d: &Definition| d.calls().map(|call| call.barrier).collect::<Vec<_>>();
+    let barriers = |d: &Definition| d.calls().map(barrier).collect::<Vec<_>>();
     assert_eq!(barriers(&again), barriers(&first));
     assert_eq!(wire_compatible(&first, &again), Ok(()));
     assert!(stored.get_message_by_name("lab.v1.Bystander").is_none());

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use prost_reflect::DescriptorPool;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
-use saga_definition::{Definition, Participants, Problem, compile};
+use saga_definition::{Barrier, Call, Definition, Participants, Problem, Target, compile};
 
 pub(crate) const LAB: &str = include_str!("lab.proto");
 const STEP_OPTIONS: &str = include_str!("../../../../proto/evenkeel/saga/v1/step_options.proto");
@@ -65,4 +65,11 @@ pub(crate) fn good(yaml: &str) -> Definition {
         let lines: Vec<String> = problems.iter().map(|p| format!("{} {p}", p.kind)).collect();
         panic!("expected no problem:\n{}\nin\n{yaml}", lines.join("\n"))
     })
+}
+
+pub(crate) fn barrier(call: &Call) -> Barrier {
+    match call.target() {
+        Target::Method { barrier, .. } => *barrier,
+        Target::Publish { routing_key } => panic!("{routing_key} is no method"),
+    }
 }

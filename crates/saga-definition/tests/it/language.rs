@@ -2,7 +2,7 @@
 
 use saga_definition::{Barrier, Retry, Zone};
 
-use crate::lab::{good, saga};
+use crate::lab::{barrier, good, saga};
 
 #[test]
 fn settings_are_inherited_one_by_one() {
@@ -79,7 +79,7 @@ fn barriers_are_read_from_the_methods() {
   - { name: C, call: lab.v1.LabSteps/Bare, retriable: true, unsafe_ack: only looks }
 ",
     ));
-    let barriers: Vec<_> = saga.calls().map(|call| call.barrier).collect();
+    let barriers: Vec<_> = saga.calls().map(barrier).collect();
     assert_eq!(
         barriers,
         [

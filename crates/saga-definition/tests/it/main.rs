@@ -8,4 +8,6 @@ mod language;
 mod mapping;
 mod mistakes;
 mod never_panics;
+mod publishing;
 mod task_run;
+mod tcc;

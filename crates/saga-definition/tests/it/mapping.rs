@@ -85,7 +85,7 @@ fn whole_messages_lists_and_maps_are_copied() {
         "  - { name: A, call: lab.v1.LabSteps/Read, pivot: true }\n  - { name: B, call: lab.v1.LabSteps/Do, with: { inner: steps.A, inners: [steps.A, { text: two }] } }\n",
     ));
     let input = input(&all, "{}");
-    let reply = decode_json(&all.steps()[0].call.method.output(), r#"{"text":"one"}"#, 100).unwrap();
+    let reply = decode_json(all.steps()[0].call.reply_type(), r#"{"text":"one"}"#, 100).unwrap();
     let context = Context {
         input: &input,
         replies: &[Some(&reply)],

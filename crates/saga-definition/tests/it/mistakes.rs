@@ -49,6 +49,11 @@ fn read(keys: &str) -> String {
     step(&format!("call: lab.v1.LabSteps/Read, {keys}"))
 }
 
+/// A pivot A on line 6.
+fn publish(keys: &str) -> String {
+    step(&format!("{keys}, pivot: true"))
+}
+
 /// Steps A, P and Z on lines 6, 7 and 8.
 fn steps3(a: &str, p: &str, z: &str) -> String {
     let line =
@@ -183,11 +188,34 @@ mistakes! {
     a_condition_that_may_be_absent: NeedsAllowDefault, saga("  - { name: A, call: lab.v1.LabSteps/Do, pivot: true }\n  - { name: B, call: lab.v1.LabSteps/Do, when: steps.A.sure }\n") => "LAB.yaml:7:48: step B, field when: `steps.A.sure` is absent if `sure` is not set; say what happens then (expected { from: steps.A.sure, allow_default: true })";
     a_condition_on_the_step_itself: ReplyNotAvailable, step("call: lab.v1.LabSteps/Do, pivot: true, when: steps.A.flag") => "LAB.yaml:6:61: step A, field when: A cannot have run by then (expected a step that comes before this one)";
     a_reply_of_a_step_that_may_be_left_out: ReplyMayBeAbsent, steps3("retriable: true, when: input.flag", "retriable: true", "retriable: true, with: { text: steps.A.text }") => "LAB.yaml:8:75: step Z, field with.text: `steps.A.text` is absent if A was left out, as its `when` allows; say what happens then (expected { from: steps.A.text, allow_default: true })";
-    a_probe_that_may_change_something: ProbeNotNatural, step("call: lab.v1.LabSteps/Do, pivot: true, probe: { call: lab.v1.LabSteps/Do }") => "LAB.yaml:6:70: step A, field probe.call: lab.v1.LabSteps.Do may change something; a probe only looks (expected a method whose barrier is BARRIER_NATURAL)";
+    a_probe_that_may_change_something: ProbeNotNatural, step("call: lab.v1.LabSteps/Do, pivot: true, probe: { call: lab.v1.LabSteps/Do }") => "LAB.yaml:6:70: step A, field probe.call: /lab.v1.LabSteps/Do may change something; a probe only looks (expected a method whose barrier is BARRIER_NATURAL)";
     a_probe_with_another_reply: TypeMismatch, step("call: lab.v1.LabSteps/Do, pivot: true, probe: { call: lab.v1.LabSteps/Read }") => "LAB.yaml:6:70: step A, field probe.call: a probe answers for the action, so it has the same reply (expected lab.v1.Everything, found lab.v1.Inner)";
     a_probe_with_retries_of_its_own: ConflictingKeys, read("pivot: true, probe: { call: lab.v1.LabSteps/Read, timeout: 1s }") => "LAB.yaml:6:103: step A, field probe.timeout: a probe takes the place of an attempt of its action, with the action's retries and timeout";
     a_probe_that_reads_a_later_step: ReplyNotAvailable, saga("  - { name: A, call: lab.v1.LabSteps/Read, pivot: true, probe: { call: lab.v1.LabSteps/Read, with: { text: steps.B.text } } }\n  - { name: B, call: lab.v1.LabSteps/Read }\n") => "LAB.yaml:6:108: step A, field probe.with.text: B cannot have run by then (expected a step that comes before this one)";
     a_step_that_waits_for_a_later_one_in_turn: Cycle, steps3("retriable: true, after: [Z]", "retriable: true", "retriable: true") => "LAB.yaml:6:68: step A, field after: steps wait for each other: P, then Z, then A, then P";
+    a_kind_that_does_not_exist: BadKind, head("version: 1", "version: 1\nkind: cct") => "LAB.yaml:3:7: field kind: there is no such kind of saga (expected saga or tcc, found `cct`)";
+    a_tcc_without_tries: MissingKey, "saga: LAB\nversion: 1\nkind: tcc\ninput: lab.v1.Everything\ndeadline: 5m\n" => "LAB.yaml:1:1: field tries: `tries` is missing";
+    a_routing_key_of_one_word: BadRoutingKey, publish("publish: requested, message: lab.v1.Other") => "LAB.yaml:6:25: step A, field publish: this is not a routing key (expected two or more words of lower-case letters, digits and `_` joined by dots, at most 200 bytes, found `requested`)";
+    a_routing_key_of_the_orchestrator: BadRoutingKey, publish("publish: saga.completed, message: lab.v1.Other") => "LAB.yaml:6:25: step A, field publish: keys that begin with `saga.` are the orchestrator's own (found `saga.completed`)";
+    a_routing_key_with_a_wildcard: BadRoutingKey, publish("publish: a.b, message: lab.v1.Other, await: { reply: 'a.*', message: lab.v1.Inner }") => "LAB.yaml:6:69: step A, field await.reply: this is not a routing key (expected two or more words of lower-case letters, digits and `_` joined by dots, at most 200 bytes, found `a.*`)";
+    what_is_published_without_a_type: MissingKey, publish("publish: a.b") => "LAB.yaml:6:5: step A, field message: `message`, the type of what is published, is missing";
+    what_is_published_of_an_unknown_type: UnknownMessage, publish("publish: a.b, message: lab.v1.Othr") => "LAB.yaml:6:39: step A, field message: there is no message `lab.v1.Othr` among the descriptors; did you mean `lab.v1.Other`?";
+    a_call_that_is_published: ConflictingKeys, publish("call: lab.v1.LabSteps/Read, publish: a.b, message: lab.v1.Other") => "LAB.yaml:6:53: step A, field publish: something is either called or published";
+    a_message_of_a_call: ConflictingKeys, read("pivot: true, message: lab.v1.Other") => "LAB.yaml:6:66: step A, field message: `message` is the type of what is published; a call has the request of its method";
+    an_acknowledgement_of_what_is_published: ConflictingKeys, publish("publish: a.b, message: lab.v1.Other, unsafe_ack: x") => "LAB.yaml:6:65: step A, field unsafe_ack: publishing is safe to repeat: `unsafe_ack` has no meaning here";
+    a_reply_key_that_is_the_request_key: ConflictingKeys, publish("publish: a.b, message: lab.v1.Other, await: { reply: a.b, message: lab.v1.Inner }") => "LAB.yaml:6:69: step A, field await.reply: `a.b` already means something else here";
+    a_failed_key_that_is_the_reply_key: ConflictingKeys, publish("publish: a.b, message: lab.v1.Other, await: { reply: a.c, message: lab.v1.Inner, failed: a.c }") => "LAB.yaml:6:105: step A, field await.failed: `a.c` already means something else here";
+    a_token_for_what_is_published: BadAwait, publish("publish: a.b, message: lab.v1.Other, await: token") => "LAB.yaml:6:60: step A, field await: nothing says which reply is awaited to what is published (expected { reply: ROUTING_KEY, message: TYPE }, found token)";
+    a_reply_awaited_to_a_call: BadAwait, read("pivot: true, await: { reply: a.b, message: lab.v1.Inner }") => "LAB.yaml:6:64: step A, field await: a call has the reply of its method; only to what is published a reply is awaited (expected token, found a mapping)";
+    a_word_that_is_no_await: WrongShape, read("pivot: true, await: reply") => "LAB.yaml:6:64: step A, field await: this value has the wrong shape (expected `token`, or a mapping with `reply` and `message`, found a scalar)";
+    an_await_without_a_key: MissingKey, publish("publish: a.b, message: lab.v1.Other, await: { message: lab.v1.Inner }") => "LAB.yaml:6:60: step A, field await.reply: `reply`, the routing key of the reply, is missing";
+    an_await_without_a_type: MissingKey, publish("publish: a.b, message: lab.v1.Other, await: { reply: a.c }") => "LAB.yaml:6:60: step A, field await.message: `message`, the type of the reply, is missing";
+    an_await_of_an_unknown_type: UnknownMessage, publish("publish: a.b, message: lab.v1.Other, await: { reply: a.c, message: lab.v1.Nothing }") => "LAB.yaml:6:83: step A, field await.message: there is no message `lab.v1.Nothing` among the descriptors";
+    a_request_published_too_often: DurationOutOfRange, publish("publish: a.b, message: lab.v1.Other, await: { reply: a.c, message: lab.v1.Inner, ask_again: 1ms }") => "LAB.yaml:6:108: step A, field await.ask_again: the duration is out of range (expected 1s to 1h, found 1ms)";
+    a_reply_that_nobody_awaits: ReplyNotAvailable, saga("  - { name: A, publish: a.b, message: lab.v1.Other, retriable: true }\n  - { name: B, call: lab.v1.LabSteps/Do, retriable: true, with: { id: steps.A.text } }\n") => "LAB.yaml:7:71: step B, field with.id: A publishes and awaits nothing, so there is no reply (expected a step that calls, or awaits a reply)";
+    a_probe_that_publishes: ConflictingKeys, read("pivot: true, probe: { publish: a.b }") => "LAB.yaml:6:75: step A, field probe.publish: a probe calls a method and takes its answer at once";
+    a_probe_with_a_token: ConflictingKeys, read("pivot: true, probe: { call: lab.v1.LabSteps/Read, await: token }") => "LAB.yaml:6:101: step A, field probe.await: a probe calls a method and takes its answer at once";
+    a_probe_of_what_is_published_and_not_awaited: TypeMismatch, publish("publish: a.b, message: lab.v1.Other, probe: { call: lab.v1.LabSteps/Read }") => "LAB.yaml:6:68: step A, field probe.call: a probe answers for the action, so it has the same reply (expected google.protobuf.Empty, found lab.v1.Inner)";
     steps_that_wait_for_each_other: Cycle, saga("  - { name: A, call: lab.v1.LabSteps/Read, retriable: true, after: [B] }\n  - { name: B, call: lab.v1.LabSteps/Read, retriable: true, after: [A] }\n") => "LAB.yaml:7:68: step B, field after: steps wait for each other: B, then A, then B";
     a_step_that_waits_for_itself: Cycle, read("retriable: true, after: [A]") => "LAB.yaml:6:68: step A, field after: steps wait for each other: A, then A";
 }

@@ -27,6 +27,27 @@ const WORDS: &[&str] = &[
     "expires",
     "after",
     "retry",
+    "when",
+    "probe",
+    "publish",
+    "message",
+    "await",
+    "token",
+    "reply",
+    "failed",
+    "ask_again: 30s",
+    "kind: tcc",
+    "tries",
+    "try",
+    "confirm",
+    "cancel",
+    "decide",
+    "input.flag",
+    "steps.B.flag",
+    "a.b",
+    "lab.v1.LabSteps/Look",
+    "lab.v1.Other",
+    "B",
     "deadline: 5m",
     "from",
     "allow_default: true",
@@ -109,6 +130,27 @@ proptest! {
     }
 
     #[test]
+    fn definitions_of_every_kind_with_pieces_replaced(
+        which in 0..EVERY.len(),
+        edits in prop::collection::vec((0_usize..1_600, 0_usize..30, prop::sample::select(WORDS)), 1..5)
+    ) {
+        check_edited(EVERY[which], &edits)?;
+    }
+
+    #[test]
+    fn definitions_of_every_kind_with_words_swapped(
+        which in 0..EVERY.len(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(WORDS)), 1..4)
+    ) {
+        let mut words: Vec<&str> = EVERY[which].split_inclusive([' ', ',', '\n']).collect();
+        for (at, word) in &edits {
+            let at = at.index(words.len());
+            words[at] = word;
+        }
+        check_edited(&words.concat(), &[])?;
+    }
+
+    #[test]
     fn what_compiles_has_a_stable_canonical_text(
         amount in any::<i64>(), text in "\\PC{0,40}", flag in any::<bool>(), number in any::<f64>(), ms in 1_000_u64..100_000_000
     ) {
@@ -143,6 +185,94 @@ proptest! {
             }
         }
     }
+}
+
+/// Definitions that use every key there is.
+const EVERY: &[&str] = &[GRAPH, TCC];
+
+const GRAPH: &str = "saga: GRAPH
+version: 1
+input: lab.v1.Everything
+deadline: 5m
+steps:
+  - name: C
+    after: [A, B]
+    publish: device.wanted
+    message: lab.v1.Requested
+    with: { id: steps.A.id, amount: { from: steps.B.i64, allow_default: true } }
+    await: { reply: device.found, message: lab.v1.Allocated, failed: device.lost, ask_again: 5s }
+    compensate: { publish: device.release, message: lab.v1.Release }
+  - name: A
+    after: []
+    call: lab.v1.LabSteps/Do
+    await: token
+    probe: { call: lab.v1.LabSteps/Look, with: { text: input.id } }
+    compensate: { call: lab.v1.LabSteps/Undo, with: { id: { from: steps.A.id, allow_default: true } } }
+  - name: B
+    after: []
+    when: input.flag
+    expires: 10m
+    call: lab.v1.LabSteps/Do
+    no_compensation: it only looks
+  - name: P
+    after: [C]
+    when: { from: steps.A.sure, allow_default: true }
+    call: lab.v1.LabSteps/Do
+    pivot: true
+  - { name: D, publish: a.b, message: lab.v1.Other, with: { text: steps.C.device } }
+  - { name: E, after: [P], when: input.flag, call: lab.v1.LabSteps/Read, with: { text: steps.B.id } }
+on_compensated: { publish: c.d, message: lab.v1.Other, with: { text: saga.error } }
+";
+
+const TCC: &str = "saga: TCC
+version: 1
+input: lab.v1.Everything
+deadline: 5m
+kind: tcc
+tries:
+  - name: A
+    try: { call: lab.v1.LabSteps/Do, with: { id: input.id } }
+    confirm: { call: lab.v1.LabSteps/Finish, with: { id: steps.A.id } }
+    cancel: { call: lab.v1.LabSteps/Undo, with: { id: { from: steps.A.id, allow_default: true } } }
+  - name: B
+    when: input.flag
+    after: []
+    expires: 30m
+    probe: { call: lab.v1.LabSteps/Look }
+    try: { call: lab.v1.LabSteps/Do }
+    confirm: { publish: b.confirm, message: lab.v1.Other, with: { text: steps.B.id } }
+    cancel: { publish: b.cancel, message: lab.v1.Other }
+decide: { name: P, call: lab.v1.LabSteps/Do, with: { id: steps.A.id }, probe: { call: lab.v1.LabSteps/Look } }
+";
+
+#[test]
+fn the_definitions_that_are_mutated_are_right() {
+    for text in EVERY {
+        good(text);
+    }
+}
+
+/// Whatever still compiles is its own canonical text, also against nothing but its closure.
+fn check_edited(text: &str, edits: &[(usize, usize, &str)]) -> Result<(), TestCaseError> {
+    let mut text: Vec<char> = text.chars().collect();
+    for (at, length, word) in edits {
+        let start = (*at).min(text.len());
+        let end = (start + length).min(text.len());
+        text.splice(start..end, word.chars());
+    }
+    let text: String = text.into_iter().collect();
+    match compiled(&text) {
+        Ok(first) => {
+            let stored = prost_reflect::DescriptorPool::decode(first.closure().as_slice())
+                .map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let again = saga_definition::compile(first.canonical(), &stored, &first.participants())
+                .map_err(|problems| TestCaseError::fail(format!("{problems:?} in\n{text}")))?;
+            prop_assert_eq!(first.canonical(), again.canonical());
+            prop_assert_eq!(first.hash(), again.hash());
+        }
+        Err(problems) => prop_assert!(!problems.is_empty()),
+    }
+    Ok(())
 }
 
 const JSON: &[&str] = &[
@@ -239,6 +369,23 @@ fn build_all(definition: &saga_definition::Definition, message: &DynamicMessage,
     }
 }
 
+/// Steps that each come after all before.
+fn dense(steps: usize) -> String {
+    let names: Vec<String> = (0..steps).map(|n| format!("S{n}")).collect();
+    let step = |n: usize| {
+        let keys = format!("name: S{n}, after: [{}]", names[..n].join(","));
+        format!("  - {{ {keys}, call: lab.v1.LabSteps/Read, retriable: true }}\n")
+    };
+    saga(&(0..steps).rev().map(step).collect::<String>())
+}
+
+#[test]
+fn a_dense_graph_is_reduced_to_its_chain() {
+    let definition = good(&dense(100));
+    let chain = |(n, step): (usize, &saga_definition::Step)| step.after.iter().copied().eq(n.checked_sub(1));
+    assert!(definition.steps().iter().enumerate().all(chain));
+}
+
 #[test]
 fn hostile_texts_of_full_size_are_refused_soon() {
     let full = saga_definition::MAX_SOURCE_BYTES;
@@ -267,6 +414,17 @@ fn hostile_texts_of_full_size_are_refused_soon() {
         one_step(&format!("tags: [{}", &fill("a,")[..full - 400])) + "]",
         one_step(&format!("inners: [{}", &fill("{},")[..full - 400])) + "]",
         (0..6_000).map(|n| format!("key{n}: 1\n")).collect(),
+        dense(100),
+        saga(&format!(
+            "  - {{ name: A, after: [{}] }}\n",
+            &fill("A,")[..full - 200]
+        )),
+        saga(&format!(
+            "  - {{ name: A, after: [{}] }}\n",
+            &fill("B,")[..full - 200]
+        )),
+        saga(&fill("  - {publish: a.b, message: lab.v1.Othr}\n")[..full - 200]),
+        saga("").replace("steps:", "kind: tcc\ntries:") + &fill("  - {name: A}\n")[..full - 200],
     ];
     for text in texts {
         let start = Instant::now();

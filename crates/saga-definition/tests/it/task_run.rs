@@ -2,9 +2,11 @@
 
 use saga_definition::builder::{Builder, Call, Step as BuiltStep};
 use saga_definition::{
-    Barrier, Context, Definition, Expr, MapError, Participants, SagaContext, Zone, check, compile,
+    Barrier, Context, Definition, Expr, MapError, Participants, SagaContext, Target, Zone, check, compile,
     decode_json, encode_json,
 };
+
+use crate::lab::barrier;
 
 const TASK_RUN: &str = include_str!("TASK_RUN.yaml");
 
@@ -35,10 +37,12 @@ fn it_has_the_steps_and_zones_promised() {
         ]
     );
     assert_eq!(saga.calls().count(), 9);
-    assert!(saga.calls().all(|call| call.barrier == Barrier::Transactional));
+    assert!(saga.calls().all(|call| barrier(call) == Barrier::Transactional));
     let reserve = &saga.steps()[0].call;
-    assert_eq!(reserve.path, "/evenkeel.quota.v1.QuotaSteps/Reserve");
-    assert_eq!(reserve.participant, "evenkeel.quota.v1");
+    assert_eq!(reserve.name(), "/evenkeel.quota.v1.QuotaSteps/Reserve");
+    assert!(
+        matches!(reserve.target(), Target::Method { participant, .. } if participant == "evenkeel.quota.v1")
+    );
     assert_eq!((reserve.retry.retries, reserve.timeout_ms), (Some(3), 10_000));
     assert_eq!(saga.steps()[3].call.retry.retries, None);
     assert_eq!(saga.steps()[4].call.with.steps_read(), [2]);
@@ -54,7 +58,7 @@ fn its_requests_hold_what_the_definition_says() {
     )
     .unwrap();
     let pipeline = decode_json(
-        &saga.steps()[2].call.method.output(),
+        saga.steps()[2].call.reply_type(),
         r#"{"result":{"text":"done"}}"#,
         10_000,
     )

@@ -1,16 +1,20 @@
-//! Runs a command with the services tests need: one private Postgres for all test processes it starts.
+//! Runs a command with the services tests need: one private Postgres and one private RabbitMQ for all test processes it
+//! starts.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
 use private_postgres::{Config, Error, PrivatePostgres};
 use process::exit::{EXIT_CONFIG, EXIT_OS, EXIT_UNAVAILABLE};
-use test_support::{SERVER_VARIABLE, Scratch, Signal, signal};
+use test_support::{
+    BROKER_API_VARIABLE, BROKER_VARIABLE, PrivateBroker, SERVER_VARIABLE, Scratch, Signal,
+    has_broker_binaries, signal,
+};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal as listen};
 
 const HELP: &str = "\
-Runs a command with a private Postgres for tests.
+Runs a command with a private Postgres and a private RabbitMQ for tests.
 
 Usage: with-services -- COMMAND [ARGUMENTS...]
 
@@ -18,9 +22,12 @@ Starts one Postgres server (fsync off, a free port on 127.0.0.1, 300 connections
 temporary directory), sets EVENKEEL_TEST_POSTGRES to its URL, runs the command, stops the
 server, removes the data and ends with the command's exit code (128 + n after signal n).
 If EVENKEEL_TEST_POSTGRES is set already, that server is used and none is started.
+The same for RabbitMQ: EVENKEEL_TEST_AMQP (amqp://guest:guest@127.0.0.1:PORT) and
+EVENKEEL_TEST_AMQP_API (127.0.0.1:PORT of its HTTP API).
 
-Postgres binaries are taken from PG_BIN, /usr/lib/postgresql/*/bin or PATH.
-Exit codes of its own: 64 wrong usage, 69 no Postgres binaries, 71 anything else.
+Postgres binaries are taken from PG_BIN, /usr/lib/postgresql/*/bin or PATH, RabbitMQ's
+from /usr/lib/rabbitmq or /opt/rabbitmq.
+Exit codes of its own: 64 wrong usage, 69 binaries are absent, 71 anything else.
 ";
 
 fn main() -> ExitCode {
@@ -51,8 +58,44 @@ fn main() -> ExitCode {
 }
 
 async fn with_server(mut command: Command) -> Result<ExitCode, ExitCode> {
-    if std::env::var_os(SERVER_VARIABLE).is_some_and(|url| !url.is_empty()) {
-        return run(command).await;
+    let (postgres, broker) = tokio::join!(postgres(), broker());
+    let (postgres, broker) = (postgres?, broker?);
+    if let Some((server, _)) = &postgres {
+        command.env(SERVER_VARIABLE, server.admin_url());
+    }
+    if let Some(broker) = &broker {
+        command
+            .env(BROKER_VARIABLE, broker.url())
+            .env(BROKER_API_VARIABLE, broker.api());
+    }
+    let outcome = run(command).await;
+    drop(broker);
+    if let Some((server, _scratch)) = postgres {
+        server.stop().await;
+    }
+    outcome
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Starts a broker, unless one is named.
+async fn broker() -> Result<Option<PrivateBroker>, ExitCode> {
+    if is_set(BROKER_VARIABLE) {
+        return Ok(None);
+    }
+    if !has_broker_binaries() {
+        eprintln!("with-services: no RabbitMQ binaries; run deploy/ensure-rabbitmq.sh");
+        return Err(ExitCode::from(EXIT_UNAVAILABLE));
+    }
+    Ok(Some(PrivateBroker::start().await))
+}
+
+/// Starts a server, unless one is named.
+async fn postgres() -> Result<Option<(PrivatePostgres, Scratch)>, ExitCode> {
+    if is_set(SERVER_VARIABLE) {
+        return Ok(None);
     }
     let scratch = Scratch::new().map_err(|error| fail(EXIT_OS, &error))?;
     let config = Config {
@@ -73,10 +116,7 @@ async fn with_server(mut command: Command) -> Result<ExitCode, ExitCode> {
             | Error::InUse { .. }
             | Error::Io { .. } => fail(EXIT_OS, &error),
         })?;
-    command.env(SERVER_VARIABLE, server.admin_url());
-    let outcome = run(command).await;
-    server.stop().await;
-    outcome
+    Ok(Some((server, scratch)))
 }
 
 /// Runs the command to its end. Ctrl-C reaches it directly; SIGTERM is passed on.

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection, SqlSafeStr};
-use test_support::{ChildProcess, SERVER_VARIABLE, Scratch, Signal, TestDatabase, eventually};
+use test_support::{
+    BROKER_VARIABLE, ChildProcess, PrivateBroker, SERVER_VARIABLE, Scratch, Signal, TestDatabase, eventually,
+};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -21,7 +23,9 @@ fn with_services(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_remove(SERVER_VARIABLE)
-        .env_remove("PG_BIN");
+        .env_remove("PG_BIN")
+        // A broker takes seconds to start; the test that wants one takes this away.
+        .env(BROKER_VARIABLE, "amqp://nobody");
     command
 }
 
@@ -179,6 +183,46 @@ async fn a_child_can_be_paused_continued_and_is_killed_when_dropped() {
     eventually(LONG, || async { child.stdout().len() > paused_at + 3 }).await;
     drop(child);
     assert_eq!(state_of(pid), None);
+}
+
+/// Says whether somebody listens at `host:port`.
+fn answers(address: &str) -> bool {
+    std::net::TcpStream::connect(address).is_ok()
+}
+
+#[tokio::test]
+async fn with_services_gives_a_broker_that_ends_with_it() {
+    let database = TestDatabase::create(&[]).await;
+    let mut command = with_services(&[
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo api=$EVENKEEL_TEST_AMQP_API; exec sleep 600",
+    ]);
+    command
+        .env(SERVER_VARIABLE, database.url())
+        .env_remove(BROKER_VARIABLE);
+    let child = ChildProcess::spawn(command);
+    let line = child
+        .wait_for_line(LONG * 4, |line| line.starts_with("api="))
+        .await;
+    let api = line["api=".len()..].to_owned();
+    assert!(answers(&api));
+    // Killed: nothing of it can clean up.
+    drop(child);
+    eventually(LONG, || async { !answers(&api) }).await;
+}
+
+#[tokio::test]
+async fn a_private_broker_can_be_killed_and_started_again_on_its_ports() {
+    let mut broker = PrivateBroker::start().await;
+    let address = broker.url().replace("amqp://guest:guest@", "");
+    broker.kill().await;
+    assert!(!answers(&address));
+    broker.restart().await;
+    assert!(answers(&address));
+    broker.stop().await;
+    assert!(!answers(&address));
 }
 
 fn state_of(pid: u32) -> Option<char> {

@@ -1,5 +1,5 @@
 use ids::UserId;
-use sqlx::PgPool;
+use process::PoolGauge;
 
 use crate::domain::{self, Entry, Page};
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::store;
 /// Returns a page of a user's movements, newest first, and the token of the next page if there is one. An unknown
 /// user has none.
 pub(crate) async fn list_ledger_entries(
-    pool: &PgPool,
+    pool: &PoolGauge,
     user_id: UserId,
     page: Page,
 ) -> Result<(Vec<Entry>, Option<String>), Error> {

@@ -9,7 +9,8 @@ mod get_reservation;
 mod list_ledger_entries;
 mod reserve;
 
-use sqlx::{PgConnection, PgPool};
+use process::PoolGauge;
+use sqlx::PgConnection;
 
 use crate::error::Error;
 
@@ -23,7 +24,7 @@ pub(crate) use reserve::reserve;
 
 /// Runs an operation in a transaction of its own; rolls back if it fails.
 pub(crate) async fn transaction<T>(
-    pool: &PgPool,
+    pool: &PoolGauge,
     operation: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
 ) -> Result<T, Error> {
     // Waiting for the account row, and then seeing what its last holder did, needs READ COMMITTED.

@@ -2,7 +2,7 @@ use sqlx::PgConnection;
 
 use crate::domain::{self, Reservation, Reserve};
 use crate::error::Error;
-use crate::{events, store};
+use crate::{SCHEMA, events, store};
 
 /// What a reserve came to.
 #[derive(Debug)]
@@ -12,8 +12,12 @@ pub(crate) struct Reserved {
     pub(crate) available: i64,
 }
 
-/// Sets quota aside for a task, once per task id.
-pub(crate) async fn reserve(conn: &mut PgConnection, wanted: &Reserve) -> Result<Reserved, Error> {
+/// Sets quota aside for a task, once per task id. Tells when that leaves less than `low_below`.
+pub(crate) async fn reserve(
+    conn: &mut PgConnection,
+    wanted: &Reserve,
+    low_below: i64,
+) -> Result<Reserved, Error> {
     let account = store::account::lock(conn, wanted.user_id).await?;
     let available = account.map_or(0, |account| account.available);
     if let Some(left) = available
@@ -28,6 +32,10 @@ pub(crate) async fn reserve(conn: &mut PgConnection, wanted: &Reserve) -> Result
             left,
         );
         if let Some(reservation) = store::reservation::reserve(conn, wanted, &event).await? {
+            if left < low_below && low_below <= available {
+                let event = events::low(wanted.user_id, left, low_below);
+                ::events::outbox::insert(conn, SCHEMA, &event).await?;
+            }
             return Ok(Reserved {
                 reservation,
                 available: left,

@@ -1,8 +1,8 @@
+use events::Event;
 use ids::{EntryId, UserId};
 use sqlx::{PgConnection, Row as _};
 
 use crate::domain::{Balance, Grant, GrantId};
-use crate::events::Event;
 
 use super::account::balance;
 
@@ -37,8 +37,8 @@ pub(crate) async fn create(
     .bind(grant.priority)
     .bind(&grant.source)
     .bind(EntryId::new().uuid())
-    .bind(event.id.uuid())
-    .bind(event.topic)
+    .bind(event.id)
+    .bind(&event.topic)
     .bind(&event.key)
     .bind(&event.data)
     .bind(&event.traceparent)

@@ -1,3 +1,4 @@
+use events::Event;
 use ids::{EntryId, TaskId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
@@ -5,7 +6,6 @@ use uuid::Uuid;
 
 use crate::domain::{Phase, Reservation, Reserve, Slot};
 use crate::error::Error;
-use crate::events::Event;
 
 /// Reads what is known of a task.
 pub(crate) async fn find(db: impl PgExecutor<'_>, task_id: TaskId) -> Result<Slot, sqlx::Error> {
@@ -70,8 +70,8 @@ pub(crate) async fn reserve(
     .bind(wanted.user_id.uuid())
     .bind(wanted.amount.get())
     .bind(EntryId::new().uuid())
-    .bind(event.id.uuid())
-    .bind(event.topic)
+    .bind(event.id)
+    .bind(&event.topic)
     .bind(&event.key)
     .bind(&event.data)
     .bind(&event.traceparent)
@@ -110,8 +110,8 @@ pub(crate) async fn confirm(
     )
     .bind(task_id.uuid())
     .bind(EntryId::new().uuid())
-    .bind(event.id.uuid())
-    .bind(event.topic)
+    .bind(event.id)
+    .bind(&event.topic)
     .bind(&event.key)
     .bind(&event.data)
     .bind(&event.traceparent)
@@ -150,8 +150,8 @@ pub(crate) async fn cancel(
     )
     .bind(task_id.uuid())
     .bind(EntryId::new().uuid())
-    .bind(event.id.uuid())
-    .bind(event.topic)
+    .bind(event.id)
+    .bind(&event.topic)
     .bind(&event.key)
     .bind(&event.data)
     .bind(&event.traceparent)

@@ -2,7 +2,7 @@ use ids::UserId;
 use proto::quota::v1 as pb;
 use serde_json::json;
 
-use crate::support::{Fixture, grant, reason};
+use crate::support::{Fixture, LOW_BELOW, grant, reason};
 
 #[tokio::test]
 async fn the_first_grant_opens_the_account() {
@@ -104,6 +104,32 @@ async fn grants_are_burnt_by_priority_then_age_and_given_back_exactly() {
     assert_eq!(remaining().await, [5, 7, 0, 8]);
     assert_eq!(f.quota.balance(user).await, [35, 20, 0, 15]);
     f.quota.assert_no_drift().await;
+}
+
+#[tokio::test]
+async fn running_low_is_told_once_until_there_is_more() {
+    let f = Fixture::new().await;
+    let user = f.user_with(4).await;
+    for _ in 0..4 {
+        f.quota.reserve(user, ids::TaskId::new(), 1).await.unwrap();
+    }
+    f.quota.grant(user, 5, 0).await;
+    f.quota.reserve(user, ids::TaskId::new(), 5).await.unwrap();
+    let events = f.quota.events().await;
+    let low: Vec<_> = events.iter().filter(|(topic, _)| topic == "quota.low").collect();
+    assert_eq!(low.len(), 2, "{events:?}");
+    assert_eq!(
+        low[0].1,
+        json!({"userId": user.to_string(), "available": 1, "threshold": LOW_BELOW})
+    );
+    assert_eq!(low[1].1["available"], 0);
+    let bad: i64 = sqlx::query_scalar(
+        "select count(*) from outbox where (data ->> 'timestamp')::timestamptz not between now() - interval '1 min' and now()",
+    )
+    .fetch_one(&f.quota.pool)
+    .await
+    .unwrap();
+    assert_eq!(bad, 0);
 }
 
 #[tokio::test]

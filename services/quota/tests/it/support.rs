@@ -6,7 +6,7 @@ use std::time::Duration;
 use ids::{SagaId, TaskId, UserId};
 use process::grpc::{Limits, Listener};
 use process::health::Health;
-use process::{Shutdown, Supervisor};
+use process::{PoolGauge, Shutdown, Supervisor};
 use proto::quota::v1 as pb;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::quota::v1::quota_steps_client::QuotaStepsClient;
@@ -16,6 +16,8 @@ use test_support::TestDatabase;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+/// What is left below which `quota.low` is told. Few tests go there.
+pub(crate) const LOW_BELOW: i64 = 2;
 /// Longest that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -57,10 +59,10 @@ impl Drop for Quota {
 impl Quota {
     pub(crate) async fn serve(pool: PgPool) -> Self {
         let deps = quota::Deps {
-            pool: pool.clone(),
-            steps_pool: pool.clone(),
+            pool: PoolGauge::new("quota", pool.clone()),
+            steps_pool: PoolGauge::new("quota-steps", pool.clone()),
         };
-        let service = quota::build(&quota::Config::default(), deps);
+        let service = quota::build(&quota::Config { low_below: LOW_BELOW }, deps);
         let shutdown = Shutdown::new(Duration::from_secs(1));
         let supervisor = Supervisor::new(shutdown.clone());
         let health = Health::new().await;
@@ -166,7 +168,7 @@ impl Quota {
 
     /// Returns topic and data of every event, in the order of their making.
     pub(crate) async fn events(&self) -> Vec<(String, serde_json::Value)> {
-        sqlx::query_as("select topic, data from outbox order by id")
+        sqlx::query_as("select topic, data - 'timestamp' from outbox order by seq")
             .fetch_all(&self.pool)
             .await
             .unwrap()

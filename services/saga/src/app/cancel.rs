@@ -9,6 +9,8 @@ use saga_engine::RequestError;
 use crate::DOMAIN;
 use crate::app::{App, Caller, Error, read};
 
+/// gRPC path of the method.
+const PATH: &str = "/evenkeel.saga.v1.SagaService/CancelSaga";
 /// Longest reason that is kept, in characters.
 const MAX_REASON_CHARS: usize = 500;
 /// A saga that this instance owns but does not drive yet (it starts, or has just taken over) is asked again this often.
@@ -59,7 +61,7 @@ impl App {
                 Phase::Running if caller.forwarded => return Err(Error::OwnerAway(id)),
                 Phase::Running => {
                     let address = found.stored.owner_address.ok_or(Error::OwnerAway(id))?;
-                    return self.peers.cancel(&address, &caller, request).await;
+                    return self.peers.forward(&address, PATH, &caller, request).await;
                 }
             }
         }

@@ -2,12 +2,12 @@
 
 use ids::{ParseIdError, SagaId};
 use rpc::error::Reason;
-use saga_core::Phase;
+use saga_core::{Phase, Plan};
 use saga_engine::RequestError;
 use tonic::Status;
 
-use crate::DOMAIN;
-use crate::{definitions, journal};
+use crate::app::changed::Changed;
+use crate::{DOMAIN, definitions, journal, tokens};
 
 /// A request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,48 @@ pub enum Error {
         /// How.
         phase: Phase,
     },
+    /// The saga is not as it was when the operator decided.
+    #[error("{0}")]
+    Changed(Box<Changed>),
+    /// The saga does not allow an operator's action as it stands.
+    #[error("{saga} does not allow {action}: {why}")]
+    NotAllowed {
+        /// Which.
+        saga: SagaId,
+        /// The action, with its operation.
+        action: String,
+        /// Why not, or what is allowed instead.
+        why: String,
+    },
+    /// A completion token is not one of ours.
+    #[error("{0}")]
+    Token(#[from] tokens::Invalid),
+    /// The operation was not called yet.
+    #[error("{step} of {saga} was not called yet; nothing can complete it")]
+    NotWaiting {
+        /// The saga.
+        saga: SagaId,
+        /// The step.
+        step: String,
+    },
+    /// The outcome of the operation is recorded already.
+    #[error("the outcome of {step} of {saga} is recorded already")]
+    Answered {
+        /// The saga.
+        saga: SagaId,
+        /// The step.
+        step: String,
+    },
+    /// The saga unwinds and does not wait for the operation any more.
+    #[error("{saga} unwinds and waits for {step} no longer{}", if *noted { "; the success is recorded" } else { "" })]
+    GivenUp {
+        /// The saga.
+        saga: SagaId,
+        /// The step.
+        step: String,
+        /// Whether what came was recorded, for a person to look at.
+        noted: bool,
+    },
     /// Too many live sagas or requests; nothing was done.
     #[error("too many sagas or requests at once; nothing was done, try again later")]
     Overloaded,
@@ -99,6 +141,15 @@ impl Error {
         }
     }
 
+    pub(crate) fn step_unknown(saga_type: &str, step: &str, plan: &Plan) -> Self {
+        let names: Vec<&str> = plan.steps().iter().map(|step| &*step.name).collect();
+        Self::StepUnknown {
+            saga_type: saga_type.to_owned(),
+            step: step.to_owned(),
+            known: names.join(", "),
+        }
+    }
+
     /// Translates what the engine answered about `saga`.
     pub(crate) fn of_engine(error: RequestError, saga: SagaId) -> Self {
         match error {
@@ -107,7 +158,7 @@ impl Error {
             RequestError::NotHere => Self::OwnerAway(saga),
             RequestError::PastCommitPoint => Self::PastCommitPoint(saga),
             RequestError::Unknown | RequestError::Stopped => Self::AskAgain,
-            // Things have moved on; another look at the journal tells how.
+            // Told with the history, the step and the phase by those who ask for it.
             RequestError::Changed { .. }
             | RequestError::NotAllowed
             | RequestError::NotOpen
@@ -132,6 +183,19 @@ impl From<Error> for Status {
             Error::InputMismatch(_) => Reason::SagaInputMismatch,
             Error::PastCommitPoint(_) => Reason::SagaPastCommitPoint,
             Error::Ended { .. } => Reason::SagaEnded,
+            Error::Changed(changed) => {
+                let facts = [
+                    ("expected_version", changed.expected_version),
+                    ("version", changed.version),
+                ];
+                let facts = facts.map(|(name, version)| (name.to_owned(), version.to_string()));
+                return Reason::SagaChanged.status_with(DOMAIN, error.to_string(), facts.into());
+            }
+            Error::NotAllowed { .. } => Reason::ActionNotAllowed,
+            Error::Token(_) => Reason::CompletionTokenInvalid,
+            Error::NotWaiting { .. } => Reason::StepNotWaiting,
+            Error::Answered { .. } => Reason::StepAnswered,
+            Error::GivenUp { .. } => Reason::StepGivenUp,
             Error::Overloaded => Reason::Overloaded,
             Error::AskAgain | Error::OwnerAway(_) | Error::Journal(_) => Reason::Unavailable,
             Error::Owner(status) => return (**status).clone(),

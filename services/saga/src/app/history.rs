@@ -5,7 +5,9 @@ use proto::saga::v1 as pb;
 use saga_core::{Event, Op, Plan};
 use saga_engine::Entry;
 
-use crate::app::view::{Shown, operation_of, proto_error, timestamp};
+use crate::app::allowed;
+use crate::app::operations::operation_of;
+use crate::app::view::{Shown, proto_error, timestamp};
 
 /// Renders the history; `seq` counts from 1, after the start itself.
 pub(crate) fn render(shown: &Shown<'_>, started_by: &str) -> Vec<pb::SagaEvent> {
@@ -43,7 +45,9 @@ fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
         shown.attempt = attempt.unwrap_or(0);
     }
     match &recorded.event {
-        Event::Succeeded { reply, .. } => reply.json().clone_into(&mut shown.reply_json),
+        Event::Succeeded { reply, .. } | Event::LateSuccess { reply, .. } => {
+            reply.json().clone_into(&mut shown.reply_json);
+        }
         Event::Refused { error, .. } => shown.error = Some(proto_error(error, shown.step.clone())),
         Event::Failed { failure, .. } => {
             shown.error = Some(proto_error(&failure.error, shown.step.clone()));
@@ -65,11 +69,19 @@ fn event(seq: u32, entry: &Entry, plan: &Plan) -> pb::SagaEvent {
                 })
             });
         }
+        Event::Operator {
+            action,
+            note,
+            evidence,
+            ..
+        } => {
+            shown.action = allowed::proto_action(*action).into();
+            shown.note = note.to_string();
+            shown.evidence = evidence.to_string();
+        }
         Event::Pending { .. }
         | Event::Abandoned { .. }
         | Event::Skipped { .. }
-        | Event::LateSuccess { .. }
-        | Event::Operator { .. }
         | Event::Committed
         | Event::DeadlineMissed
         | Event::Ended { .. } => {}

@@ -1,21 +1,31 @@
 //! ListSagas.
 
+use std::time::Duration;
+
 use ids::SagaId;
 use proto::saga::v1 as pb;
-use saga_core::Phase;
+use saga_core::{FailureClass, Millis, Phase};
+use saga_engine::{Clock as _, SystemClock};
 use uuid::Uuid;
 
 use crate::app::{App, Error, page, view};
-use crate::journal::Filter;
+use crate::journal::{Filter, OpenFilter};
 
 impl App {
     /// Lists sagas, newest first.
     pub(crate) async fn list(&self, request: pb::ListSagasRequest) -> Result<pb::ListSagasResponse, Error> {
         let size = page::size(request.page_size)?;
         let phases = phases(&request.phases)?;
+        let open = OpenFilter {
+            error_class: error_class(&request.error_class)?,
+            step: some(request.step),
+            min_attempts: Some(request.min_attempts).filter(|attempts| *attempts > 0),
+            retrying: request.retrying,
+        };
+        let older_than = request.older_than.map(age).transpose()?;
         let filters = format!(
-            "sagas {:?} {:?} {:?} {}",
-            request.r#type, phases, request.business_id, request.needs_attention
+            "sagas {:?} {phases:?} {:?} {} {open:?} {older_than:?}",
+            request.r#type, request.business_id, request.needs_attention
         );
         let before = match request.page_token.as_str() {
             "" => None,
@@ -30,6 +40,8 @@ impl App {
             phases,
             business_id: some(request.business_id),
             needs_attention: request.needs_attention,
+            started_by: older_than.map(|age| Millis(SystemClock.now().0.saturating_sub(age))),
+            open,
         };
         // One more than is shown tells whether there is a next page.
         let mut found = self
@@ -52,6 +64,27 @@ impl App {
 
 fn some(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+fn error_class(name: &str) -> Result<Option<FailureClass>, Error> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let known = || FailureClass::ALL.map(FailureClass::name).join(", ");
+    match FailureClass::from_name(name) {
+        Some(class) => Ok(Some(class)),
+        None => Err(Error::invalid(
+            "error_class",
+            format!("must be one of {}", known()),
+        )),
+    }
+}
+
+/// Reads an age, in milliseconds.
+fn age(age: prost_types::Duration) -> Result<i64, Error> {
+    let negative = || Error::invalid("older_than", "must be a duration of 0 s or more");
+    let age = Duration::try_from(age).map_err(|_| negative())?;
+    Ok(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn phases(asked: &[i32]) -> Result<Vec<Phase>, Error> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ids::SagaId;
 use proto::saga::v1 as pb;
-use saga_core::{Cause, Event, Payload, Phase, Plan, Recorded, State};
-use saga_engine::{Entry, Snapshot};
+use saga_core::{Event, OpKey, Payload, Phase, Plan, Recorded, State};
+use saga_engine::{Entry, Snapshot, Wait};
 
 use crate::app::view::Shown;
 use crate::app::{App, Error};
@@ -19,11 +19,34 @@ pub(crate) struct Found {
     compiled: Arc<Compiled>,
     pub(crate) state: State,
     entries: Vec<Entry>,
+    waits: Option<Vec<(OpKey, Wait)>>,
 }
 
 impl Found {
     pub(crate) fn plan(&self) -> &Plan {
         self.compiled.plan()
+    }
+
+    pub(crate) fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// Takes over what the engine knows of open operations, unless it speaks of another state.
+    pub(crate) fn explain(&mut self, snapshot: Snapshot) {
+        if snapshot.events == self.stored.event_count {
+            self.waits = Some(snapshot.waits);
+        }
+    }
+
+    /// Tells whether nobody drives it until an operator releases it.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.stored.quarantined && !self.state.phase().is_ended()
+    }
+
+    /// Returns a number that rises with every recorded change, the end included.
+    pub(crate) fn version(&self) -> u32 {
+        let ended = self.state.phase().is_ended();
+        self.stored.event_count.saturating_add(u32::from(ended))
     }
 
     pub(crate) fn shown(&self) -> Shown<'_> {
@@ -38,8 +61,9 @@ impl Found {
             created_at: stored.created_at,
             updated_at: stored.updated_at,
             owner: &stored.owner,
-            parked: (stored.row.attention.iter())
-                .find(|attention| stored.quarantined && attention.cause == Cause::Quarantined),
+            parked: stored.quarantine.as_ref(),
+            type_paused: stored.paused,
+            waits: self.waits.as_deref(),
             plan: self.compiled.plan(),
             state: &self.state,
             events: stored.event_count,
@@ -111,6 +135,7 @@ impl App {
             compiled,
             state,
             entries,
+            waits: None,
         })
     }
 }

@@ -1,18 +1,17 @@
 //! How a saga is shown.
 
-use std::collections::HashMap;
-
 use ids::SagaId;
 use prost_types::Timestamp;
 use proto::saga::v1 as pb;
 use saga_core::{
-    Attention, Clock, Event, Millis, Op, OpKey, OpState, Open, Payload, Phase, Plan, Reason, Run, State,
-    StepError,
+    Attention, Cause, Clock, Millis, Op, OpKey, OpState, Phase, Plan, Reason, Run, State, StepError,
 };
-use saga_engine::{Entry, Snapshot};
+use saga_engine::{Entry, Snapshot, Wait};
 
+use crate::app::operations::Known;
+use crate::app::{allowed, why};
 use crate::definitions::Compiled;
-use crate::journal::Stored;
+use crate::journal::{OpenOperation, Quarantine, Stored};
 
 /// Everything known about a saga that is to be shown.
 ///
@@ -29,7 +28,11 @@ pub(crate) struct Shown<'a> {
     pub(crate) updated_at: Millis,
     pub(crate) owner: &'a str,
     /// Present if the saga is parked.
-    pub(crate) parked: Option<&'a Attention>,
+    pub(crate) parked: Option<&'a Quarantine>,
+    /// An operator holds back the calls of the saga or of its type, as far as the journal says.
+    pub(crate) type_paused: bool,
+    /// What its open operations wait for, where the instance that drives it says so.
+    pub(crate) waits: Option<&'a [(OpKey, Wait)]>,
     pub(crate) plan: &'a Plan,
     pub(crate) state: &'a State,
     pub(crate) events: u32,
@@ -51,6 +54,8 @@ impl<'a> Shown<'a> {
             updated_at: snapshot.at,
             owner,
             parked: None,
+            type_paused: snapshot.waits.iter().any(|(_, wait)| *wait == Wait::TypePaused),
+            waits: Some(&snapshot.waits),
             plan: &identity.plan,
             state: &snapshot.state,
             events: snapshot.events,
@@ -89,8 +94,17 @@ impl<'a> Shown<'a> {
             owner: self.owner.to_owned(),
             steps: self.steps(),
             committed: self.state.committed(),
-            ..pb::Saga::default()
+            paused: self.paused(),
+            quarantined: self.parked.is_some(),
+            allowed_actions: allowed::render(
+                &allowed::list(self.state, self.plan, self.parked.is_some()),
+                self.plan,
+            ),
         }
+    }
+
+    fn paused(&self) -> bool {
+        !self.state.phase().is_ended() && (self.type_paused || self.state.paused().is_some())
     }
 
     /// The failure that a person wants to read first: what turned the saga round, or else what holds it up.
@@ -115,7 +129,7 @@ impl<'a> Shown<'a> {
 
     fn attention(&self) -> Vec<pb::Attention> {
         let name = |step| self.plan.name(step);
-        let parked = self.parked.map(|attention| proto_attention(attention, name));
+        let parked = self.parked.map(proto_quarantine);
         let rest = self
             .state
             .attention()
@@ -140,8 +154,9 @@ impl<'a> Shown<'a> {
                 name: self.plan.name(run.step).to_owned(),
                 order: u32::from(run.step) + 1,
                 index: run.index,
-                action: Some(known.operation(key(Op::Action), &run.action)),
-                compensation: compensated.then(|| known.operation(key(Op::Compensation), &run.compensation)),
+                action: Some(self.operation(&known, key(Op::Action), &run.action)),
+                compensation: compensated
+                    .then(|| self.operation(&known, key(Op::Compensation), &run.compensation)),
                 after: self.after(run.step),
             }
         };
@@ -150,6 +165,20 @@ impl<'a> Shown<'a> {
 }
 
 impl Shown<'_> {
+    fn operation(&self, known: &Known<'_>, key: OpKey, state: &OpState) -> pb::Operation {
+        let mut shown = known.operation(key, state);
+        if let Some(open) = state.open().filter(|_| !self.state.phase().is_ended()) {
+            shown.wait = match self.waits {
+                Some(waits) => {
+                    let known = waits.iter().find(|(waiting, _)| *waiting == key);
+                    known.and_then(|(_, wait)| why::of_engine(wait))
+                }
+                None => why::of_state(open, self.parked.is_some(), self.paused()),
+            };
+        }
+        shown
+    }
+
     fn after(&self, step: u16) -> Vec<String> {
         let after = self.plan.steps().get(usize::from(step)).map(|step| &step.after);
         let name = |&before: &u16| self.plan.name(before).to_owned();
@@ -157,107 +186,14 @@ impl Shown<'_> {
     }
 }
 
-/// What the journal's entries say about operations, besides their state.
-#[derive(Default)]
-struct Known<'a> {
-    by_key: HashMap<OpKey, Facts<'a>>,
-}
-
-#[derive(Default)]
-struct Facts<'a> {
-    attempts: u32,
-    finished_at: Option<Millis>,
-    request: Option<&'a Payload>,
-    last_error: Option<&'a StepError>,
-}
-
-impl<'a> Known<'a> {
-    fn of(entries: &'a [Entry]) -> Self {
-        let mut known = Self::default();
-        for entry in entries {
-            let Some((key, attempt)) = operation_of(&entry.recorded.event) else {
-                continue;
-            };
-            let facts = known.by_key.entry(key).or_default();
-            facts.attempts = facts.attempts.max(attempt.unwrap_or(0));
-            facts.request = entry.request.as_ref().or(facts.request);
-            match &entry.recorded.event {
-                Event::Succeeded { .. } | Event::Abandoned { .. } | Event::Skipped { .. } => {
-                    facts.finished_at = Some(entry.recorded.at)
-                }
-                Event::Refused { error, .. } => {
-                    facts.finished_at = Some(entry.recorded.at);
-                    facts.last_error = Some(error);
-                }
-                Event::Failed { failure, .. } => facts.last_error = Some(&failure.error),
-                Event::Pending { .. }
-                | Event::LateSuccess { .. }
-                | Event::Operator { .. }
-                | Event::Unwinding { .. }
-                | Event::Committed
-                | Event::DeadlineMissed
-                | Event::Ended { .. } => {}
-            }
-        }
-        known
-    }
-
-    fn operation(&self, key: OpKey, state: &OpState) -> pb::Operation {
-        let nothing = Facts::default();
-        let facts = self.by_key.get(&key).unwrap_or(&nothing);
-        let mut shown = pb::Operation {
-            state: operation_state(state).into(),
-            attempts: facts.attempts,
-            finished_at: facts.finished_at.map(timestamp),
-            request_json: facts
-                .request
-                .map_or_else(String::new, |request| request.json().to_owned()),
-            last_error: facts.last_error.map(|error| proto_error(error, String::new())),
-            ..pb::Operation::default()
-        };
-        match state {
-            OpState::NotStarted | OpState::Abandoned | OpState::Skipped => {}
-            OpState::Open(open) => {
-                shown.attempts = attempts_made(open);
-                shown.next_retry_at = open.next_at.map(timestamp);
-                if let Some(error) = &open.last_error {
-                    shown.last_error = Some(proto_error(error, String::new()));
-                }
-            }
-            OpState::Succeeded(reply) => reply.json().clone_into(&mut shown.reply_json),
-            OpState::Refused(error) => shown.last_error = Some(proto_error(error, String::new())),
-        }
-        shown
-    }
-}
-
-/// The attempt of an open operation is under way, unless it waits for its time.
-fn attempts_made(open: &Open) -> u32 {
-    open.attempt.saturating_sub(u32::from(open.next_at.is_some()))
-}
-
-fn operation_state(state: &OpState) -> pb::OperationState {
-    match state {
-        OpState::NotStarted => pb::OperationState::NotStarted,
-        OpState::Open(open) if open.pending => pb::OperationState::Pending,
-        OpState::Open(open) if open.next_at.is_some() => pb::OperationState::Retrying,
-        OpState::Open(_) => pb::OperationState::Running,
-        OpState::Succeeded(_) => pb::OperationState::Succeeded,
-        OpState::Refused(_) => pb::OperationState::Refused,
-        OpState::Abandoned => pb::OperationState::Abandoned,
-        OpState::Skipped => pb::OperationState::Skipped,
-    }
-}
-
 /// The lowest unfinished step while the saga goes forward; the step being undone while it unwinds.
 fn current_step<'a>(plan: &'a Plan, state: &State) -> &'a str {
     let step = match state.phase() {
         Phase::Running => state.runs().iter().find(|run| !run.action.done()),
-        Phase::Compensating => state
-            .runs()
-            .iter()
-            .rev()
-            .find(|run| run.compensation.open().is_some() || run.action.open().is_some()),
+        Phase::Compensating => state.runs().iter().rev().find(|run| {
+            let waits = run.action.open().is_some() || run.watched_until.is_some();
+            waits || run.compensation.open().is_some()
+        }),
         Phase::Completed | Phase::Compensated | Phase::Resolved => None,
     };
     step.map_or("", |run| plan.name(run.step))
@@ -270,23 +206,6 @@ fn deadline(clock: Clock, phase: Phase) -> Option<Millis> {
     }
 }
 
-pub(crate) const fn operation_of(event: &Event) -> Option<(OpKey, Option<u32>)> {
-    match event {
-        Event::Succeeded { key, attempt, .. }
-        | Event::Refused { key, attempt, .. }
-        | Event::Failed { key, attempt, .. }
-        | Event::Pending { key, attempt } => Some((*key, Some(*attempt))),
-        Event::Abandoned { key } | Event::Skipped { key } | Event::LateSuccess { key, .. } => {
-            Some((*key, None))
-        }
-        Event::Operator { .. }
-        | Event::Unwinding { .. }
-        | Event::Committed
-        | Event::DeadlineMissed
-        | Event::Ended { .. } => None,
-    }
-}
-
 fn proto_attention<'n>(attention: &Attention, name: impl Fn(u16) -> &'n str) -> pb::Attention {
     pb::Attention {
         cause: attention.cause.name().to_owned(),
@@ -296,7 +215,73 @@ fn proto_attention<'n>(attention: &Attention, name: impl Fn(u16) -> &'n str) -> 
     }
 }
 
-/// Renders a saga of a list, without its steps.
+fn proto_quarantine(quarantine: &Quarantine) -> pb::Attention {
+    pb::Attention {
+        cause: Cause::Quarantined.name().to_owned(),
+        step: String::new(),
+        since: Some(timestamp(quarantine.since)),
+        detail: quarantine.why.clone(),
+    }
+}
+
+/// What is written beside a saga, with the text of why it is parked.
+fn attention_of_row<'n>(stored: &Stored, name: impl Fn(u16) -> &'n str) -> Vec<pb::Attention> {
+    let one = |attention: &Attention| match &stored.quarantine {
+        Some(quarantine) if attention.cause == Cause::Quarantined => proto_quarantine(quarantine),
+        Some(_) | None => proto_attention(attention, &name),
+    };
+    stored.row.attention.iter().map(one).collect()
+}
+
+/// Renders an open operation of a list as its step.
+fn of_open(stored: &Stored, open: &OpenOperation) -> pb::SagaStep {
+    let (state, waits) = match open.next_at {
+        Some(at) => (
+            pb::OperationState::Retrying,
+            wait(pb::WaitKind::Backoff, Some(at)),
+        ),
+        None if open.pending => (pb::OperationState::Pending, wait(pb::WaitKind::Pending, None)),
+        None => (pb::OperationState::Running, None),
+    };
+    let held = if stored.quarantined {
+        wait(pb::WaitKind::Quarantined, None)
+    } else if stored.paused {
+        wait(pb::WaitKind::Paused, None)
+    } else {
+        waits
+    };
+    let operation = Some(pb::Operation {
+        state: state.into(),
+        attempts: open.attempts,
+        next_retry_at: open.next_at.map(timestamp),
+        last_error: (open.last_error.as_ref()).map(|error| proto_error(error, String::new())),
+        wait: held,
+        last_error_class: open.last_error_class.clone().unwrap_or_default(),
+        ..pb::Operation::default()
+    });
+    let (action, compensation) = match open.op {
+        Op::Action => (operation, None),
+        Op::Compensation => (None, operation),
+    };
+    pb::SagaStep {
+        name: open.name.clone(),
+        order: u32::from(open.step) + 1,
+        index: open.index,
+        action,
+        compensation,
+        after: Vec::new(),
+    }
+}
+
+fn wait(kind: pb::WaitKind, until: Option<Millis>) -> Option<pb::Wait> {
+    Some(pb::Wait {
+        kind: kind.into(),
+        until: until.map(timestamp),
+        text: String::new(),
+    })
+}
+
+/// Renders a saga of a list, with its open operations if they are known.
 pub(crate) fn of_row(stored: &Stored) -> pb::Saga {
     let names = &stored.definition;
     let name = |step: u16| {
@@ -326,11 +311,7 @@ pub(crate) fn of_row(stored: &Stored) -> pb::Saga {
         error: (row.error.as_ref())
             .map(|error| proto_error(error, row.failed_step.map_or("", name).to_owned())),
         needs_attention: stored.needs_attention,
-        attention: row
-            .attention
-            .iter()
-            .map(|attention| proto_attention(attention, name))
-            .collect(),
+        attention: attention_of_row(stored, name),
         state_version: stored.event_count.saturating_add(u32::from(row.phase.is_ended())),
         created_at: Some(timestamp(stored.created_at)),
         updated_at: Some(timestamp(stored.updated_at)),
@@ -339,8 +320,10 @@ pub(crate) fn of_row(stored: &Stored) -> pb::Saga {
         compensated_at: ended_at(Phase::Compensated),
         input_json: stored.input.clone(),
         owner: stored.owner.clone(),
-        steps: Vec::new(),
+        steps: stored.open.iter().map(|open| of_open(stored, open)).collect(),
         committed: row.committed,
+        paused: stored.paused && !row.phase.is_ended(),
+        quarantined: stored.quarantined && !row.phase.is_ended(),
         ..pb::Saga::default()
     }
 }

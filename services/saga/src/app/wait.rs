@@ -65,14 +65,10 @@ impl Goal {
         match self {
             Self::End => Ok(Until::End),
             Self::NewerThan(version) => Ok(Until::NewerThan(*version)),
-            Self::Step(step) => plan.position(step).map(Until::Step).ok_or_else(|| {
-                let names: Vec<&str> = plan.steps().iter().map(|step| &*step.name).collect();
-                Error::StepUnknown {
-                    saga_type: saga_type.to_owned(),
-                    step: step.clone(),
-                    known: names.join(", "),
-                }
-            }),
+            Self::Step(step) => plan
+                .position(step)
+                .map(Until::Step)
+                .ok_or_else(|| Error::step_unknown(saga_type, step, plan)),
         }
     }
 }

@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use saga_core::{Backoff, Epilogue, Millis, Op, OpKey, Plan, Start, StepPlan, Zone};
 use saga_definition::{
-    Call, Condition, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext,
+    Await, Call, Condition, Context, Definition, MapError, Mapping, Participants, Retry, SagaContext,
 };
 use saga_engine::DefinitionId;
 
@@ -37,14 +37,26 @@ pub struct Compiled {
 /// All that is needed to make one call, looked up once.
 #[derive(Debug)]
 pub struct Operation {
-    /// Where it goes; absent if no configured participant answers for the service.
-    pub(crate) target: Option<Arc<Target>>,
-    pub(crate) service: String,
-    pub(crate) path: PathAndQuery,
+    pub(crate) to: Destination,
     pub(crate) reply: MessageDescriptor,
     pub(crate) mapping: Mapping,
     /// Positions of the steps whose replies the request is built from, ascending.
     pub(crate) steps_read: Vec<usize>,
+    awaits: Option<Await>,
+}
+
+/// Where a call goes.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    Method {
+        /// Absent if no configured participant answers for the service.
+        target: Option<Arc<Target>>,
+        service: String,
+        path: PathAndQuery,
+    },
+    Publish {
+        routing_key: String,
+    },
 }
 
 impl Compiled {
@@ -175,19 +187,51 @@ impl Compiled {
 }
 
 impl Operation {
+    /// Returns the domain of the participant's own reasons; empty if nobody is configured to answer.
+    pub(crate) fn error_domain(&self) -> &str {
+        match &self.to {
+            Destination::Method { target, .. } => target.as_ref().map_or("", |target| &*target.error_domain),
+            Destination::Publish { .. } => "",
+        }
+    }
+
     fn new(call: &Call, targets: &Targets) -> Result<Self, String> {
-        let service = call.method.parent_service().full_name().to_owned();
+        let to = match call.target() {
+            saga_definition::Target::Method { method, path, .. } => {
+                let service = method.parent_service().full_name().to_owned();
+                Destination::Method {
+                    target: targets.of_service(&service).cloned(),
+                    service,
+                    path: path
+                        .parse()
+                        .map_err(|error| format!("{path} is not a path: {error}"))?,
+                }
+            }
+            saga_definition::Target::Publish { routing_key } => Destination::Publish {
+                routing_key: routing_key.clone(),
+            },
+        };
         Ok(Self {
-            target: targets.of_service(&service).cloned(),
-            service,
-            path: call
-                .path
-                .parse()
-                .map_err(|error| format!("{} is not a path: {error}", call.path))?,
-            reply: call.method.output(),
+            to,
+            reply: call.reply_type().clone(),
             mapping: call.with.clone(),
             steps_read: call.with.steps_read(),
+            awaits: call.awaits().cloned(),
         })
+    }
+
+    /// Returns the pause before a request is published again, in milliseconds, where an event answers it.
+    pub(crate) fn ask_again_ms(&self) -> Option<u64> {
+        match self.awaits.as_ref()? {
+            Await::Token => None,
+            Await::Reply { ask_again_ms, .. } => Some(*ask_again_ms),
+        }
+    }
+
+    /// Returns how the final answer may come earlier than it is asked for.
+    #[must_use]
+    pub fn awaits(&self) -> Option<&Await> {
+        self.awaits.as_ref()
     }
 }
 
@@ -248,5 +292,39 @@ fn backoff(retry: Retry) -> Backoff {
         initial_ms: retry.initial_ms,
         factor: f64::from(retry.factor_milli) / 1_000.0,
         max_ms: retry.max_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEAD: &str = "saga: ANY\nversion: 1\ninput: evenkeel.bench.v1.BenchInput\ndeadline: 1m\nsteps:\n";
+    const ZONES: [&str; 4] = [
+        "no_compensation: none",
+        "pivot: true",
+        "retriable: true",
+        "timeout: 1s",
+    ];
+
+    proptest! {
+        /// What the checker lets through, the state machine can run: two pieces of code judge the zones.
+        #[test]
+        fn every_graph_that_checks_is_a_plan(
+            steps in prop::collection::vec((0..ZONES.len(), prop::option::of(prop::collection::vec(0_usize..6, 0..4))), 1..6)
+        ) {
+            let text: String = steps.iter().enumerate().map(|(i, (zone, after))| {
+                let names = |after: &Vec<usize>| after.iter().filter(|j| **j < steps.len()).map(|j| format!("S{j}")).collect::<Vec<_>>().join(", ");
+                let after = after.as_ref().map_or_else(String::new, |after| format!(", after: [{}]", names(after)));
+                format!("  - {{ name: S{i}, call: evenkeel.bench.v1.BenchSteps/Work, {}{after} }}\n", ZONES[*zone])
+            }).collect();
+            let checked = saga_definition::compile(&format!("{HEAD}{text}"), &proto::descriptor_pool(), &Participants::new(["evenkeel"]));
+            if let Ok(definition) = checked {
+                let plan = plan(&definition, 1);
+                prop_assert!(plan.is_ok(), "{:?} of\n{text}", plan.err());
+            }
+        }
     }
 }

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use saga_core::OpKey;
 use saga_engine::{DefinitionId, Participant, ParticipantId};
 use sqlx::PgPool;
+use tokio::sync::Notify;
 
-pub(crate) use compiled::MAX_STORED_BYTES;
 pub use compiled::{Compiled, Operation};
+pub(crate) use compiled::{Destination, MAX_STORED_BYTES};
 pub use register::{Registered, check};
 pub use store::{PageKey, Stored};
 
@@ -67,6 +68,7 @@ pub struct Definitions {
     attention_wait_ms: u64,
     compiled: RwLock<HashMap<DefinitionId, Arc<Compiled>>>,
     active: Mutex<HashMap<String, Active>>,
+    registered: Notify,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +88,7 @@ impl Definitions {
             attention_wait_ms,
             compiled: RwLock::default(),
             active: Mutex::default(),
+            registered: Notify::new(),
         }
     }
 
@@ -166,8 +169,28 @@ impl Definitions {
     /// Tells which participant answers an operation or its probe, if the revision is compiled at the moment.
     pub(crate) fn participant(&self, id: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
         let compiled = self.known(id)?;
-        let operation = if probe { compiled.probe(key.step) } else { compiled.operation(key) };
-        Some(operation?.target.as_ref()?.id)
+        let operation = if probe {
+            compiled.probe(key.step)
+        } else {
+            compiled.operation(key)
+        };
+        match &operation?.to {
+            Destination::Method { target, .. } => Some(target.as_ref()?.id),
+            Destination::Publish { .. } => Some(self.targets.outbox()),
+        }
+    }
+
+    /// Returns numbers that differ when a revision has been registered in between.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub(crate) async fn census(&self) -> Result<(i64, i64), Error> {
+        Ok(store::census(&self.pool).await?)
+    }
+
+    /// Waits until this instance registers a revision. For one task only.
+    pub(crate) async fn registered(&self) {
+        self.registered.notified().await;
     }
 
     /// Compiles a stored revision, unless it is known.

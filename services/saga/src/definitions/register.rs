@@ -73,6 +73,7 @@ impl Definitions {
                 actor,
             };
             if let Some(stored) = store::insert(&self.pool, &new).await? {
+                self.registered.notify_one();
                 return Ok(Registered {
                     stored,
                     created: true,

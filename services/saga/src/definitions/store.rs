@@ -201,6 +201,13 @@ pub(crate) async fn activate(
     .await
 }
 
+/// How many revisions there are, and the greatest id. They are only ever added.
+pub(crate) async fn census(pool: &PgPool) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as("select count(*), coalesce(max(id), 0) from saga.definition")
+        .fetch_one(pool)
+        .await
+}
+
 /// A page by (name, version, revision); `name` empty lists all.
 pub(crate) async fn list(
     pool: &PgPool,

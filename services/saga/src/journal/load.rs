@@ -10,8 +10,8 @@ use saga_engine::{DefinitionId, Identity, JournalError, Loaded, Row};
 use uuid::Uuid;
 
 use super::codec::{
-    EventRow, FORMAT, Garbled, attention_from, clock_from, error_from, event_columns, millis, phase_from,
-    position_from, reason_from,
+    EventRow, FORMAT, Garbled, Quarantine, attention_from, clock_from, error_from, event_columns, millis,
+    parked_from, phase_from, position_from, reason_from,
 };
 use super::fence::unknown;
 use super::{PgJournal, ResolveError, Resolver};
@@ -62,6 +62,16 @@ impl InstanceRow {
             clock: clock_from(self.deadline_at, self.left_ms)?,
             attention: self.attention.as_deref().map_or(Ok(Vec::new()), attention_from)?,
         })
+    }
+}
+
+impl InstanceRow {
+    /// Reads why it is parked, if it is.
+    pub(super) fn quarantine(&self) -> Result<Option<Quarantine>, Garbled> {
+        match self.attention.as_deref().filter(|_| self.quarantined) {
+            Some(attention) => parked_from(attention),
+            None => Ok(None),
+        }
     }
 }
 

@@ -14,9 +14,11 @@ mod append;
 mod codec;
 mod columns;
 mod fence;
+mod instances;
 mod lease;
 mod load;
 mod notes;
+mod operators;
 mod park;
 mod reader;
 mod sql;
@@ -31,7 +33,12 @@ use saga_engine::{Beat, DefinitionId, Fate, Journal, JournalError, Loaded, Noted
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use reader::{Counts, Filter, ReadError, Reader, Stored, StoredDefinition, StoredEvent};
+pub use codec::Quarantine;
+pub use instances::Instance;
+pub use operators::{AuditEntry, AuditFilter, AuditKey, Operators, PausedType, TypePause};
+pub use reader::{
+    Filter, OpenFilter, OpenOperation, ReadError, Reader, Stored, StoredDefinition, StoredEvent, TypeCounts,
+};
 
 use append::Lanes;
 use fence::Fence;

@@ -34,7 +34,9 @@ impl<R: Resolver> PgJournal<R> {
         let noted = match lock(&mut transaction, saga, &self.fence.instance).await? {
             Some(found) if found.ours && !found.ended => {
                 if found.events != expected_version {
-                    Noted::Changed { version: found.events }
+                    Noted::Changed {
+                        version: found.events,
+                    }
                 } else if found.quarantined {
                     append(&mut transaction, saga, found.events, recorded).await?;
                     sqlx::query(
@@ -123,7 +125,9 @@ impl<R: Resolver> PgJournal<R> {
         .map_err(unknown)?;
         if held.is_none() {
             self.check_fence().await?;
-            return Err(JournalError::Unknown("a connection was lost meanwhile; ask again".into()));
+            return Err(JournalError::Unknown(
+                "a connection was lost meanwhile; ask again".into(),
+            ));
         }
         Ok(transaction)
     }
@@ -172,7 +176,10 @@ async fn append(
     recorded: &Recorded,
 ) -> Result<(), JournalError> {
     let columns = EventColumns::of(&recorded.event);
-    debug_assert!(matches!(recorded.event, Event::Operator { .. }), "nothing else is written of a saga at rest");
+    debug_assert!(
+        matches!(recorded.event, Event::Operator { .. }),
+        "nothing else is written of a saga at rest"
+    );
     sqlx::query(
         "insert into saga.event (saga_id, at, seq, kind, class, actor, operator)
          values ($1, $2, $3, $4, $5, $6, $7::json)",

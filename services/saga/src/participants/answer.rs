@@ -58,6 +58,15 @@ pub(crate) fn of_status(status: &Status, error_domain: &str) -> CallResult {
     }
 }
 
+/// Reads what a probe met: as for the action itself, except that the participant may never have seen the operation.
+pub(crate) fn of_probe(status: &Status, error_domain: &str) -> CallResult {
+    let own = rpc::error::info(status).is_some_and(|info| info.domain == error_domain);
+    if own && status.code() == Code::NotFound {
+        return CallResult::Outcome(Outcome::NotSeen);
+    }
+    of_status(status, error_domain)
+}
+
 /// The participant has not answered in time.
 pub(crate) fn timed_out(timeout_ms: u64) -> CallResult {
     failed(
@@ -84,6 +93,15 @@ pub(crate) fn no_definition(message: &str) -> CallResult {
     failed(
         FailureClass::Unsent,
         own_error("UNAVAILABLE", "DEFINITION_UNAVAILABLE", message),
+    )
+}
+
+/// The outbox did not take a message. Whether it did after all makes no difference, since the message would be the same:
+/// so nothing has happened that trying again could double.
+pub(crate) fn outbox_away(message: &str) -> CallResult {
+    failed(
+        FailureClass::Unsent,
+        own_error("UNAVAILABLE", "OUTBOX_UNAVAILABLE", message),
     )
 }
 
@@ -163,6 +181,16 @@ mod tests {
             (class, &*error.code),
             (FailureClass::Unknown, "DEADLINE_EXCEEDED")
         );
+    }
+
+    #[test]
+    fn only_the_participant_itself_can_say_that_it_never_saw_an_operation() {
+        let not_found = |domain| rpc::error::Reason::TaskNotFound.status(domain, "never seen");
+        let not_seen = |result| matches!(result, CallResult::Outcome(Outcome::NotSeen));
+        assert!(not_seen(of_probe(&not_found("t"), "t")));
+        assert!(!not_seen(of_probe(&not_found("proxy"), "t")));
+        assert!(!not_seen(of_probe(&Status::not_found("no such route"), "t")));
+        assert!(!not_seen(of_status(&not_found("t"), "t")));
     }
 
     #[test]

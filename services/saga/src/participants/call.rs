@@ -4,95 +4,164 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _};
-use rpc::step::StepCall;
+use http::uri::PathAndQuery;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use rpc::step::{COMPLETION_TOKEN_HEADER, StepCall};
 use saga_core::{Op, OpKey, Outcome, Payload};
-use saga_definition::{Context, SagaContext};
-use saga_engine::{Answer, Call, CallResult, DefinitionId, Participant, ParticipantId, Participants};
+use saga_engine::{
+    Answer, Call, CallResult, Clock as _, DefinitionId, Participant, ParticipantId, Participants, SystemClock,
+};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use crate::definitions::{Compiled, Definitions, MAX_STORED_BYTES, Operation};
-use crate::participants::answer;
+use crate::definitions::{Definitions, Destination, Operation};
 use crate::participants::codec::{DynamicCodec, MAX_REPLY_BYTES};
+use crate::participants::publish::{self, Outbox};
+use crate::participants::{answer, request};
+use crate::tokens::Tokens;
 
 /// How much longer than the attempt's own timeout we wait: the client library's timeout does not cover connecting.
 const SLACK: Duration = Duration::from_millis(250);
 
 /// Calls participants over gRPC with messages whose types come from the saga's definition.
 #[derive(Debug, Clone)]
-pub struct GrpcParticipants {
+pub struct GrpcParticipants(Arc<Own>);
+
+#[derive(Debug)]
+struct Own {
     definitions: Arc<Definitions>,
+    tokens: Arc<Tokens>,
+    outbox: Outbox,
 }
 
 impl GrpcParticipants {
-    /// Makes calls as these definitions say.
+    /// Makes calls as these definitions say. Requests that are published go through `outbox`.
     #[must_use]
-    pub fn new(definitions: Arc<Definitions>) -> Self {
-        Self { definitions }
+    pub fn new(definitions: Arc<Definitions>, tokens: Arc<Tokens>, outbox: Outbox) -> Self {
+        Self(Arc::new(Own {
+            definitions,
+            tokens,
+            outbox,
+        }))
     }
 }
 
 impl Participants for GrpcParticipants {
     fn participants(&self) -> Vec<Participant> {
-        self.definitions.participants()
+        self.0.definitions.participants()
     }
 
     fn participant(&self, definition: DefinitionId, key: OpKey, probe: bool) -> Option<ParticipantId> {
-        self.definitions.participant(definition, key, probe)
+        self.0.definitions.participant(definition, key, probe)
     }
 
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
-        let definitions = Arc::clone(&self.definitions);
+        let own = Arc::clone(&self.0);
         async move {
             let started = Instant::now();
-            let answer = attempt(&definitions, &call).await;
+            let answer = attempt(&own, &call).await;
             log(&call, &answer.result, started.elapsed()).await;
             answer
         }
     }
 }
 
-async fn attempt(definitions: &Definitions, call: &Call) -> Answer {
+async fn attempt(own: &Own, call: &Call) -> Answer {
     let unsent = |result| Answer {
         request: None,
         result,
     };
     let limit = Duration::from_millis(call.timeout_ms);
-    let loading = definitions.compiled(call.saga.definition);
+    let loading = own.definitions.compiled(call.saga.definition);
     let compiled = match tokio::time::timeout(limit, loading).await {
         Ok(Ok(compiled)) => compiled,
         Ok(Err(error)) => return unsent(answer::no_definition(&error.to_string())),
         Err(_) => return unsent(answer::no_definition("the definition was not read in time")),
     };
-    let Some(operation) = compiled.operation(call.key) else {
+    let operation = if call.probe {
+        compiled.probe(call.key.step)
+    } else {
+        compiled.operation(call.key)
+    };
+    let Some(operation) = operation else {
         return unsent(answer::no_definition("the definition has no such operation"));
     };
-    let message = match build(&compiled, operation, call) {
-        Ok(message) => message,
-        Err(error) => return unsent(answer::unmappable(&error, call.refusable)),
+    // What cannot be made was never sent, which is as definite as a barrier's word; except that a probe asks about
+    // something that may have been.
+    let refusable = call.refusable && !call.probe;
+    let message = match request::build(&compiled, operation, call) {
+        Ok(Some(message)) => message,
+        Ok(None) => return unsent(CallResult::Outcome(Outcome::Skipped)),
+        Err(error) => return unsent(answer::unmappable(&error, refusable)),
     };
-    let request = match saga_definition::encode_json(&message) {
-        Ok(json) => Some(Payload::new(json)),
-        Err(error) => return unsent(answer::unmappable(&error.to_string(), call.refusable)),
+    let json = match saga_definition::encode_json(&message) {
+        Ok(json) => Payload::new(json),
+        Err(error) => return unsent(answer::unmappable(&error.to_string(), refusable)),
     };
-    let Some(target) = &operation.target else {
-        let result = answer::no_participant(&operation.service);
-        return Answer { request, result };
-    };
-    let mut outgoing = Request::new(message);
-    write_metadata(&mut outgoing, call.saga.plan.name(call.key.step), call);
-    let result =
-        match tokio::time::timeout(limit + SLACK, send(operation, target.channel.clone(), outgoing)).await {
-            Err(_) => answer::timed_out(call.timeout_ms),
-            Ok(Ok(response)) => answer::of_reply(response),
-            Ok(Err(status)) => answer::of_status(&status, &target.error_domain),
-        };
-    Answer { request, result }
+    let result = make(own, operation, call, message, json.json()).await;
+    Answer {
+        request: Some(json),
+        result,
+    }
+}
+
+async fn make(
+    own: &Own,
+    operation: &Operation,
+    call: &Call,
+    message: DynamicMessage,
+    json: &str,
+) -> CallResult {
+    let limit = Duration::from_millis(call.timeout_ms);
+    let token = operation
+        .awaits()
+        .map(|_| own.tokens.make(call.saga.id, call.key));
+    match &operation.to {
+        Destination::Method {
+            target: None,
+            service,
+            ..
+        } => answer::no_participant(service),
+        Destination::Method {
+            target: Some(target),
+            path,
+            ..
+        } => {
+            let mut outgoing = Request::new(message);
+            write_metadata(&mut outgoing, call, token.as_deref());
+            let sending = send(&operation.reply, path, target.channel.clone(), outgoing);
+            match tokio::time::timeout(limit + SLACK, sending).await {
+                Err(_) => answer::timed_out(call.timeout_ms),
+                Ok(Ok(response)) => answer::of_reply(response),
+                Ok(Err(status)) if call.probe => answer::of_probe(&status, &target.error_domain),
+                Ok(Err(status)) => answer::of_status(&status, &target.error_domain),
+            }
+        }
+        Destination::Publish { routing_key } => {
+            let request = publish::Request {
+                saga: call.saga.id,
+                key: call.key,
+                step: call.saga.plan.name(call.key.step),
+                routing_key,
+                json,
+                traceparent: call.saga.traceparent.as_deref(),
+                token,
+                ask_again_ms: operation.ask_again_ms(),
+                reply: &operation.reply,
+                refusable: call.refusable,
+            };
+            let publishing = publish::publish(&own.outbox, &request, SystemClock.now());
+            match tokio::time::timeout(limit, publishing).await {
+                Ok(result) => result,
+                Err(_) => answer::outbox_away("the outbox did not take the message in time"),
+            }
+        }
+    }
 }
 
 async fn send(
-    operation: &Operation,
+    reply: &MessageDescriptor,
+    path: &PathAndQuery,
     channel: tonic::transport::Channel,
     request: Request<DynamicMessage>,
 ) -> Result<Response<DynamicMessage>, Status> {
@@ -100,64 +169,16 @@ async fn send(
     client.ready().await.map_err(|error| {
         Status::try_from_error(Box::new(error)).unwrap_or_else(|error| Status::unavailable(error.to_string()))
     })?;
-    let codec = DynamicCodec {
-        reply: operation.reply.clone(),
-    };
-    client.unary(request, operation.path.clone(), codec).await
+    let codec = DynamicCodec { reply: reply.clone() };
+    client.unary(request, path.clone(), codec).await
 }
 
-fn build(compiled: &Compiled, operation: &Operation, call: &Call) -> Result<DynamicMessage, String> {
-    let input = decoded(&call.saga.input, compiled.definition().input())?;
-    let mut replies = Vec::with_capacity(operation.steps_read.len());
-    for &step in &operation.steps_read {
-        let payload = call.replies.get(step).and_then(Option::as_ref);
-        let steps = compiled.definition().steps();
-        let (Some(payload), Some(source)) = (payload, steps.get(step)) else {
-            continue;
-        };
-        replies.push((step, decoded(payload, &source.call.method.output())?));
-    }
-    let width = replies.last().map_or(0, |(step, _)| step + 1);
-    let mut by_step = vec![None; width];
-    for (step, reply) in &replies {
-        by_step[*step] = Some(&**reply);
-    }
-    let id = call.saga.id.to_string();
-    let context = Context {
-        input: &input,
-        replies: &by_step,
-        saga: SagaContext {
-            id: &id,
-            business_id: &call.saga.business_id,
-            reason: call.reason,
-            failed_step: &call.failed_step,
-            error: call.error.as_ref().map_or("", |e| &e.message),
-        },
-    };
-    operation
-        .mapping
-        .build(&context)
-        .map_err(|error| error.to_string())
-}
-
-/// Takes the message that rides along, or reads the text that the journal kept.
-fn decoded(payload: &Payload, expected: &MessageDescriptor) -> Result<Arc<DynamicMessage>, String> {
-    if let Some(message) = payload.decoded::<DynamicMessage>()
-        && message.descriptor() == *expected
-    {
-        return Ok(message);
-    }
-    saga_definition::decode_json(expected, payload.json(), MAX_STORED_BYTES)
-        .map(Arc::new)
-        .map_err(|error| error.to_string())
-}
-
-fn write_metadata(request: &mut Request<DynamicMessage>, step: &str, call: &Call) {
+fn write_metadata(request: &mut Request<DynamicMessage>, call: &Call, token: Option<&str>) {
     request.set_timeout(Duration::from_millis(call.timeout_ms));
     let metadata = request.metadata_mut();
     StepCall {
         saga_id: call.saga.id,
-        step: step.to_owned(),
+        step: call.saga.plan.name(call.key.step).to_owned(),
         index: call.key.index,
         op: wire_op(call.key.op),
         attempt: call.attempt,
@@ -165,6 +186,9 @@ fn write_metadata(request: &mut Request<DynamicMessage>, step: &str, call: &Call
         refusable: call.refusable,
     }
     .write(metadata);
+    if let Some(token) = token.and_then(|token| MetadataValue::try_from(token).ok()) {
+        metadata.insert(COMPLETION_TOKEN_HEADER, token);
+    }
     if let Some(traceparent) = &call.saga.traceparent
         && let Ok(value) = MetadataValue::try_from(traceparent.as_str())
     {

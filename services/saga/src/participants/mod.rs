@@ -3,7 +3,11 @@
 mod answer;
 mod call;
 mod codec;
+mod publish;
+mod request;
 mod targets;
 
 pub use call::GrpcParticipants;
+pub use publish::Outbox;
+pub(crate) use publish::TOKEN;
 pub use targets::{Config, ConfigError, Target, Targets};

@@ -11,6 +11,11 @@ use saga_engine::{Participant, ParticipantId};
 use serde::Deserialize;
 use tonic::transport::Channel;
 
+/// Name under which requests that are published count as one participant.
+const OUTBOX: &str = "outbox";
+/// Most requests written to the outbox at the same time. Each takes a connection of the API's pool for about a
+/// millisecond; requests need the others.
+const MAX_PUBLISHING: usize = 4;
 /// Largest descriptor file that is read, in bytes.
 const MAX_DESCRIPTOR_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -25,6 +30,9 @@ pub struct Config {
     /// File with an encoded `FileDescriptorSet`, imports included, for services that are not Evenkeel's own.
     #[serde(default)]
     pub descriptors: Option<PathBuf>,
+    /// Most calls to it at the same time; the limit for all participants if absent. At least 1.
+    #[serde(default)]
+    pub limit: Option<usize>,
 }
 
 /// The participants' configuration is not usable.
@@ -39,6 +47,9 @@ pub enum ConfigError {
         #[source]
         source: EndpointError,
     },
+    /// No call could ever be made.
+    #[error("participant {0}: limit must be at least 1")]
+    NoPlace(String),
     /// The error domain is empty, so that no refusal could ever be recognised.
     #[error("participant {0}: error_domain is empty")]
     NoErrorDomain(String),
@@ -64,6 +75,17 @@ pub enum ConfigError {
         #[source]
         source: Box<DescriptorError>,
     },
+    /// Files of two participants have the same name.
+    #[error(
+        "participant {prefix}: another participant has a file {file:?} of another package; name them by package, as in \
+         acme/shop/v1/shop.proto"
+    )]
+    SameName {
+        /// The participant.
+        prefix: String,
+        /// The file.
+        file: String,
+    },
 }
 
 /// Where one participant is reached.
@@ -79,6 +101,7 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Targets {
     by_prefix: BTreeMap<String, Arc<Target>>,
+    limits: Vec<(Arc<str>, Option<usize>)>,
     allowed: Allowed,
     types: DescriptorPool,
 }
@@ -93,9 +116,13 @@ impl Targets {
     pub fn open(participants: &BTreeMap<String, Config>) -> Result<Self, ConfigError> {
         let mut types = proto::descriptor_pool();
         let mut by_prefix = BTreeMap::new();
+        let mut limits = Vec::new();
         for (position, (prefix, config)) in participants.iter().enumerate() {
             if config.error_domain.is_empty() {
                 return Err(ConfigError::NoErrorDomain(prefix.clone()));
+            }
+            if config.limit == Some(0) {
+                return Err(ConfigError::NoPlace(prefix.clone()));
             }
             if let Some(path) = &config.descriptors {
                 add_descriptors(&mut types, prefix, path)?;
@@ -104,6 +131,7 @@ impl Targets {
                 prefix: prefix.clone(),
                 source,
             })?;
+            limits.push((prefix.as_str().into(), config.limit));
             let target = Target {
                 id: ParticipantId(position),
                 error_domain: config.error_domain.as_str().into(),
@@ -114,6 +142,7 @@ impl Targets {
         let allowed = Allowed::new(by_prefix.keys().cloned());
         Ok(Self {
             by_prefix,
+            limits,
             allowed,
             types,
         })
@@ -125,13 +154,22 @@ impl Targets {
         self.by_prefix.get(self.allowed.resolve(service)?)
     }
 
-    /// Lists the participants as the engine tells them apart, in the order of their ids.
+    /// Lists the participants as the engine tells them apart, in the order of their ids. The outbox is the last of them.
     pub(crate) fn participants(&self) -> Vec<Participant> {
-        let participant = |prefix: &String| Participant {
-            name: prefix.as_str().into(),
-            limit: None,
+        let configured = self.limits.iter().map(|(name, limit)| Participant {
+            name: Arc::clone(name),
+            limit: *limit,
+        });
+        let outbox = Participant {
+            name: OUTBOX.into(),
+            limit: Some(MAX_PUBLISHING),
         };
-        self.by_prefix.keys().map(participant).collect()
+        configured.chain([outbox]).collect()
+    }
+
+    /// Returns the participant that stands for requests that are published.
+    pub(crate) fn outbox(&self) -> ParticipantId {
+        ParticipantId(self.limits.len())
     }
 
     /// Returns the packages and services that definitions may call.
@@ -160,13 +198,25 @@ fn add_descriptors(types: &mut DescriptorPool, prefix: &str, path: &PathBuf) -> 
         ))));
     }
     let bytes = std::fs::read(path).map_err(unreadable)?;
+    let unusable = |source| ConfigError::Descriptors {
+        prefix: prefix.to_owned(),
+        path: path.clone(),
+        source: Box::new(source),
+    };
+    let theirs = DescriptorPool::decode(bytes.as_slice()).map_err(unusable)?;
+    for file in theirs.files() {
+        // A file whose name is known is not added: a different one would be missing without a word.
+        let known = types.get_file_by_name(file.name());
+        if known.is_some_and(|known| known.package_name() != file.package_name()) {
+            return Err(ConfigError::SameName {
+                prefix: prefix.to_owned(),
+                file: file.name().to_owned(),
+            });
+        }
+    }
     types
         .decode_file_descriptor_set(bytes.as_slice())
-        .map_err(|source| ConfigError::Descriptors {
-            prefix: prefix.to_owned(),
-            path: path.clone(),
-            source: Box::new(source),
-        })
+        .map_err(unusable)
 }
 
 #[cfg(test)]
@@ -178,6 +228,7 @@ mod tests {
             url: url.to_owned(),
             error_domain: "test.evenkeel".to_owned(),
             descriptors: None,
+            limit: None,
         }
     }
 
@@ -217,7 +268,16 @@ mod tests {
             error_domain: String::new(),
             ..config("http://a:1")
         };
-        for error in [open(config("not a url")), open(missing), open(nameless)] {
+        let placeless = Config {
+            limit: Some(0),
+            ..config("http://a:1")
+        };
+        for error in [
+            open(config("not a url")),
+            open(missing),
+            open(nameless),
+            open(placeless),
+        ] {
             assert!(error.to_string().contains("shop.v1"), "{error}");
         }
         let file = std::env::temp_dir().join(format!("not-descriptors-{}", std::process::id()));
@@ -228,5 +288,26 @@ mod tests {
         };
         assert!(matches!(open(garbage), ConfigError::Descriptors { .. }));
         std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_would_hide_another_is_an_error() {
+        let own = "evenkeel/quota/v1/quota_steps.proto".to_owned();
+        let theirs = prost_types::FileDescriptorProto {
+            name: Some(own.clone()),
+            package: Some("acme.shop.v1".to_owned()),
+            ..prost_types::FileDescriptorProto::default()
+        };
+        assert!(proto::descriptor_pool().get_file_by_name(&own).is_some());
+        let set = prost_types::FileDescriptorSet { file: vec![theirs] };
+        let path = std::env::temp_dir().join(format!("same-name-{}", std::process::id()));
+        std::fs::write(&path, prost::Message::encode_to_vec(&set)).unwrap();
+        let hiding = Config {
+            descriptors: Some(path.clone()),
+            ..config("http://a:1")
+        };
+        let error = Targets::open(&BTreeMap::from([("acme.shop.v1".to_owned(), hiding)])).unwrap_err();
+        std::fs::remove_file(path).unwrap();
+        assert!(matches!(error, ConfigError::SameName { file, .. } if file == own));
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rpc::error::Reason;
 use saga::definitions::{Compiled, Definitions, Stored, check};
-use saga::participants::{Config, GrpcParticipants, Targets};
+use saga::participants::{Config, GrpcParticipants, Outbox, Targets};
+use saga::tokens::Tokens;
 use saga_core::{FailureClass, Millis, Op, OpKey, Outcome, Payload, StepError};
 use saga_engine::{Answer, Call, CallResult, DefinitionId, Identity, Participants as _};
 use sqlx::postgres::PgPoolOptions;
@@ -43,6 +44,7 @@ impl Fixture {
             url: url.to_owned(),
             error_domain: DOMAIN.to_owned(),
             descriptors: None,
+            limit: None,
         };
         let targets = Targets::open(&BTreeMap::from([("evenkeel.bench.v1".to_owned(), config)])).unwrap();
         let definition = check(DEFINITION, &targets).unwrap();
@@ -50,7 +52,8 @@ impl Fixture {
         let pool = PgPoolOptions::new()
             .connect_lazy("postgres://nobody@127.0.0.1:1/none")
             .unwrap();
-        let definitions = Arc::new(Definitions::new(pool, targets, 60_000));
+        let definitions = Arc::new(Definitions::new(pool.clone(), targets, 60_000));
+        let tokens = Arc::new(Tokens::with_key([7; 32]));
         let stored = Stored {
             id: DefinitionId(1),
             name: definition.name().to_owned(),
@@ -67,7 +70,7 @@ impl Fixture {
         };
         Self {
             compiled: definitions.compile(&stored).unwrap(),
-            participants: GrpcParticipants::new(definitions),
+            participants: GrpcParticipants::new(definitions, tokens, Outbox { pool, wake: None }),
         }
     }
 

@@ -67,8 +67,13 @@ async fn a_parked_saga_is_released_on_the_version_that_was_seen_and_with_a_recor
     };
     assert_eq!((*action, note.contains('\0')), (OperatorAction::Release, false));
     assert_eq!(release(&journal, saga, 1).await, Noted::Changed { version: 2 });
-    assert_eq!(release(&journal, saga, 2).await, Noted::NotAllowed, "it is not parked any more");
-    let shown = "select count(*) from saga.instance where needs_attention or attention is not null or format <> 2";
+    assert_eq!(
+        release(&journal, saga, 2).await,
+        Noted::NotAllowed,
+        "it is not parked any more"
+    );
+    let shown =
+        "select count(*) from saga.instance where needs_attention or attention is not null or format <> 2";
     assert_eq!(world.number(shown).await, 0);
 }
 
@@ -134,7 +139,11 @@ async fn anybody_takes_note_of_an_ended_saga_once() {
     let journal = world.open("one").await;
     let mut saga = world.saga(Kind::Pivot, "k");
     write(&journal, vec![saga.start()]).await;
-    assert_eq!(acknowledge(&journal, saga.id(), 1).await, Noted::NotAllowed, "it goes on");
+    assert_eq!(
+        acknowledge(&journal, saga.id(), 1).await,
+        Noted::NotAllowed,
+        "it goes on"
+    );
     complete(&journal, &mut saga).await;
     let version = saga.events + 1;
     let other = world.open("two").await;
@@ -168,7 +177,10 @@ async fn sagas_of_an_instance_that_resigned_are_taken_over_long_before_its_lease
     assert!(matches!(leaving.beat().await, Err(JournalError::Fenced)));
     let late = world.saga(Kind::Pivot, "late");
     let written = leaving.append(0, vec![late.start()]).await;
-    assert!(matches!(written, Err(JournalError::Fenced)), "nothing is written any more");
+    assert!(
+        matches!(written, Err(JournalError::Fenced)),
+        "nothing is written any more"
+    );
     assert!(matches!(leaving.resign().await, Err(JournalError::Fenced)));
     let mut taken = Vec::new();
     until(async || {

@@ -24,9 +24,9 @@ fn graph(dice: &mut Dice) -> (Plan, Vec<Option<u64>>) {
             .collect()
     };
     let before = usize::try_from(1 + dice.roll(5)).unwrap();
-    for i in 0..before {
+    for (i, name) in NAMES.iter().enumerate().take(before) {
         let after = some(dice, 0, i);
-        let mut step = step(NAMES[i], &after, Zone::Compensatable, dice.roll(4) > 0);
+        let mut step = step(name, &after, Zone::Compensatable, dice.roll(4) > 0);
         step.expires = dice.roll(8) == 0;
         steps.push(step);
     }
@@ -74,8 +74,9 @@ fn status(saga: &Driven, run: &Run) -> &'static str {
     }
 }
 
-/// The open operation of a step in the view that lists are filtered by: which, attempts made, whether it is called again.
-fn open(saga: &Driven, run: &Run) -> Option<(&'static str, i32, bool)> {
+/// The open operation of a step in the view that lists are filtered by: which, attempts made, whether it is called again,
+/// whether the participant works on it.
+fn open(saga: &Driven, run: &Run) -> Option<(&'static str, i32, bool, bool)> {
     let (name, open) = match (run.compensation.open(), run.action.open()) {
         _ if saga.state.phase().is_ended() => return None,
         (Some(open), _) => ("compensation", open),
@@ -84,7 +85,7 @@ fn open(saga: &Driven, run: &Run) -> Option<(&'static str, i32, bool)> {
     };
     let again = open.next_at.is_some() && open.drain_until.is_none();
     let attempts = open.attempt - u32::from(again);
-    Some((name, i32::try_from(attempts).unwrap(), again))
+    Some((name, i32::try_from(attempts).unwrap(), again, open.pending))
 }
 
 /// The step that `saga_instances` calls the current one, from the state.
@@ -96,7 +97,10 @@ fn current_step(saga: &Driven) -> Option<String> {
         Phase::Compensating => runs
             .iter()
             .rev()
-            .find(|r| r.compensation.open().is_some() || r.action.open().is_some())
+            .find(|r| {
+                let waits = r.action.open().is_some() || r.watched_until.is_some();
+                waits || r.compensation.open().is_some()
+            })
             .and_then(|r| name(r.step)),
         Phase::Completed | Phase::Compensated | Phase::Resolved => None,
     }
@@ -133,17 +137,26 @@ async fn check(world: &World, saga: &Driven, failures: &Failures, walked: &[Stri
         assert_eq!(*name, plan.name(run.step));
         assert_eq!(*shown, status(saga, run), "{name} after {walked:#?}");
     }
-    type OpenRow = (i16, Option<String>, Option<i32>, Option<String>, Option<bool>);
+    type OpenRow = (
+        i16,
+        Option<String>,
+        Option<i32>,
+        Option<String>,
+        Option<bool>,
+        Option<bool>,
+    );
     let ops: Vec<OpenRow> = sqlx::query_as(
-        "select step::int2, open_op, open_attempts, open_class, open_failing
+        "select step::int2, open_op, open_attempts, open_class, open_failing, open_pending
          from saga.step_states where saga_uuid = $1 order by step",
     )
     .bind(saga.id().uuid())
     .fetch_all(world.admin())
     .await
     .unwrap();
-    for ((step, op, attempts, class, failing), run) in ops.iter().zip(saga.state.runs()) {
-        let shown = op.as_deref().map(|op| (op, attempts.unwrap(), failing.unwrap()));
+    for ((step, op, attempts, class, failing, pending), run) in ops.iter().zip(saga.state.runs()) {
+        let shown = op
+            .as_deref()
+            .map(|op| (op, attempts.unwrap(), failing.unwrap(), pending.unwrap()));
         assert_eq!(shown, open(saga, run), "step {step} after {walked:#?}");
         let expected = op
             .as_deref()
@@ -237,7 +250,8 @@ fn command(saga: &Driven, dice: &mut Dice) -> Option<Command> {
 fn is_left_out(saga: &Driven, key: OpKey) -> bool {
     let steps = saga.identity.plan.steps();
     let conditional = steps.get(usize::from(key.step)).is_some_and(|s| s.conditional);
-    conditional && key.op == Op::Action && (saga.id().uuid().as_u128() >> key.step) & 1 == 0
+    let salt = saga.identity.saga_type.bytes().map(u32::from).sum::<u32>();
+    conditional && key.op == Op::Action && (salt + u32::from(key.step)).is_multiple_of(2)
 }
 
 /// One step of a walk: mostly answers, sometimes an operator, a cancel, or nothing but time.

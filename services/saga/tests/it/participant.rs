@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
     /// `grpc-timeout` as sent.
     pub(crate) timeout: Option<String>,
+    /// Completion token as sent.
+    pub(crate) token: Option<String>,
     /// `traceparent` as sent.
     pub(crate) traceparent: Option<String>,
 }
@@ -156,6 +158,7 @@ impl UnaryService<Bytes> for One {
             step: StepCall::read(request.metadata(), DOMAIN).ok(),
             method: self.method.clone(),
             timeout: header("grpc-timeout"),
+            token: header(step::COMPLETION_TOKEN_HEADER),
             traceparent: header("traceparent"),
             body: request.into_inner(),
         };

@@ -67,6 +67,7 @@ impl Shop {
             url: "http://shop.invalid:1".to_owned(),
             error_domain: "shop".to_owned(),
             descriptors: Some(descriptors(&self.scratch, name, order)),
+            limit: None,
         };
         let config = config(&self.database, &self.bench);
         let participants: BTreeMap<_, _> = config

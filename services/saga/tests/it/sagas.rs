@@ -430,3 +430,79 @@ async fn a_last_page_that_is_full_promises_no_other() {
     assert_eq!(seen, ["d", "c", "b", "a"]);
     instance.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_retrying_is_listed_with_what_it_waits_for() {
+    let participant = Participant::serve(|seen| match seen.label().as_str() {
+        "LAST/action" => Act::Status(tonic::Status::unauthenticated("who are you")),
+        _ => Act::Work,
+    })
+    .await;
+    let database = database().await;
+    let instance = Instance::start(config(&database, &participant));
+    let troubled = instance
+        .begin(request("a", Some(until_step("PIVOT"))))
+        .await
+        .unwrap()
+        .saga
+        .unwrap()
+        .saga_id;
+    let list = async |request: pb::ListSagasRequest| {
+        instance
+            .client
+            .clone()
+            .list_sagas(request)
+            .await
+            .map(|response| response.into_inner().sagas)
+    };
+    let retrying = || pb::ListSagasRequest {
+        retrying: true,
+        ..pb::ListSagasRequest::default()
+    };
+    let saga = eventually(SOON, || async { list(retrying()).await.unwrap().pop() }).await;
+    assert_eq!(saga.saga_id, troubled);
+    let [step] = &saga.steps[..] else {
+        panic!("one step is open: {:?}", saga.steps)
+    };
+    let action = step.action.as_ref().unwrap();
+    assert_eq!((step.name.as_str(), step.order), ("LAST", 4));
+    assert_eq!(action.state(), pb::OperationState::Retrying);
+    assert_eq!(
+        (action.last_error_class.as_str(), action.attempts),
+        ("misconfigured", 1)
+    );
+    assert_eq!(action.last_error.as_ref().unwrap().code, "UNAUTHENTICATED");
+    let wait = action.wait.as_ref().unwrap();
+    assert_eq!(
+        (wait.kind(), wait.until),
+        (pb::WaitKind::Backoff, action.next_retry_at)
+    );
+
+    let found = async |request| list(request).await.unwrap().len();
+    let at_pivot = pb::ListSagasRequest {
+        step: "PIVOT".to_owned(),
+        ..retrying()
+    };
+    assert_eq!(found(at_pivot).await, 0);
+    let of_class = |class: &str| pb::ListSagasRequest {
+        error_class: class.to_owned(),
+        ..pb::ListSagasRequest::default()
+    };
+    assert_eq!(found(of_class("misconfigured")).await, 1);
+    assert_eq!(found(of_class("unsent")).await, 0);
+    let status = list(of_class("UNKNOWN")).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_ARGUMENT");
+    assert!(
+        status.message().contains("cannot_be_refused"),
+        "{}",
+        status.message()
+    );
+    let older = |seconds| pb::ListSagasRequest {
+        older_than: Some(prost_types::Duration { seconds, nanos: 0 }),
+        ..pb::ListSagasRequest::default()
+    };
+    assert_eq!(found(older(0)).await, 1);
+    assert_eq!(found(older(3_600)).await, 0);
+    assert_eq!(reason(&list(older(-1)).await.unwrap_err()), "INVALID_ARGUMENT");
+    instance.stop().await.unwrap();
+}

@@ -50,6 +50,7 @@ pub(crate) fn config(database: &TestDatabase, participant: &Participant) -> Conf
         url: participant.url(),
         error_domain: DOMAIN.to_owned(),
         descriptors: None,
+        limit: None,
     };
     Config {
         participants: BTreeMap::from([("evenkeel.bench.v1".to_owned(), steps)]),
@@ -73,11 +74,16 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn start(config: Config) -> Self {
+        Self::start_with(config, None)
+    }
+
+    pub(crate) fn start_with(config: Config, events: Option<saga::Events>) -> Self {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(2));
         let deps = Deps {
             listener,
             shutdown: shutdown.clone(),
+            events,
             definitions: vec![("orders.yaml".to_owned(), ORDERS.to_owned())],
         };
         let running = saga::spawn(config, deps).unwrap();

@@ -15,9 +15,9 @@ pub(crate) mod stop_pipeline;
 
 use std::sync::Arc;
 
+use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use rpc::step::ACTOR_HEADER;
-use sqlx::PgPool;
 use tokio::sync::Notify;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
@@ -30,9 +30,9 @@ use crate::config::Config;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     /// Pool of the public service.
-    pub(crate) pool: PgPool,
+    pub(crate) pool: PoolGauge,
     /// Pool of the steps and the worker.
-    pub(crate) steps_pool: PgPool,
+    pub(crate) steps_pool: PoolGauge,
     pub(crate) sagas: SagaServiceClient<Channel>,
     pub(crate) config: Arc<Config>,
     /// Tells the worker of this process that a run is due.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use barrier::Guard;
+use process::PoolGauge;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
@@ -34,7 +35,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Carries out pipelines. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    pool: PgPool,
+    pool: PoolGauge,
     providers: Arc<Providers>,
     config: config::Worker,
     hint: Arc<Notify>,
@@ -62,7 +63,7 @@ impl Worker {
     /// `config.scan`.
     #[must_use]
     pub const fn new(
-        pool: PgPool,
+        pool: PoolGauge,
         providers: Arc<Providers>,
         config: config::Worker,
         hint: Arc<Notify>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use doubles::ai::AiProvider;
 use ids::{SagaId, TaskId, UserId};
+use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::task::v1 as pb;
 use proto::task::v1::task_service_client::TaskServiceClient;
@@ -121,8 +122,8 @@ impl World {
         let sagas_channel = serve(sagas.routes()).await;
         let pool = db.pool(task::SCHEMA).await;
         let deps = task::Deps {
-            pool: pool.clone(),
-            steps_pool: db.pool(task::SCHEMA).await,
+            pool: PoolGauge::new("task", pool.clone()),
+            steps_pool: PoolGauge::new("task-steps", db.pool(task::SCHEMA).await),
             sagas: SagaServiceClient::new(sagas_channel.clone()),
         };
         let service = task::build(config.clone(), deps).unwrap();
@@ -145,8 +146,8 @@ impl World {
     /// Starts the background jobs of one more process.
     pub(crate) async fn worker(&self) -> Worker {
         let deps = task::Deps {
-            pool: self.db.pool(task::SCHEMA).await,
-            steps_pool: self.db.pool(task::SCHEMA).await,
+            pool: PoolGauge::new("task", self.db.pool(task::SCHEMA).await),
+            steps_pool: PoolGauge::new("task-steps", self.db.pool(task::SCHEMA).await),
             sagas: SagaServiceClient::new(self.sagas_channel.clone()),
         };
         let stop = CancellationToken::new();

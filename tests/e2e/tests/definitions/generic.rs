@@ -12,11 +12,16 @@ pub(crate) trait Subject: Sized {
     /// Name of the definition.
     const SAGA: &'static str;
 
-    /// Makes the world ready, participants and definition included.
+    /// Makes the world ready, participants included.
     async fn prepare(platform: &mut Platform) -> Self;
 
     /// The packages that its steps call, with the error domain of each.
     fn domains() -> BTreeMap<String, String>;
+
+    /// The definition, if the program does not ship with it.
+    fn definition() -> Option<String> {
+        None
+    }
 
     /// Input of one more saga, which would complete.
     fn next(&self) -> Started;
@@ -76,16 +81,20 @@ impl<S: Subject> Stage<S> {
         let mut platform = Platform::start(Mode::Serve).await;
         let subject = S::prepare(&mut platform).await;
         let upstreams = S::domains().into_iter().map(|(package, domain)| {
-            let url = platform.participants[&package].clone();
+            let url = platform.participants[&package].url.clone();
             (package, (url, domain))
         });
         let interposer = Interposer::start(&upstreams.collect()).await;
         for package in S::domains().into_keys() {
-            platform.participants.insert(package, interposer.url().to_owned());
+            let participant = platform.participants.get_mut(&package).expect("it was there");
+            participant.url = interposer.url().to_owned();
         }
         platform.saga = None;
         platform.start_orchestrator();
         platform.ready().await;
+        if let Some(source) = S::definition() {
+            platform.register(&source, S::SAGA).await;
+        }
         let mut stage = Self {
             platform,
             interposer,

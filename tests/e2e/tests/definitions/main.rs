@@ -4,3 +4,5 @@ mod generic;
 mod subjects;
 
 generic_fault_tests!(task_run, crate::subjects::task_run::TaskRun);
+generic_fault_tests!(journey, crate::subjects::shapes::Journey);
+generic_fault_tests!(transfer, crate::subjects::shapes::Transfer);

@@ -8,6 +8,9 @@
 )]
 
 mod bad_input;
+mod events;
+mod examples;
 mod mending;
+mod metrics;
 mod stories;
 mod zombie;

@@ -1,6 +1,7 @@
 //! `evenkeel saga`: everything a person does with sagas.
 
 use clap::Subcommand;
+use proto::saga::v1::operator_service_client::OperatorServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use tonic::transport::Channel;
 
@@ -9,19 +10,30 @@ use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 
 mod activate;
+mod audit;
 mod cancel;
 mod check;
+mod decision;
 mod definitions;
 mod list;
+mod paused;
 mod register;
+mod resolve_step;
+mod retry;
 mod show;
+mod skip;
 mod start;
+mod status;
 mod watch;
+mod whole;
+mod why;
 
-/// Lists, shows, starts and stops sagas, and manages their definitions.
+/// Lists, shows, starts and stops sagas, mends what does not end by itself, and manages definitions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  evenkeel saga list --phase running
+  evenkeel saga list --retrying
+  evenkeel saga why saga_01939a3c5e8b7c3f9d2a4b6c8e0f1a2b
+  evenkeel saga retry saga_01939a3c5e8b7c3f9d2a4b6c8e0f1a2b --reason 'the provider is back'
   evenkeel saga start TASK_RUN --business-id order-17 --input @input.json --wait end
   evenkeel saga check services/task/sagas/TASK_RUN.yaml")]
 pub(crate) struct Args {
@@ -55,6 +67,21 @@ enum Verb {
     Watch(watch::Args),
     Start(start::Args),
     Cancel(cancel::Args),
+    Why(why::Args),
+    Retry(retry::Args),
+    ResolveStep(resolve_step::Args),
+    Skip(skip::Args),
+    Compensate(whole::Compensate),
+    Resolve(whole::Resolve),
+    Pause(whole::Pause),
+    Resume(whole::Resume),
+    Release(whole::Release),
+    Acknowledge(whole::Acknowledge),
+    PauseType(paused::Pause),
+    ResumeType(paused::Resume),
+    Paused(paused::List),
+    Audit(audit::Args),
+    Status(status::Args),
     Check(check::Args),
     Definitions(definitions::Args),
     Register(register::Args),
@@ -70,6 +97,21 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         Verb::Watch(args) => watch::run(session, args).await,
         Verb::Start(args) => start::run(session, args).await,
         Verb::Cancel(args) => cancel::run(session, args).await,
+        Verb::Why(args) => why::run(session, args).await,
+        Verb::Retry(args) => retry::run(session, args).await,
+        Verb::ResolveStep(args) => resolve_step::run(session, args).await,
+        Verb::Skip(args) => skip::run(session, args).await,
+        Verb::Compensate(args) => whole::compensate(session, args).await,
+        Verb::Resolve(args) => whole::resolve(session, args).await,
+        Verb::Pause(args) => whole::pause(session, args).await,
+        Verb::Resume(args) => whole::resume(session, args).await,
+        Verb::Release(args) => whole::release(session, args).await,
+        Verb::Acknowledge(args) => whole::acknowledge(session, args).await,
+        Verb::PauseType(args) => paused::pause(session, args).await,
+        Verb::ResumeType(args) => paused::resume(session, args).await,
+        Verb::Paused(_) => paused::list(session).await,
+        Verb::Audit(args) => audit::run(session, args).await,
+        Verb::Status(args) => status::run(session, args).await,
         Verb::Check(args) => check::run(&session, &args),
         Verb::Definitions(args) => definitions::run(session, args).await,
         Verb::Register(args) => register::run(session, args).await,
@@ -81,6 +123,7 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
 #[derive(Debug)]
 struct Session {
     sagas: SagaServiceClient<Channel>,
+    operators: OperatorServiceClient<Channel>,
     url: String,
     format: Format,
     colour: bool,
@@ -88,8 +131,10 @@ struct Session {
 
 impl Session {
     fn open(server: Server) -> Result<Self, Failure> {
+        let channel = client::channel(&server.url)?;
         Ok(Self {
-            sagas: SagaServiceClient::new(client::channel(&server.url)?),
+            sagas: SagaServiceClient::new(channel.clone()),
+            operators: OperatorServiceClient::new(channel),
             url: server.url,
             format: server.output,
             colour: output::colour(),

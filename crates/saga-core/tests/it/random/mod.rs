@@ -1,5 +1,6 @@
 //! Random plans under random weather.
 
+mod moves;
 mod participants;
 mod people;
 mod plans;
@@ -9,8 +10,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use saga_core::Phase;
 
+use moves::any_moves;
 use plans::any_scene;
-use world::{World, any_moves};
+use world::World;
 
 proptest! {
     // `PROPTEST_CASES=20000` for a long run. A failure prints its input; it becomes a scenario, not a file of seeds.

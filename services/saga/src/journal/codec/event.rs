@@ -7,7 +7,7 @@ use saga_core::{Event, Failure, FailureClass, Op, OpKey, OperatorAction, Payload
 
 use super::{
     FIRST_FORMAT, FORMAT, Garbled, error_from, error_json, garbled, in_flight_from, in_flight_json, millis,
-    operator_from, operator_json, position, position_from, reason_from, timestamp,
+    op_from, operator_from, operator_json, position, position_from, reason_from, timestamp,
 };
 
 /// The columns of one event that depend on its kind.
@@ -238,11 +238,7 @@ impl EventRow {
     }
 
     fn key(&self) -> Result<OpKey, Garbled> {
-        let op = match self.op.as_deref() {
-            Some("action") => Op::Action,
-            Some("compensation") => Op::Compensation,
-            other => return Err(garbled("an operation", other.unwrap_or_default())),
-        };
+        let op = op_from(self.op.as_deref().unwrap_or_default())?;
         let step = self.step.ok_or_else(|| garbled("an operation", "no step"))?;
         Ok(OpKey {
             step: position_from(step)?,

@@ -274,6 +274,14 @@ pub(super) fn position(step: u16) -> i16 {
     i16::try_from(step).unwrap_or(i16::MAX)
 }
 
+pub(super) fn op_from(name: &str) -> Result<Op, Garbled> {
+    match name {
+        "action" => Ok(Op::Action),
+        "compensation" => Ok(Op::Compensation),
+        other => Err(garbled("an operation", other)),
+    }
+}
+
 /// Converts a position from the database.
 pub(super) fn position_from(step: i16) -> Result<u16, Garbled> {
     u16::try_from(step).map_err(|_| garbled("a step", step.to_string()))

@@ -1,18 +1,29 @@
 //! Reading sagas for people and services: any owner, ended ones, too.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use ids::SagaId;
-use saga_core::{Millis, Phase, Recorded};
+use saga_core::{Millis, Recorded};
 use saga_engine::{DefinitionId, Row};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgPool};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::codec::{EventRow, Garbled, event_columns, millis};
+use super::codec::{EventRow, Garbled, Quarantine, event_columns, millis};
 use super::load::{InstanceRow, instance_columns};
 
-/// Most sagas read at once: a page, and one more that tells whether there is a next.
-const MAX_ROWS: u32 = 501;
+mod counts;
+mod list;
+
+pub use counts::TypeCounts;
+pub use list::{Filter, OpenFilter, OpenOperation};
+
+use counts::Tally;
+
+/// Most rows read at once: a page, and one more that tells whether there is a next.
+pub(super) const MAX_ROWS: u32 = 501;
 
 /// Why sagas cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +89,12 @@ pub struct Stored {
     pub row: Row,
     /// Whether a person should look.
     pub needs_attention: bool,
-    /// Whether it is parked.
+    /// Whether it is parked: nobody drives it until an operator releases it.
     pub quarantined: bool,
+    /// Why it is parked, if it is.
+    pub quarantine: Option<Quarantine>,
+    /// Whether an operator holds back its calls: its own, or those of its type.
+    pub paused: bool,
     /// Name of the lowest unfinished step, or of the one being undone; none after the end.
     pub current_step: Option<String>,
     /// When it was started.
@@ -100,50 +115,24 @@ pub struct Stored {
     pub owner_address: Option<String>,
     /// Its events, in order, without the end, which is the phase. Empty in lists.
     pub events: Vec<StoredEvent>,
-}
-
-/// Which sagas to list; the default is all of them.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of this type only.
-    pub saga_type: Option<String>,
-    /// In one of these phases only; empty means any.
-    pub phases: Vec<Phase>,
-    /// With this business key only.
-    pub business_id: Option<String>,
-    /// Only sagas that a person should look at.
-    pub needs_attention: bool,
-}
-
-/// How many sagas there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Going forward.
-    pub running: u64,
-    /// Unwinding.
-    pub compensating: u64,
-    /// Ended with success.
-    pub completed: u64,
-    /// Ended undone.
-    pub compensated: u64,
-    /// Ended by an operator.
-    pub resolved: u64,
-    /// Need attention; also counted under their phase.
-    pub needs_attention: u64,
+    /// Its open operations, in lists that were filtered by them.
+    pub open: Vec<OpenOperation>,
 }
 
 /// Reads sagas. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
     pool: PgPool,
+    tally: Arc<Mutex<Tally>>,
 }
 
+/// What [`StoredRow`] is read from.
 macro_rules! select_stored {
     () => {
         concat!(
             "select ",
             instance_columns!(),
-            ", d.name, d.version, d.revision, d.steps, d.compensated, d.epilogue, v.current_step, v.updated_at,
+            ", d.name, d.version, d.revision, d.steps, d.compensated, d.epilogue, v.current_step, v.updated_at, v.paused,
               nullif(r.address, '') as owner_address,
               coalesce((select max(e.seq) + 1 from saga.event e where e.saga_id = i.id), 0) as event_count,
               exists (select 1 from saga.event e where e.saga_id = i.id and e.kind = 'committed') as committed
@@ -154,12 +143,16 @@ macro_rules! select_stored {
         )
     };
 }
+use select_stored;
 
 impl Reader {
     /// Reads through this pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self {
+            pool,
+            tally: Arc::default(),
+        }
     }
 
     /// Returns a saga with its events.
@@ -200,70 +193,6 @@ impl Reader {
         }
     }
 
-    /// Lists sagas, newest first, at most `rows` (1 to 501) of those older than `before`, without their events.
-    ///
-    /// # Errors
-    /// As for [`get`](Self::get).
-    pub async fn list(
-        &self,
-        filter: &Filter,
-        rows: u32,
-        before: Option<SagaId>,
-    ) -> Result<Vec<Stored>, ReadError> {
-        let asks_for_nul = [&filter.saga_type, &filter.business_id]
-            .into_iter()
-            .flatten()
-            .any(|text| text.contains('\0'));
-        if asks_for_nul {
-            return Ok(Vec::new());
-        }
-        let mut query = QueryBuilder::new(concat!(select_stored!(), " where true"));
-        push_filter(&mut query, filter);
-        if let Some(before) = before {
-            query.push(" and i.id < ").push_bind(before.uuid());
-        }
-        query
-            .push(" order by i.id desc limit ")
-            .push_bind(i64::from(rows.clamp(1, MAX_ROWS)));
-        let rows: Vec<StoredRow> = query.build_query_as().fetch_all(&self.pool).await?;
-        rows.into_iter().map(StoredRow::stored).collect()
-    }
-
-    /// Counts sagas by phase. Reads every saga.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub async fn counts(&self) -> Result<Counts, ReadError> {
-        let (running, compensating, completed, compensated, resolved, needs_attention): (
-            i64,
-            i64,
-            i64,
-            i64,
-            i64,
-            i64,
-        ) = sqlx::query_as(
-            "select
-                    count(*) filter (where phase = 'RUNNING'),
-                    count(*) filter (where phase = 'COMPENSATING'),
-                    count(*) filter (where phase = 'COMPLETED'),
-                    count(*) filter (where phase = 'COMPENSATED'),
-                    count(*) filter (where phase = 'RESOLVED'),
-                    count(*) filter (where needs_attention)
-                 from saga.instance",
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        let count = |n: i64| u64::try_from(n).unwrap_or(0);
-        Ok(Counts {
-            running: count(running),
-            compensating: count(compensating),
-            completed: count(completed),
-            compensated: count(compensated),
-            resolved: count(resolved),
-            needs_attention: count(needs_attention),
-        })
-    }
-
     async fn events(&self, saga: SagaId) -> Result<Vec<StoredEvent>, ReadError> {
         let rows: Vec<StoredEventRow> = sqlx::query_as(concat!(
             "select ",
@@ -280,59 +209,13 @@ impl Reader {
     }
 }
 
-fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
-    if !filter.phases.is_empty() {
-        // As literals, so that the planner sees when the index of unfinished sagas will do.
-        query.push(" and i.phase in (");
-        let mut names = query.separated(", ");
-        for phase in &filter.phases {
-            names.push(match phase {
-                Phase::Running => "'RUNNING'",
-                Phase::Compensating => "'COMPENSATING'",
-                Phase::Completed => "'COMPLETED'",
-                Phase::Compensated => "'COMPENSATED'",
-                Phase::Resolved => "'RESOLVED'",
-            });
-        }
-        query.push(")");
-    }
-    if filter.needs_attention {
-        query.push(" and i.needs_attention");
-    }
-    match (&filter.saga_type, &filter.business_id) {
-        (Some(saga_type), Some(business_id)) => {
-            query
-                .push(" and i.id = (select k.saga_id from saga.saga_keys k where k.type = ")
-                .push_bind(saga_type.clone())
-                .push(" and k.business_id = ")
-                .push_bind(business_id.clone())
-                .push(")");
-        }
-        (Some(saga_type), None) => {
-            query
-                .push(" and i.definition_id = any (array(select t.id from saga.definition t where t.name = ")
-                .push_bind(saga_type.clone())
-                .push("))");
-        }
-        (None, Some(business_id)) => {
-            query
-                .push(
-                    " and i.id = any (array(select k.saga_id from (select distinct name from saga.definition) t
-                      join saga.saga_keys k on k.type = t.name and k.business_id = ",
-                )
-                .push_bind(business_id.clone())
-                .push("))");
-        }
-        (None, None) => {}
-    }
-}
-
 #[derive(Debug)]
 struct StoredRow {
     instance: InstanceRow,
     definition: StoredDefinition,
     current_step: Option<String>,
     updated_at: DateTime<Utc>,
+    paused: bool,
     owner_address: Option<String>,
     event_count: i32,
     committed: bool,
@@ -355,6 +238,7 @@ impl FromRow<'_, PgRow> for StoredRow {
             },
             current_step: row.try_get("current_step")?,
             updated_at: row.try_get("updated_at")?,
+            paused: row.try_get("paused")?,
             owner_address: row.try_get("owner_address")?,
             event_count: row.try_get("event_count")?,
             committed: row.try_get("committed")?,
@@ -365,6 +249,7 @@ impl FromRow<'_, PgRow> for StoredRow {
 impl StoredRow {
     fn stored(self) -> Result<Stored, ReadError> {
         let row = self.instance.row(self.committed)?;
+        let quarantine = self.instance.quarantine()?;
         let instance = self.instance;
         Ok(Stored {
             id: SagaId::from_uuid(instance.id),
@@ -374,6 +259,8 @@ impl StoredRow {
             row,
             needs_attention: instance.needs_attention,
             quarantined: instance.quarantined,
+            quarantine,
+            paused: self.paused,
             current_step: self.current_step,
             created_at: millis(instance.created_at),
             updated_at: millis(self.updated_at),
@@ -384,6 +271,7 @@ impl StoredRow {
             owner: instance.owner,
             owner_address: self.owner_address,
             events: Vec::new(),
+            open: Vec::new(),
         })
     }
 }

@@ -16,9 +16,15 @@
 //! assert!(saga_definition::check(&source, &pool, &participants).is_ok());
 //! ```
 
+mod call;
+mod tried;
+
+pub use self::call::{Call, Reply, Retry};
+pub use self::tried::Try;
 use crate::problem::Position;
 use crate::scalar::Literal;
-use crate::source::{CallSource, Expr, ExprNode, RetryPatch, Slot, Source, StepSource, Time};
+use crate::source::{Expr, ExprNode, RetryPatch, Slot, Source, StepSource, Time};
+use crate::tcc;
 use crate::yaml::Spanned;
 
 const NOWHERE: Position = Position { line: 0, column: 0 };
@@ -98,6 +104,15 @@ impl Builder {
         self
     }
 
+    /// Adds tries after the steps added before: each a step whose compensation is its cancel, then the decision as the
+    /// pivot, then the confirms.
+    #[must_use]
+    pub fn tcc(mut self, tries: impl IntoIterator<Item = Try>, decide: Option<Step>) -> Self {
+        let tries = tries.into_iter().map(|tried| tried.0).collect();
+        self.steps.extend(tcc::steps(tries, decide.map(|step| step.0)));
+        self
+    }
+
     /// Sets the call made after the last compensation.
     #[must_use]
     pub fn on_compensated(mut self, call: Call) -> Self {
@@ -122,18 +137,8 @@ impl Step {
     #[must_use]
     pub fn new(name: &str, call: Call) -> Self {
         Self(StepSource {
-            at: NOWHERE,
             name: Slot::Given(spanned(name.to_owned())),
-            call: call.0,
-            compensate: None,
-            no_compensation: None,
-            pivot: None,
-            retriable: None,
-            expires: None,
-            after: None,
-            when: None,
-            probe: None,
-            undo_invalid: false,
+            ..StepSource::new(NOWHERE, call.0)
         })
     }
 
@@ -182,8 +187,7 @@ impl Step {
     /// Names the steps that must have succeeded before this one starts.
     #[must_use]
     pub fn after<'a>(mut self, steps: impl IntoIterator<Item = &'a str>) -> Self {
-        let names = steps.into_iter().map(|name| spanned(name.to_owned())).collect();
-        self.0.after = Some(spanned(names));
+        self.0.after = Some(names(steps));
         self
     }
 
@@ -202,90 +206,8 @@ impl Step {
     }
 }
 
-/// Builds one call.
-#[derive(Clone, Debug)]
-pub struct Call(CallSource);
-
-impl Call {
-    /// Starts a call of `package.Service/Method` with an empty request.
-    #[must_use]
-    pub fn new(method: &str) -> Self {
-        Self(CallSource {
-            at: NOWHERE,
-            prefix: "",
-            method: Slot::Given(spanned(method.to_owned())),
-            with: Vec::new(),
-            retry: RetryPatch::default(),
-            timeout: None,
-            unsafe_ack: None,
-        })
-    }
-
-    fn behind(self, prefix: &'static str) -> CallSource {
-        CallSource { prefix, ..self.0 }
-    }
-
-    /// Sets one field of the request.
-    #[must_use]
-    pub fn with(mut self, field: &str, value: Expr) -> Self {
-        self.0.with.push((spanned(field.to_owned()), value));
-        self
-    }
-
-    /// Sets the retry settings of this call.
-    #[must_use]
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.0.retry = retry.0;
-        self
-    }
-
-    /// Sets the bound of one attempt, in milliseconds.
-    #[must_use]
-    pub fn timeout_ms(mut self, ms: u64) -> Self {
-        self.0.timeout = Some(spanned(ms));
-        self
-    }
-
-    /// Says why a method without the step option may be called all the same.
-    #[must_use]
-    pub fn unsafe_ack(mut self, why: &str) -> Self {
-        self.0.unsafe_ack = Some(spanned(why.to_owned()));
-        self
-    }
-}
-
-/// Builds retry settings; what is not set is taken from the settings around them.
-#[derive(Clone, Debug, Default)]
-pub struct Retry(RetryPatch);
-
-impl Retry {
-    /// Sets how often a compensatable action is repeated after its first call.
-    #[must_use]
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.0.retries = Some(spanned(i128::from(retries)));
-        self
-    }
-
-    /// Sets the first pause, in milliseconds.
-    #[must_use]
-    pub fn initial_ms(mut self, ms: u64) -> Self {
-        self.0.initial = Some(spanned(ms));
-        self
-    }
-
-    /// Sets what each pause is multiplied with to get the next.
-    #[must_use]
-    pub fn factor(mut self, factor: f64) -> Self {
-        self.0.factor = Some(spanned(factor));
-        self
-    }
-
-    /// Sets the longest pause, in milliseconds.
-    #[must_use]
-    pub fn max_ms(mut self, ms: u64) -> Self {
-        self.0.max = Some(spanned(ms));
-        self
-    }
+fn names<'a>(steps: impl IntoIterator<Item = &'a str>) -> Spanned<Vec<Spanned<String>>> {
+    spanned(steps.into_iter().map(|name| spanned(name.to_owned())).collect())
 }
 
 impl Expr {
