@@ -6,6 +6,7 @@ mod config;
 mod decide;
 mod dispatch;
 mod gates;
+mod housekeeping;
 mod lanes;
 mod live;
 mod metrics;

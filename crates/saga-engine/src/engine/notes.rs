@@ -106,7 +106,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         let may_be_released = action == OperatorAction::Release && matches!(noted, None | Some(Noted::Done));
         if may_be_released && !self.fenced {
             self.show_unparked(saga);
-            self.claim(std::iter::once(saga));
+            self.claim_released(saga);
         }
         let result = match noted {
             None => Err(RequestError::Unknown),

@@ -5,21 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ids::SagaId;
-use saga_core::{Millis, OpKey};
+use saga_core::OpKey;
 
 use super::live::{Live, Waiter};
 use super::metrics::{Counted, Series};
 use super::suspects::SUSPECT_CLAIMS;
-use super::{Done, Engine, millis, panic_text, refuse};
+use super::{Done, Engine, panic_text, refuse};
 use crate::handle::RequestError;
-use crate::journal::{Beat, Journal, JournalError, Loaded, Transition};
+use crate::journal::{Journal, JournalError, Loaded, Transition};
 use crate::participants::{Clock, Participants};
 
 /// Waits between tries while the journal does not answer, in milliseconds.
 pub(super) const RETRY_MS: u64 = 200;
-
-/// So many chunks of sagas are listed ahead of those that are loaded.
-const LISTED_CHUNKS: usize = 4;
 
 /// Where a saga that was loaded comes from, for the books.
 #[derive(Debug, Clone, Copy)]
@@ -46,13 +43,15 @@ pub(super) enum Purpose {
 /// What recovery remembers.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
-    listed_until: Option<SagaId>,
-    listing: bool,
-    listed_all: bool,
-    to_claim: VecDeque<SagaId>,
+    pub(super) listed_until: Option<SagaId>,
+    pub(super) listing: bool,
+    pub(super) listed_all: bool,
+    pub(super) to_claim: VecDeque<SagaId>,
     /// Sagas on their way into memory for the first time: waiting to be claimed, being loaded, or suspects. A saga that
     /// is listed twice must not be loaded twice: the second load could be stale when it is looked at.
     pub(super) claimed: HashSet<SagaId>,
+    /// Sagas that were released while they were being loaded: what was loaded may be from before, so they are loaded again.
+    again: HashSet<SagaId>,
     claiming: bool,
     pub(super) suspects: VecDeque<SagaId>,
     pub(super) suspect: Option<SagaId>,
@@ -113,112 +112,6 @@ fn try_less(sagas: &mut Vec<SagaId>, queue: &mut VecDeque<SagaId>) {
 }
 
 impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
-    /// Starts what goes on for ever: the lease, the first listing, the look for dead instances.
-    pub(super) fn start_housekeeping(&mut self) {
-        self.beat(0);
-        self.list_owned(0);
-        self.look_for_dead(millis(self.config.takeover_scan));
-    }
-
-    fn beat(&mut self, wait_ms: u64) {
-        let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
-        let at = self.clock.now().plus(wait_ms);
-        self.work.push(Box::pin(async move {
-            clock.sleep_until(at).await;
-            // The lease counts from before the renewal, so it is never thought longer than it is.
-            let began = clock.now();
-            Done::Beat {
-                began,
-                result: journal.beat().await,
-            }
-        }));
-    }
-
-    pub(super) fn beat_done(&mut self, began: Millis, result: Result<Beat, JournalError>) {
-        let now = self.clock.now();
-        let wait = if let Some(Beat { paused_types }) = self.journal_ok(result) {
-            self.traffic.lease_until = began.plus(millis(self.config.lease));
-            let resumed = self.traffic.pause_by_beat(paused_types, began, now);
-            self.resume_types(&resumed);
-            millis(self.config.heartbeat)
-        } else {
-            RETRY_MS
-        };
-        self.metrics.show_ages(now, |saga| self.live.contains_key(&saga));
-        self.beat(wait);
-        self.claim_more();
-        self.fill_places();
-    }
-
-    fn list_owned(&mut self, wait_ms: u64) {
-        self.recovery.listing = true;
-        let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
-        let (after, limit) = (self.recovery.listed_until, self.config.load_chunk);
-        let at = self.clock.now().plus(wait_ms);
-        self.work.push(Box::pin(async move {
-            clock.sleep_until(at).await;
-            Done::Owned {
-                result: journal.owned(after, limit).await,
-            }
-        }));
-    }
-
-    pub(super) fn owned(&mut self, result: Result<Vec<(SagaId, u32)>, JournalError>) {
-        self.recovery.listing = false;
-        let Some(listed) = self.journal_ok(result) else {
-            return self.list_owned(RETRY_MS);
-        };
-        match listed.last() {
-            Some((last, _)) => self.recovery.listed_until = Some(*last),
-            None => self.recovery.listed_all = true,
-        }
-        self.claim(listed.into_iter().map(|(saga, _)| saga));
-        self.list_more();
-    }
-
-    /// Lists the next chunk, unless those listed already are more than are loaded soon.
-    fn list_more(&mut self) {
-        let recovery = &self.recovery;
-        let enough = recovery.to_claim.len() >= self.config.load_chunk.saturating_mul(LISTED_CHUNKS);
-        if !recovery.listed_all && !recovery.listing && !enough && !self.traffic.stopping {
-            self.list_owned(0);
-        }
-    }
-
-    fn look_for_dead(&mut self, wait_ms: u64) {
-        let room = self.room().saturating_sub(self.recovery.claimed.len());
-        // Without room it is looked again, by and by: nobody else may be there.
-        let limit = self.config.load_chunk.min(room).max(1);
-        let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
-        let at = self.clock.now().plus(wait_ms);
-        self.work.push(Box::pin(async move {
-            clock.sleep_until(at).await;
-            Done::TakenOver {
-                result: journal.take_over(limit).await,
-            }
-        }));
-    }
-
-    pub(super) fn taken_over(&mut self, result: Result<Vec<SagaId>, JournalError>) {
-        if self.traffic.stopping {
-            // What was taken goes to others with the rest.
-            return;
-        }
-        let taken = self.journal_ok(result).unwrap_or_default();
-        // There may be another chunk; one that finds no room here had better go to somebody else.
-        let full = self.room() <= self.recovery.claimed.len() + taken.len();
-        let wait = if taken.is_empty() || full {
-            millis(self.config.takeover_scan)
-        } else {
-            0
-        };
-        if !taken.is_empty() {
-            tracing::info!(sagas = taken.len(), "took over sagas of an instance that died");
-        }
-        self.claim(taken.into_iter());
-        self.look_for_dead(wait);
-    }
-
     /// Queues sagas that this instance owns, those that it has or is loading already left out: one may have been started
     /// by this process before it was listed.
     pub(super) fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
@@ -231,6 +124,28 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
         }
         self.claim_more();
+    }
+
+    /// Queues a saga that was released just now, even if it is being loaded: that load may have seen it parked.
+    pub(super) fn claim_released(&mut self, saga: SagaId) {
+        if self.recovery.claimed.contains(&saga) {
+            self.recovery.again.insert(saga);
+        } else {
+            self.claim(std::iter::once(saga));
+        }
+    }
+
+    /// Queues those again that were released while they were being loaded.
+    fn claim_again(&mut self, loaded: &[SagaId]) {
+        if !self.recovery.again.is_empty() {
+            let again: Vec<SagaId> = loaded
+                .iter()
+                .filter(|saga| self.recovery.again.remove(saga))
+                .copied()
+                .collect();
+            // Those that are driven by now are left out.
+            self.claim(again.into_iter());
+        }
     }
 
     /// Loads the next chunk of sagas that this instance has come to own.
@@ -289,6 +204,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                     }
                 }
                 self.recovery.claiming = false;
+                self.claim_again(&sagas);
                 self.claim_more();
                 self.next_suspect();
             }
@@ -297,6 +213,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 for saga in loaded {
                     self.drive_claimed(saga);
                 }
+                self.claim_again(&[saga]);
                 self.watch_suspect(saga);
             }
             Purpose::Reload { sagas } => {
@@ -340,6 +257,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         let series = self.metrics.series(&loaded.identity);
         if loaded.quarantined {
             self.show_parked(saga, series);
+        } else {
+            self.show_unparked(saga);
         }
         let parked = loaded.quarantined || self.recovery.parking.contains(&saga);
         if parked || self.live.contains_key(&saga) {

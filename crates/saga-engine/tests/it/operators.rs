@@ -365,6 +365,20 @@ async fn a_process_that_dies_as_it_releases_leaves_the_rest_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_saga_that_is_released_while_it_is_loaded_is_loaded_again() {
+    let world = World::new();
+    let process = world.process();
+    let saga = parked(&world, &process).await;
+    process.kill();
+    // Asked before the saga is listed, written after it has been looked up, answered before it is loaded.
+    world.disk.lock().unwrap().slow = (10, 40, 20);
+    let next = world.process();
+    let release = next.handle.release(saga, "ann".into(), "mended".into(), 1);
+    release.await.unwrap();
+    assert_eq!(world.until_ended(saga).await, Phase::Completed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_saga_that_is_driven_cannot_be_released() {
     let world = World::new();
     let process = world.process();

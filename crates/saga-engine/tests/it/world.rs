@@ -89,6 +89,8 @@ pub(crate) struct Disk {
     pub(crate) resigned: bool,
     /// The answer to the next note is lost.
     pub(crate) lose_note: bool,
+    /// How long listings take before they look, loads after it, and releases before they write, in milliseconds.
+    pub(crate) slow: (u64, u64, u64),
     /// Largest number of sagas loaded at a time.
     pub(crate) largest_load: usize,
 }
@@ -110,6 +112,32 @@ impl MemoryJournal {
         } else {
             Ok(())
         }
+    }
+
+    fn look_up(&self, sagas: &[SagaId]) -> Result<Vec<Loaded>, JournalError> {
+        let mut disk = self.disk.lock().unwrap();
+        self.check(&disk)?;
+        if sagas.len() == 1 && disk.failing_single_loads > 0 {
+            disk.failing_single_loads -= 1;
+            return Err(JournalError::Unknown("no load".into()));
+        }
+        if disk.unloadable.is_some_and(|saga| sagas.contains(&saga)) {
+            return Err(JournalError::Unknown("no load".into()));
+        }
+        disk.largest_load = disk.largest_load.max(sagas.len());
+        let unfinished = sagas
+            .iter()
+            .filter_map(|id| disk.sagas.get(id))
+            .filter(|s| !s.row.phase.is_ended());
+        Ok(unfinished
+            .map(|stored| Loaded {
+                identity: Arc::clone(&stored.identity),
+                events: stored.events.clone(),
+                row: stored.row.clone(),
+                claims: stored.claims,
+                quarantined: stored.quarantined.is_some(),
+            })
+            .collect())
     }
 }
 
@@ -189,32 +217,15 @@ impl Journal for MemoryJournal {
     }
 
     async fn load(&self, sagas: Vec<SagaId>) -> Result<Vec<Loaded>, JournalError> {
-        let mut disk = self.disk.lock().unwrap();
-        self.check(&disk)?;
-        if sagas.len() == 1 && disk.failing_single_loads > 0 {
-            disk.failing_single_loads -= 1;
-            return Err(JournalError::Unknown("no load".into()));
-        }
-        if disk.unloadable.is_some_and(|saga| sagas.contains(&saga)) {
-            return Err(JournalError::Unknown("no load".into()));
-        }
-        disk.largest_load = disk.largest_load.max(sagas.len());
-        let unfinished = sagas
-            .iter()
-            .filter_map(|id| disk.sagas.get(id))
-            .filter(|s| !s.row.phase.is_ended());
-        Ok(unfinished
-            .map(|stored| Loaded {
-                identity: Arc::clone(&stored.identity),
-                events: stored.events.clone(),
-                row: stored.row.clone(),
-                claims: stored.claims,
-                quarantined: stored.quarantined.is_some(),
-            })
-            .collect())
+        let loaded = self.look_up(&sagas);
+        let slow_ms = self.disk.lock().unwrap().slow.1;
+        tokio::time::sleep(Duration::from_millis(slow_ms)).await;
+        loaded
     }
 
     async fn owned(&self, after: Option<SagaId>, limit: usize) -> Result<Vec<(SagaId, u32)>, JournalError> {
+        let slow_ms = self.disk.lock().unwrap().slow.0;
+        tokio::time::sleep(Duration::from_millis(slow_ms)).await;
         let disk = self.disk.lock().unwrap();
         self.check(&disk)?;
         let unfinished = disk
@@ -260,6 +271,8 @@ impl Journal for MemoryJournal {
     }
 
     async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
+        let slow_ms = self.disk.lock().unwrap().slow.2;
+        tokio::time::sleep(Duration::from_millis(slow_ms)).await;
         let mut disk = self.disk.lock().unwrap();
         self.check(&disk)?;
         let lost = std::mem::take(&mut disk.lose_note);

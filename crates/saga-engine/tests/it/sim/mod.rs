@@ -2,6 +2,7 @@
 
 mod dice;
 mod disk;
+mod people;
 mod services;
 
 use std::collections::HashMap;
@@ -17,10 +18,12 @@ use saga_engine::{
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::recorder::Metrics;
 use crate::world::VirtualClock;
 use dice::Dice;
 use disk::{Disk, LEASE, SimJournal};
-use services::{Barrier, Services};
+use people::People;
+use services::{Barrier, Services, left_out};
 
 const SEEDS: u64 = 200;
 const REPLICAS: usize = 2;
@@ -36,6 +39,7 @@ struct Sim {
     starts: Vec<Asked>,
     cancels: Vec<(SagaId, Answer)>,
     waits: Vec<(SagaId, Answer)>,
+    people: People,
 }
 
 type Answer = JoinHandle<Result<Seen, RequestError>>;
@@ -87,13 +91,22 @@ fn plans() -> Vec<Arc<Plan>> {
     ];
     let pivoted = vec![
         step("A", &[], Zone::Compensatable),
-        step("P", &[0], Zone::Pivot),
+        StepPlan {
+            probe: true,
+            ..step("P", &[0], Zone::Pivot)
+        },
         step("C", &[1], Zone::Retriable),
     ];
     let graph = vec![
         step("A", &[], Zone::Compensatable),
-        step("B", &[0], Zone::Compensatable),
-        step("C", &[0], Zone::Compensatable),
+        StepPlan {
+            conditional: true,
+            ..step("B", &[0], Zone::Compensatable)
+        },
+        StepPlan {
+            probe: true,
+            ..step("C", &[0], Zone::Compensatable)
+        },
         step("D", &[1, 2], Zone::Pivot),
     ];
     vec![
@@ -123,6 +136,7 @@ impl Sim {
             starts: Vec::new(),
             cancels: Vec::new(),
             waits: Vec::new(),
+            people: People::default(),
         }
     }
 
@@ -203,7 +217,7 @@ impl Sim {
     /// Does one random thing.
     async fn act(&mut self) {
         let replica = usize::try_from(self.dice.below(2)).unwrap();
-        match self.dice.below(16) {
+        match self.dice.below(23) {
             // Kill; a later boot, or the other replica, goes on.
             0 => self.replicas[replica] = None,
             1 => {
@@ -257,6 +271,9 @@ impl Sim {
                     self.waits.push((saga, answer));
                 }
             }
+            14..=16 => self.press(),
+            17..=19 => self.complete(),
+            20 => self.pause_type().await,
             _ => {
                 let long = if self.dice.one_in(8) { 5_000 } else { 300 };
                 tokio::time::sleep(Duration::from_millis(self.dice.below(long).into())).await;
@@ -294,13 +311,15 @@ impl Sim {
             self.boot(survivor);
         }
         for _ in 0..400 {
-            if self.unfinished().is_empty() {
-                break;
-            }
             for step in self.services.steps.lock().unwrap().values_mut() {
                 step.mend();
             }
+            self.let_everybody_go();
+            // What was asked for last is on its way.
             tokio::time::sleep(Duration::from_millis(250)).await;
+            if self.unfinished().is_empty() {
+                break;
+            }
         }
         let unfinished = self.unfinished();
         if !unfinished.is_empty() {
@@ -311,7 +330,25 @@ impl Sim {
         // Late and repeated requests must change nothing.
         tokio::time::sleep(Duration::from_secs(10)).await;
         self.check_effects()?;
-        self.check_answers().await
+        self.check_answers().await?;
+        self.check_rest().await
+    }
+
+    /// With every saga at its end, nothing is held or waited for any more.
+    async fn check_rest(&self) -> Result<(), String> {
+        for process in self.replicas.iter().flatten() {
+            let Ok(status) = process.handle.status().await else {
+                continue;
+            };
+            let busy = status
+                .participants
+                .iter()
+                .any(|p| p.in_flight > 0 || p.waiting > 0);
+            if busy || status.live > 0 || status.calls > 0 || status.to_load > 0 {
+                return Err(format!("not at rest: {status:?}"));
+            }
+        }
+        Ok(())
     }
 
     fn check_effects(&self) -> Result<(), String> {
@@ -320,15 +357,13 @@ impl Sim {
         for (id, stored) in &disk.sagas {
             let plan = &stored.identity.plan;
             let wrong = |what: &str| Err(format!("{what}: {id} {:?} {:?}", stored.row, stored.events));
-            if stored.quarantined.is_some() {
-                return wrong("parked");
-            }
             for (position, step) in plan.steps().iter().enumerate() {
                 let position = u16::try_from(position).unwrap();
                 let (done, undone, action) = steps
                     .get(&(*id, position))
                     .map_or((0, 0, Barrier::Free), |s| (s.done, s.undone, s.action));
                 let right = match stored.row.phase {
+                    Phase::Completed if left_out(&stored.identity, position) => (done, undone) == (0, 0),
                     Phase::Completed => (done, undone) == (1, 0),
                     Phase::Compensated => {
                         done == undone
@@ -337,7 +372,9 @@ impl Sim {
                             && step.zone != Zone::Retriable
                             || done == 0 && undone == 0 && action != Barrier::Pending
                     }
-                    Phase::Running | Phase::Compensating | Phase::Resolved => false,
+                    // An operator's word: it is as it is, but never twice.
+                    Phase::Resolved => done <= 1 && undone <= done,
+                    Phase::Running | Phase::Compensating => false,
                 };
                 if !right {
                     return wrong(&format!(
@@ -349,7 +386,8 @@ impl Sim {
             if plan.epilogue().is_some() {
                 let epilogue = u16::try_from(plan.steps().len()).unwrap();
                 let done = steps.get(&(*id, epilogue)).map_or(0, |s| s.done);
-                if done != u32::from(stored.row.phase == Phase::Compensated) {
+                let resolved = stored.row.phase == Phase::Resolved && done <= 1;
+                if !resolved && done != u32::from(stored.row.phase == Phase::Compensated) {
                     return wrong("epilogue");
                 }
             }
@@ -381,11 +419,12 @@ impl Sim {
         for (saga, answer) in std::mem::take(&mut self.cancels) {
             let phase = self.disk.lock().unwrap().sagas[&saga].row.phase;
             match answered(answer).await? {
-                Ok(_) if phase == Phase::Compensated => {}
+                Ok(_) if matches!(phase, Phase::Compensated | Phase::Resolved) => {}
                 Err(
                     RequestError::NotHere
                     | RequestError::Unknown
                     | RequestError::Stopped
+                    | RequestError::Ended
                     | RequestError::PastCommitPoint,
                 ) => {}
                 other => return Err(format!("{saga} is {phase:?}, its cancel was answered {other:?}")),
@@ -426,28 +465,39 @@ fn whatever_goes_wrong_every_saga_ends_with_the_effects_of_its_phase() {
         let seed = seed.parse().unwrap();
         seed..seed + 1
     });
-    let (mut takeovers, mut compensated, mut completed) = (0, 0, 0);
+    let (mut takeovers, mut compensated, mut completed, mut resolved, mut won) = (0, 0, 0, 0, 0);
     for seed in seeds.clone() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(async {
+        let metrics = Metrics::default();
+        let story = async {
             let mut sim = Sim::new(seed);
             if let Err(wrong) = sim.run().await {
                 panic!("SAGA_SIM_SEED={seed}: {wrong}");
+            }
+            match sim.check_people().await {
+                Ok(winners) => won += winners,
+                Err(wrong) => panic!("SAGA_SIM_SEED={seed}: {wrong}"),
+            }
+            if metrics.series().iter().any(|series| series.contains("type=SIM")) {
+                assert_eq!(metrics.imbalance("SIM"), 0, "SAGA_SIM_SEED={seed}");
             }
             let disk = sim.disk.lock().unwrap();
             takeovers += disk.takeovers;
             for stored in disk.sagas.values() {
                 compensated += u32::from(stored.row.phase == Phase::Compensated);
                 completed += u32::from(stored.row.phase == Phase::Completed);
+                resolved += u32::from(stored.row.phase == Phase::Resolved);
             }
-        });
+        };
+        metrics::with_local_recorder(&metrics, || runtime.block_on(story));
     }
     if seeds.end - seeds.start == SEEDS {
-        let seen = (takeovers, compensated, completed);
+        let seen = (takeovers, compensated, completed, resolved, won);
         assert!(takeovers > 20 && compensated > 100 && completed > 100, "{seen:?}");
+        assert!(resolved > 5 && won > 200, "{seen:?}");
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ids::SagaId;
 use saga_core::{FailureClass, Op, OpKey, Outcome, Payload, StepError};
-use saga_engine::{Answer, Call, CallResult, DefinitionId, Participant, ParticipantId, Participants};
+use saga_engine::{
+    Answer, Call, CallResult, DefinitionId, Identity, Participant, ParticipantId, Participants,
+};
 use tokio::sync::oneshot;
 
 use super::dice::Dice;
@@ -34,12 +36,35 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// Compensates it: a refused action left nothing behind; one that never came must not come any more.
+    pub(crate) fn undo(&mut self) {
+        if self.compensated {
+            return;
+        }
+        self.compensated = true;
+        match self.action {
+            Barrier::Succeeded => self.undone += 1,
+            Barrier::Free | Barrier::Pending => self.action = Barrier::Superseded,
+            Barrier::Refused | Barrier::Superseded => {}
+        }
+    }
+
     /// What a person has to mend is mended.
     pub(crate) fn mend(&mut self) {
         if self.action != Barrier::Refused {
             self.mood = self.mood.map(|_| 19);
         }
     }
+}
+
+/// Tells whether a step's condition does not hold; the same at every attempt.
+pub(crate) fn left_out(saga: &Identity, step: u16) -> bool {
+    let conditional = saga
+        .plan
+        .steps()
+        .get(usize::from(step))
+        .is_some_and(|step| step.conditional);
+    conditional && saga.id.uuid().as_u128().is_multiple_of(2)
 }
 
 #[derive(Debug, Clone)]
@@ -81,15 +106,7 @@ impl Services {
         let mut steps = self.steps.lock().unwrap();
         let step = steps.entry((call.saga.id, call.key.step)).or_default();
         if call.key.op == Op::Compensation {
-            if !step.compensated {
-                step.compensated = true;
-                // A refused action left nothing behind; one that never came must not come any more.
-                match step.action {
-                    Barrier::Succeeded => step.undone += 1,
-                    Barrier::Free | Barrier::Pending => step.action = Barrier::Superseded,
-                    Barrier::Refused | Barrier::Superseded => {}
-                }
-            }
+            step.undo();
             return succeeded(call);
         }
         let refused = || {
@@ -98,6 +115,9 @@ impl Services {
                 stored: call.refusable,
             })
         };
+        if call.probe && step.action == Barrier::Free {
+            return CallResult::Outcome(Outcome::NotSeen);
+        }
         match step.action {
             Barrier::Superseded => return CallResult::Superseded,
             Barrier::Refused => return refused(),
@@ -148,7 +168,13 @@ impl Participants for Services {
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let services = self.clone();
         async move {
-            let result = if services.trouble() {
+            assert!(
+                !services.trouble() || !services.dice.one_in(10),
+                "the participant's code panics"
+            );
+            let result = if call.key.op == Op::Action && left_out(&call.saga, call.key.step) {
+                CallResult::Outcome(Outcome::Skipped)
+            } else if services.trouble() {
                 failed(FailureClass::Unsent, "REFUSED")
             } else {
                 services.send(&call).await
