@@ -214,7 +214,7 @@ pub trait Journal: Send + Sync + 'static {
     fn resign(&self) -> impl Future<Output = Result<(), JournalError>> + Send;
 
     /// Takes over sagas of instances whose lease has run out, a chunk at a time; returns those now owned by this
-    /// instance. Empty when there is nothing to take.
+    /// instance. Empty when there is nothing to take. Not asked while there is no room for more sagas.
     fn take_over(&self, limit: usize) -> impl Future<Output = Result<Vec<SagaId>, JournalError>> + Send;
 }
 

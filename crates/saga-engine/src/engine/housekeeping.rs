@@ -90,27 +90,29 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     fn look_for_dead(&mut self, wait_ms: u64) {
         let room = self.room().saturating_sub(self.recovery.claimed.len());
-        // Without room it is looked again, by and by: nobody else may be there.
-        let limit = self.config.load_chunk.min(room).max(1);
+        let limit = self.config.load_chunk.min(room);
         let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
         let at = self.clock.now().plus(wait_ms);
         self.work.push(Box::pin(async move {
             clock.sleep_until(at).await;
-            Done::TakenOver {
-                result: journal.take_over(limit).await,
-            }
+            let result = if limit == 0 {
+                // Whoever begins a takeover keeps others from it, so it is for somebody with room.
+                Ok(Vec::new())
+            } else {
+                journal.take_over(limit).await
+            };
+            Done::TakenOver { result }
         }));
     }
 
     pub(super) fn taken_over(&mut self, result: Result<Vec<SagaId>, JournalError>) {
+        let taken = self.journal_ok(result).unwrap_or_default();
         if self.traffic.stopping {
             // What was taken goes to others with the rest.
             return;
         }
-        let taken = self.journal_ok(result).unwrap_or_default();
-        // There may be another chunk; one that finds no room here had better go to somebody else.
-        let full = self.room() <= self.recovery.claimed.len() + taken.len();
-        let wait = if taken.is_empty() || full {
+        // There may be another chunk.
+        let wait = if taken.is_empty() {
             millis(self.config.takeover_scan)
         } else {
             0

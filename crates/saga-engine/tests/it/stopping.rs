@@ -56,6 +56,25 @@ async fn a_process_that_was_replaced_while_it_ended_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_without_room_leaves_dead_instances_to_others() {
+    let mut world = World::new();
+    world
+        .participants
+        .script(0, Op::Action, vec![Script::Pending; 100]);
+    world.config.max_live = 1;
+    let process = world.process();
+    let saga = world.saga(&single(), "k");
+    let seen = process.handle.start(saga, Until::Durable, LONG).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    world.disk.lock().unwrap().taken_over = vec![Vec::new()];
+    let left = |world: &World| world.disk.lock().unwrap().taken_over.len();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((left(&world), world.phase(seen.saga)), (1, Some(Phase::Running)));
+    world.until_ended(seen.saga).await;
+    world.until(|w| (left(w) == 0).then_some(())).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_with_more_sagas_than_it_may_hold_loads_them_as_others_end() {
     let mut world = World::new();
     world
