@@ -35,3 +35,47 @@ create table movement (
     constraint movement_amount check (amount_minor > 0),
     constraint movement_state check (state in ('tried', 'confirmed', 'cancelled'))
 );
+
+create table loan (
+    loan_id text not null,
+    state text not null,
+    device_id text,
+    constraint loan_pkey primary key (loan_id),
+    constraint loan_state check (state in ('open', 'closed', 'handed over')),
+    constraint loan_device check ((device_id is not null) = (state = 'handed over'))
+);
+
+-- One row a loan. A release that comes before the request leaves its row, too, so that the request finds it.
+create table device (
+    loan_id text not null,
+    device_id text not null,
+    state text not null,
+    constraint device_pkey primary key (loan_id),
+    constraint device_state check (state in ('allocated', 'released'))
+);
+
+-- What was applied of others' events, and what is to be published: the tables that the crate `events` works on.
+create table inbox (
+    consumer text not null,
+    source text not null,
+    event_id text not null,
+    done_at timestamptz not null default clock_timestamp(),
+    constraint inbox_pkey primary key (consumer, source, event_id)
+);
+
+create table outbox (
+    id uuid not null,
+    seq bigint generated always as identity,
+    topic text not null,
+    key text not null,
+    data jsonb not null,
+    attributes jsonb,
+    traceparent text,
+    created_at timestamptz not null default clock_timestamp(),
+    published_at timestamptz,
+    next_try timestamptz,
+    tries int not null default 0,
+    constraint outbox_pkey primary key (id)
+);
+create index outbox_unpublished on outbox (seq) where published_at is null;
+create index outbox_unpublished_by_key on outbox (key, seq) where published_at is null;

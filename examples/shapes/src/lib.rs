@@ -1,11 +1,15 @@
-//! A participant for two sagas: `JOURNEY` branches and joins, `TRANSFER` tries, confirms and cancels.
+//! A participant for three sagas: `JOURNEY` branches and joins, `TRANSFER` tries, confirms and cancels, `LEND` asks by an
+//! event and waits for the answer.
 //!
-//! What to look at: `sagas/*.yaml` are the definitions, `src/trips.rs` and `src/wallets.rs` the steps. Each step is an
+//! What to look at: `sagas/*.yaml` are the definitions, `src/trips.rs`, `wallets.rs` and `loans.rs` the steps. Each step is an
 //! ordinary gRPC method whose work runs behind the barrier ([`barrier::run`]), so it may be called twice, late, or only to
 //! be undone.
 
+mod loans;
 mod trips;
 mod wallets;
+
+pub use loans::allocator;
 
 use barrier::{RefusalCode, Stop};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -21,10 +25,14 @@ pub mod v1 {
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 
 /// The definitions, name and text.
-pub const DEFINITIONS: [(&str, &str); 2] = [
+pub const DEFINITIONS: [(&str, &str); 3] = [
     ("JOURNEY.yaml", include_str!("../sagas/JOURNEY.yaml")),
     ("TRANSFER.yaml", include_str!("../sagas/TRANSFER.yaml")),
+    ("LEND.yaml", include_str!("../sagas/LEND.yaml")),
 ];
+
+/// Schema of the example's tables.
+pub const SCHEMA: &str = "shapes";
 
 /// Domain of the example's refusals.
 pub const DOMAIN: &str = "shapes.example";
@@ -45,8 +53,10 @@ pub async fn create_tables(pool: &PgPool) -> Result<(), sqlx::Error> {
 pub fn routes(pool: &PgPool) -> Routes {
     let trips = trips::Trips { pool: pool.clone() };
     let wallets = wallets::Wallets { pool: pool.clone() };
+    let loans = loans::Loans { pool: pool.clone() };
     Routes::new(v1::trip_steps_server::TripStepsServer::new(trips))
         .add_service(v1::wallet_steps_server::WalletStepsServer::new(wallets))
+        .add_service(v1::loan_steps_server::LoanStepsServer::new(loans))
 }
 
 /// A definite no, with a reason of our own.

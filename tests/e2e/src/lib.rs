@@ -4,6 +4,7 @@
 //! same faults), `faults` (processes killed under load), the latter two slow (`make test-faults`), `architecture` (which
 //! crate may use which).
 
+mod example;
 mod interposer;
 mod platform;
 

@@ -6,3 +6,4 @@ mod subjects;
 generic_fault_tests!(task_run, crate::subjects::task_run::TaskRun);
 generic_fault_tests!(journey, crate::subjects::shapes::Journey);
 generic_fault_tests!(transfer, crate::subjects::shapes::Transfer);
+generic_fault_tests!(lend, crate::subjects::shapes::Lend);

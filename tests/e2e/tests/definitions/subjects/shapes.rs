@@ -1,27 +1,22 @@
-//! The example `shapes`: a saga that branches, and one that tries, confirms and cancels.
+//! The example `shapes`: sagas that branch, that try, confirm and cancel, and that wait for an event.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
 use sqlx::PgPool;
-use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
+use test_support::eventually;
 
-use e2e::Platform;
+use e2e::{LONG, Platform};
 
 use crate::generic::{Started, Subject};
 
-const PACKAGE: &str = "example.shapes.v1";
-/// What each account begins with, in minor units.
+/// What Alice and Bob begin with, in minor units.
 const MONEY: i64 = 1_000_000;
 
-/// Serves the example over the platform's database, and registers its definitions.
+/// Serves the example over the platform's database.
 async fn participant(platform: &mut Platform) {
-    let sql = "create schema shapes";
-    sqlx::query(sql).execute(platform.sql()).await.expect("a schema");
-    let pool = platform.database.pool("shapes").await;
-    shapes::create_tables(&pool).await.expect("tables");
+    let pool = platform.shapes("").await;
     for account in ["alice", "bob"] {
         sqlx::query("insert into account (id, balance_minor) values ($1, $2)")
             .bind(account)
@@ -30,18 +25,10 @@ async fn participant(platform: &mut Platform) {
             .await
             .expect("an account");
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("a bound port"));
-    tokio::spawn(
-        tonic::transport::Server::builder()
-            .add_routes(shapes::routes(&pool))
-            .serve_with_incoming(TcpIncoming::from(listener)),
-    );
-    platform.foreign_participant(PACKAGE, url, shapes::DOMAIN, shapes::DESCRIPTOR_SET);
 }
 
 fn domains() -> BTreeMap<String, String> {
-    [(PACKAGE.to_owned(), shapes::DOMAIN.to_owned())].into()
+    [("example.shapes.v1".to_owned(), shapes::DOMAIN.to_owned())].into()
 }
 
 fn definition(file: &str) -> String {
@@ -168,6 +155,64 @@ impl Subject for Transfer {
             "select (select 1000000 - balance_minor from shapes.account where id = 'alice') \
              - coalesce((select sum(amount_minor) from shapes.movement where side = 'take' and state = 'confirmed'), 0)::bigint",
         )
+        .await;
+    }
+}
+
+/// `LEND`, over the queue in the database.
+pub(crate) struct Lend {
+    next: AtomicU32,
+}
+
+impl Subject for Lend {
+    const SAGA: &'static str = "LEND";
+
+    async fn prepare(platform: &mut Platform) -> Self {
+        participant(platform).await;
+        Self {
+            next: AtomicU32::new(0),
+        }
+    }
+
+    fn domains() -> BTreeMap<String, String> {
+        domains()
+    }
+
+    fn definition() -> Option<String> {
+        Some(definition("LEND.yaml"))
+    }
+
+    fn next(&self) -> Started {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let loan = format!("loan-{number}");
+        let input = json!({ "loanId": loan, "model": "phone" });
+        Started {
+            business_id: loan,
+            input,
+        }
+    }
+
+    async fn assert_settled(&self, platform: &Platform) {
+        let sql = platform.sql();
+        none(
+            sql,
+            "a loan was left open, or its device is not the allocated one",
+            "select count(*) from shapes.loan l left join shapes.device d using (loan_id) \
+             where l.state = 'open' or l.state = 'handed over' \
+             and (d.state, d.device_id) is distinct from ('allocated', l.device_id)",
+        )
+        .await;
+        // The release of a device is an event: it is on its way when the saga has ended.
+        eventually(LONG, || async {
+            let kept: i64 = sqlx::query_scalar(
+                "select count(*) from shapes.loan l join shapes.device d using (loan_id) \
+                 where l.state = 'closed' and d.state = 'allocated'",
+            )
+            .fetch_one(sql)
+            .await
+            .expect("the database answers");
+            kept == 0
+        })
         .await;
     }
 }
