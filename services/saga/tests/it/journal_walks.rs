@@ -425,6 +425,9 @@ const MET: [&str; 14] = [
     "LATE",
 ];
 
+/// Walks of each kind: enough to meet every situation of [`MET`].
+const WALKS: u64 = 40;
+
 fn all_were_met(seen: &BTreeMap<&'static str, usize>) {
     for wanted in MET {
         let times = seen.get(wanted).copied().unwrap_or(0);
@@ -437,7 +440,7 @@ async fn the_views_and_a_load_agree_with_the_state_machine_after_every_transitio
     let world = World::new().await;
     let journal = world.open("a").await;
     let mut seen = BTreeMap::new();
-    for seed in 1..=100 {
+    for seed in 1..=WALKS {
         let dice = Dice(seed * 0x9e37_79b9);
         let kind = if seed % 2 == 0 {
             Kind::Undoable
@@ -462,7 +465,7 @@ async fn the_views_and_a_load_agree_with_the_state_machine_after_every_transitio
 async fn the_views_agree_with_the_state_machine_for_graphs_of_any_shape() {
     let mut world = World::new().await;
     let mut graphs = Vec::new();
-    for seed in 1..=100 {
+    for seed in 1..=WALKS {
         let mut dice = Dice(seed * 0x9e37_79b9);
         let (plan, expires_ms) = graph(&mut dice);
         graphs.push((
