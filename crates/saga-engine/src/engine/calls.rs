@@ -128,30 +128,37 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.traffic.calls = self.traffic.calls.saturating_sub(1);
         let now = self.clock.now();
         self.leave(place, verdict(&answer), now);
-        if let Some(live) = self.live.get_mut(&saga) {
-            if let Ok(answer) = &answer {
-                let ending = Ending::of(&answer.result);
-                self.metrics
-                    .answered(live.series, key, probe, ending, now.since(began));
-            }
-            if live.generation == generation {
+        let passed = now.since(began);
+        let generation_now = self.live.get(&saga).map(|live| (live.generation, live.series));
+        if let (Some((_, series)), Ok(answer)) = (generation_now, &answer) {
+            let ending = Ending::of(&answer.result);
+            self.metrics.answered(series, key, probe, ending, passed);
+        }
+        if generation_now.is_some_and(|(now, _)| now == generation) {
+            if let Some(live) = self.live.get_mut(&saga) {
                 live.in_flight
                     .retain(|flight| flight.key != key || flight.attempt != attempt);
-                self.answered(saga, key, attempt, answer, now.since(began));
-            } else if let Ok(Answer {
-                request,
-                result: CallResult::Outcome(outcome @ Outcome::Succeeded(_)),
-            }) = answer
-            {
-                // A saga that was loaded again meanwhile has sent the call anew; this answer is of the life before. What
-                // it says of an attempt means nothing any more, but a success is one of the operation.
-                let input = Input::Replied {
-                    key,
-                    attempt,
-                    outcome,
-                };
-                live.inbox.push_back(told(input, request, now.since(began)));
-                self.pump(saga);
+            }
+            self.answered(saga, key, attempt, answer, passed);
+        } else if let Ok(Answer {
+            request,
+            result: CallResult::Outcome(outcome @ Outcome::Succeeded(_)),
+        }) = answer
+        {
+            // A saga that is loaded again sends the call anew; this answer is of the life before. What it says of an
+            // attempt means nothing any more, but a success is one of the operation.
+            let input = Input::Replied {
+                key,
+                attempt,
+                outcome,
+            };
+            let told = told(input, request, passed);
+            match self.live.get_mut(&saga) {
+                Some(live) => {
+                    live.inbox.push_back(told);
+                    self.pump(saga);
+                }
+                None => self.recovery.keep_success(saga, told),
             }
         }
         self.fill_places();

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ids::SagaId;
-use saga_core::{Due, Event, Input, Millis, Op, OpKey, OpState, Open, Payload, Recorded, State, StepError};
+use saga_core::{
+    Due, Event, Input, Millis, Op, OpKey, OpState, Open, Outcome, Payload, Recorded, State, StepError,
+};
 
 use super::gates::Waiting;
 use super::metrics::{Counted, Series};
@@ -34,6 +36,16 @@ impl Told {
             expected_version: None,
             answer: None,
         }
+    }
+
+    pub(super) fn is_success_of_a_call(&self) -> bool {
+        matches!(
+            &self.input,
+            Input::Replied {
+                outcome: Outcome::Succeeded(_),
+                ..
+            }
+        )
     }
 }
 

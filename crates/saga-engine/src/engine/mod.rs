@@ -135,7 +135,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     pub fn new(mut config: Config, journal: Arc<J>, participants: Arc<P>, clock: Arc<C>) -> (Handle, Self) {
         config.load_chunk = config.load_chunk.max(1);
         let (sender, requests) = mpsc::channel(config.max_requests.max(1));
-        let traffic = Traffic::new(&config, participants.participants(), clock.now());
+        let traffic = Traffic::new(&config, participants.participants());
         let engine = Self {
             lanes: Lanes::new(config.lanes, config.max_batch),
             metrics: Metrics::new(traffic.gates.status()),

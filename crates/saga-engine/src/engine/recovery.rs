@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ids::SagaId;
 use saga_core::OpKey;
 
-use super::live::{Live, Waiter};
+use super::live::{Live, Told, Waiter};
 use super::metrics::{Counted, Series};
 use super::suspects::SUSPECT_CLAIMS;
 use super::{Done, Engine, panic_text, refuse};
@@ -77,6 +77,8 @@ pub(super) struct Recovery {
 #[derive(Debug, Default)]
 struct Reloading {
     waiters: Vec<Waiter>,
+    /// Successes of calls made before: of the operation, not of the attempt, so they hold whatever the journal says.
+    successes: Vec<Told>,
     /// As what it counts until it is known what became of it; as nothing if it may never have been started.
     counted: Option<Counted>,
 }
@@ -95,6 +97,13 @@ impl Recovery {
         // During an outage nothing else forgets those who left.
         waiters.retain(|waiter| !waiter.answer.is_closed());
         waiters.push(waiter);
+    }
+
+    /// Keeps the success of a call for a saga that is loaded again; of any other there is nothing to keep.
+    pub(super) fn keep_success(&mut self, saga: SagaId, told: Told) {
+        if let Some(reloading) = self.reloading.get_mut(&saga) {
+            reloading.successes.push(told);
+        }
     }
 }
 
@@ -218,18 +227,14 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
             Purpose::Reload { sagas } => {
                 for saga in loaded {
-                    let Reloading { waiters, counted } = self
-                        .recovery
-                        .reloading
-                        .remove(&saga.identity.id)
-                        .unwrap_or_default();
-                    let origin = counted.map_or(Origin::Started, Origin::Counted);
-                    self.drive(saga, waiters, origin);
+                    let id = saga.identity.id;
+                    let reloading = self.recovery.reloading.remove(&id).unwrap_or_default();
+                    self.drive_again(saga, reloading);
                 }
                 // What was not loaded has ended, was never written, or is not ours: the journal knows.
                 for saga in sagas {
                     self.recovery.superseded.remove(&saga);
-                    let Reloading { waiters, counted } =
+                    let Reloading { waiters, counted, .. } =
                         self.recovery.reloading.remove(&saga).unwrap_or_default();
                     if let Some(counted) = counted {
                         self.metrics.released(counted);
@@ -248,10 +253,20 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     fn drive_claimed(&mut self, mut saga: Loaded) {
         // Counted before it is driven, see `load_and_count`.
         saga.claims = saga.claims.saturating_add(1);
-        self.drive(saga, Vec::new(), Origin::Adopted);
+        self.drive(saga, Vec::new(), Vec::new(), Origin::Adopted);
     }
 
-    fn drive(&mut self, loaded: Loaded, waiters: Vec<Waiter>, origin: Origin) {
+    fn drive_again(&mut self, saga: Loaded, reloading: Reloading) {
+        let Reloading {
+            waiters,
+            successes,
+            counted,
+        } = reloading;
+        let origin = counted.map_or(Origin::Started, Origin::Counted);
+        self.drive(saga, waiters, successes, origin);
+    }
+
+    fn drive(&mut self, loaded: Loaded, waiters: Vec<Waiter>, successes: Vec<Told>, origin: Origin) {
         let saga = loaded.identity.id;
         let superseded = self.recovery.superseded.remove(&saga);
         let series = self.metrics.series(&loaded.identity);
@@ -284,6 +299,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 self.metrics.changed(&mut counted, phase, &live.row().attention);
                 live.counted = Some(counted);
                 live.waiters = waiters;
+                live.inbox.extend(successes);
                 live.superseded = superseded;
                 if live.claims() > 0 {
                     self.watch_survival();
@@ -337,13 +353,19 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     fn forget(&mut self, saga: SagaId) {
         let mut waiters = Vec::new();
+        let mut successes = Vec::new();
         let mut counted = None;
         if let Some(live) = self.remove(saga) {
             counted = live.counted;
-            let told = live.inbox.into_iter().filter_map(|told| told.answer);
             let on_durable = live.on_durable.into_iter().map(|on_durable| on_durable.answer);
-            for answer in on_durable.chain(told) {
-                refuse(answer, RequestError::Unknown);
+            on_durable.for_each(|answer| refuse(answer, RequestError::Unknown));
+            for told in live.inbox {
+                let succeeded = told.is_success_of_a_call();
+                match told.answer {
+                    Some(answer) => refuse(answer, RequestError::Unknown),
+                    None if succeeded => successes.push(told),
+                    None => {}
+                }
             }
             waiters = live.waiters;
         }
@@ -358,6 +380,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
         let reloading = self.recovery.reloading.entry(saga).or_default();
         reloading.waiters.extend(waiters);
+        reloading.successes.extend(successes);
         reloading.counted = reloading.counted.or(counted);
     }
 }

@@ -9,7 +9,6 @@ use super::Config;
 use super::breaker::Circuit;
 use super::gates::Gates;
 use super::live::Live;
-use super::millis;
 use crate::handle::Wait;
 use crate::participants::Participant;
 use saga_core::OpKey;
@@ -31,7 +30,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn new(config: &Config, participants: Vec<Participant>, now: Millis) -> Self {
+    pub(super) fn new(config: &Config, participants: Vec<Participant>) -> Self {
         Self {
             gates: Gates::new(
                 participants,
@@ -39,7 +38,8 @@ impl Traffic {
                 config.max_calls,
                 config.breaker,
             ),
-            lease_until: now.plus(millis(config.lease)),
+            // Not before the first beat: only then is it known how long the lease lasts, and which types are paused.
+            lease_until: Millis(i64::MIN),
             calls: 0,
             stopping: false,
             max_calls: config.max_calls,

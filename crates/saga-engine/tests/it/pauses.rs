@@ -44,6 +44,29 @@ async fn a_paused_type_is_started_and_makes_no_calls_until_it_is_let_go() {
     assert_eq!(world.until_ended(seen.saga).await, Phase::Completed);
 }
 
+/// A process that has just started has loaded its sagas before its first beat tells which types are paused.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_starts_makes_no_calls_before_it_knows_what_is_paused() {
+    let world = World::new();
+    world
+        .participants
+        .script(0, Op::Action, vec![Script::Pending; 100_000]);
+    let process = world.process();
+    let saga = world.saga(&plan(), "k");
+    process.handle.start(saga, Until::Durable, LONG).await.unwrap();
+    world.until(|world| (calls(world) > 0).then_some(())).await;
+    process.kill();
+    pause(&world, &["TEST"]);
+    world.disk.lock().unwrap().beats_fail = true;
+    let before = calls(&world);
+    let process = world.process();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.disk.lock().unwrap().beats_fail = false;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(process.handle.status().await.unwrap().live, 1);
+    assert_eq!(calls(&world), before);
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_pauses_a_type_here_does_not_wait_for_the_next_beat() {
     let mut world = World::new();

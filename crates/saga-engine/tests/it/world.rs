@@ -361,6 +361,8 @@ pub(crate) enum Script {
     LoseAnswer,
     Pending,
     Hang,
+    /// Succeeds after so many milliseconds.
+    Slow(u64),
     Panic,
     /// Not in the call but while it is made.
     PanicAtOnce,
@@ -556,6 +558,11 @@ impl Participants for ScriptedParticipants {
                 Some(Script::Hang) => {
                     tokio::time::sleep(Duration::from_millis(call.timeout_ms)).await;
                     failed()
+                }
+                Some(Script::Slow(ms)) => {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    have_effect();
+                    CallResult::Outcome(Outcome::Succeeded(Payload::new("{}")))
                 }
                 Some(Script::Panic | Script::PanicAtOnce) => panic!("the participant's code panics"),
                 Some(Script::Superseded) => CallResult::Superseded,
