@@ -1,11 +1,32 @@
-//! The example `shapes` as a participant of a platform.
+//! The examples as participants of a platform.
+
+use std::process::Command;
 
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
-use crate::Platform;
+use crate::{Platform, binary};
+
+/// Compiles a proto file, named from the root of the repository, as a newcomer does.
+pub fn descriptors(proto: &str) -> Vec<u8> {
+    let scratch = test_support::Scratch::new().expect("a directory can be made");
+    let out = scratch.path().join("out.binpb");
+    let compiled = Command::new(binary())
+        .args(["proto", "compile"])
+        .arg(format!("{}/../../{proto}", env!("CARGO_MANIFEST_DIR")))
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .expect("the binary runs");
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
+    std::fs::read(out).expect("it was written")
+}
 
 impl Platform {
     /// Serves the example's steps in this process, from the next start of the orchestrator on, with an allocator of devices

@@ -8,5 +8,6 @@ mod example;
 mod interposer;
 mod platform;
 
+pub use example::descriptors;
 pub use interposer::{Fault, Interposer, Rule, Seen};
 pub use platform::{LONG, Mode, Orchestrator, Participant, Platform, binary, input, reason};

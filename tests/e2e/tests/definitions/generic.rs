@@ -35,11 +35,13 @@ pub(crate) struct Started {
     pub(crate) input: serde_json::Value,
 }
 
-/// Writes the generic tests of one definition.
+/// Writes the generic tests of these definitions, and the list of what is tested.
 #[macro_export]
 macro_rules! generic_fault_tests {
-    ($name:ident, $subject:ty) => {
-        mod $name {
+    ($($name:ident: $subject:ty,)+) => {
+        pub(crate) const TESTED: &[&str] = &[$(<$subject as $crate::generic::Subject>::SAGA),+];
+
+        $(mod $name {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn every_step_refused_compensates() {
                 $crate::generic::every_step_refused_compensates::<$subject>().await;
@@ -64,7 +66,7 @@ macro_rules! generic_fault_tests {
             async fn a_compensation_answered_no_raises_attention_and_heals() {
                 $crate::generic::a_compensation_answered_no_raises_attention_and_heals::<$subject>().await;
             }
-        }
+        })+
     };
 }
 
