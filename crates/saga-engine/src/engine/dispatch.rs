@@ -38,10 +38,15 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
         live.answer_waiters(&self.traffic);
         let looked = catch_unwind(AssertUnwindSafe(|| live.ready(now)));
-        let (ready, later) = match looked {
+        let (mut ready, later) = match looked {
             Ok(found) => found,
             Err(panic) => return self.park(saga, panic_text(&*panic)),
         };
+        // First, or another call of this saga that has just become due could take the same place.
+        let first = admitted.and_then(|waiting| ready.iter().position(|(due, _)| due.key == waiting.key));
+        if let Some(first) = first {
+            ready[..=first].rotate_right(1);
+        }
         if !self.traffic.stopping && !self.traffic.is_paused(&live.identity.saga_type) {
             for (due, since) in ready {
                 let admitted = admitted.filter(|waiting| waiting.key == due.key);

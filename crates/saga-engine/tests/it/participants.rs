@@ -99,6 +99,30 @@ async fn calls_beyond_the_limit_of_a_participant_wait_their_turn() {
     assert_eq!(order, sagas);
 }
 
+/// Two steps of one saga want the same place: one has waited for it, the other is due again in the very moment in which
+/// it becomes free.
+#[tokio::test(start_paused = true)]
+async fn a_place_is_given_once_even_if_two_steps_of_a_saga_want_it_at_once() {
+    let step = plan().steps()[0].clone();
+    let two = Arc::new(Plan::new(vec![step.clone(), step], None, 60_000).unwrap());
+    for held_ms in 50..200 {
+        let mut world = World::new();
+        world.config.participant_limit = 1;
+        world.participants.books.lock().unwrap().one_for_all = true;
+        world
+            .participants
+            .script(0, Op::Action, [Script::Fail, Script::Slow(held_ms)]);
+        let process = world.process();
+        let saga = start(&world, &process, &two, "two").await;
+        // Takes the place as soon as the first call has failed, before the second step's turn comes.
+        let other = start(&world, &process, &single(), "one").await;
+        assert_eq!(world.until_ended(saga).await, Phase::Completed);
+        assert_eq!(world.until_ended(other).await, Phase::Completed);
+        let most = world.participants.books.lock().unwrap().most_at_once(0);
+        assert_eq!(most, 1, "held for {held_ms} ms");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_a_circuit_is_open_calls_wait_and_no_attempt_is_used_up() {
     let mut world = World::new();

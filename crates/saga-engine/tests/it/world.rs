@@ -386,6 +386,8 @@ pub(crate) struct Books {
     pub(crate) probes: Vec<(SagaId, OpKey, u32)>,
     /// Calls that a step's participant is busy with, and the most there ever were.
     busy: HashMap<u16, (usize, usize)>,
+    /// The participant of the first step answers all others, too.
+    pub(crate) one_for_all: bool,
 }
 
 impl Books {
@@ -421,6 +423,12 @@ pub(crate) struct ScriptedParticipants {
 }
 
 impl ScriptedParticipants {
+    /// Each step has a participant of its own, unless one answers all.
+    fn whose(&self, step: u16) -> u16 {
+        let one_for_all = self.books.lock().unwrap().one_for_all;
+        if one_for_all { 0 } else { step }
+    }
+
     pub(crate) fn script(&self, step: u16, op: Op, scripts: impl IntoIterator<Item = Script>) {
         self.books
             .lock()
@@ -479,13 +487,13 @@ impl Participants for ScriptedParticipants {
             .to_vec()
     }
 
-    /// Each step has a participant of its own.
     fn participant(&self, _: DefinitionId, key: OpKey, _: bool) -> Option<ParticipantId> {
-        Some(ParticipantId(usize::from(key.step)))
+        Some(ParticipantId(usize::from(self.whose(key.step))))
     }
 
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
         let (books, disk) = (Arc::clone(&self.books), Arc::clone(&self.disk));
+        let whose = self.whose(call.key.step);
         let at_once = {
             let books = books.lock().unwrap();
             let scripts = books.scripts.get(&(call.key.step, call.key.op));
@@ -496,7 +504,7 @@ impl Participants for ScriptedParticipants {
             panic!("making the call panics");
         }
         async move {
-            let _busy = Busy::with(&books, call.key.step);
+            let _busy = Busy::with(&books, whose);
             tokio::time::sleep(Duration::from_millis(1)).await;
             if call.probe {
                 return probed(&books, &call);

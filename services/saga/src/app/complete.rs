@@ -140,6 +140,9 @@ impl App {
             if phase.is_ended() {
                 return Err(Error::Ended { saga, phase });
             }
+            if found.is_parked() {
+                return Err(Error::Parked(saga));
+            }
             let step = found.plan().name(key.step).to_owned();
             let result = said.read(&found, key)?;
             if found.stored.owner != *self.instance {

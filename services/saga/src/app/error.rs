@@ -122,6 +122,9 @@ pub enum Error {
     /// The instance that drives the saga cannot be reached now.
     #[error("the instance that drives {0} cannot be reached now; ask again")]
     OwnerAway(SagaId),
+    /// Nobody drives the saga until an operator releases it.
+    #[error("{0} is parked until an operator releases it; ask again then")]
+    Parked(SagaId),
     /// The instance that drives the saga refused.
     #[error("the instance that drives the saga answered: {}", .0.message())]
     Owner(Box<Status>),
@@ -197,7 +200,9 @@ impl From<Error> for Status {
             Error::Answered { .. } => Reason::StepAnswered,
             Error::GivenUp { .. } => Reason::StepGivenUp,
             Error::Overloaded => Reason::Overloaded,
-            Error::AskAgain | Error::OwnerAway(_) | Error::Journal(_) => Reason::Unavailable,
+            Error::AskAgain | Error::OwnerAway(_) | Error::Parked(_) | Error::Journal(_) => {
+                Reason::Unavailable
+            }
             Error::Owner(status) => return (**status).clone(),
             Error::Definition(error) => match error {
                 definitions::Error::NotFound(_) => Reason::DefinitionNotFound,

@@ -134,6 +134,11 @@ pub(crate) async fn follow(app: Arc<App>, bindings: Bindings, stop: Cancellation
 /// Says what becomes of an event that was not applied.
 fn fate(error: Error) -> Outcome {
     let text = error.to_string();
+    // It may take days until somebody releases it, and a message that is tried again keeps its place in our hands: a few
+    // of them would hold up the answers to everybody else. Nothing is lost: the step asks again once it is driven.
+    if let Error::Parked(_) = error {
+        return Err(HandlerError::Dead(text));
+    }
     let status = Status::from(error);
     let reason = rpc::error::info(&status)
         .map(|info| info.reason)
@@ -189,6 +194,7 @@ mod tests {
             Err(HandlerError::Unavailable(_))
         ));
         assert!(matches!(fate(Error::AskAgain), Err(HandlerError::Unavailable(_))));
+        assert!(matches!(fate(Error::Parked(saga)), Err(HandlerError::Dead(_))));
         let Err(HandlerError::Dead(why)) = fate(Error::Token(crate::tokens::Invalid)) else {
             panic!("a wrong token is tried again");
         };

@@ -71,6 +71,7 @@ fn refuse(error: Error) -> Status {
         | Error::Overloaded
         | Error::AskAgain
         | Error::OwnerAway(_)
+        | Error::Parked(_)
         | Error::Owner(_) => tracing::debug!(%error, "a request was refused"),
     }
     error.into()

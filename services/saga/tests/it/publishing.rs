@@ -411,3 +411,55 @@ async fn requests_wait_in_the_outbox_and_do_not_pile_up_while_the_broker_is_away
     instance.wait(&saga.saga_id, three_asks).await.unwrap();
     assert_eq!(waiting().await, 1);
 }
+
+/// Nobody knows when a parked saga is released; until then the answers to all others must not wait behind its own.
+#[tokio::test]
+async fn an_answer_to_a_parked_saga_does_not_hold_up_those_to_its_neighbours() {
+    let exchange = Exchange::new().await;
+    let (parked, other) = (exchange.begin("a").await, exchange.begin("b").await);
+    let asked = exchange.devices.asked("device.allocate.requested", 2).await;
+    let token = |saga: &pb::Saga| {
+        let of_it = asked.iter().find(|(.., facts)| facts["sagaid"] == saga.saga_id);
+        of_it.unwrap().2["completiontoken"].clone()
+    };
+    let id: SagaId = parked.saga_id.parse().unwrap();
+    // As if deciding on it had panicked in a process that is gone; this one learns of it as it loads its sagas.
+    sqlx::query(
+        r#"update saga.instance set quarantined = true, needs_attention = true,
+           attention = '[{"cause": "QUARANTINED", "since": "2026-11-21T00:00:00Z", "note": "deciding panicked"}]'
+           where id = $1"#,
+    )
+    .bind(id.uuid())
+    .execute(exchange.database.admin())
+    .await
+    .unwrap();
+    let Exchange {
+        database,
+        participant,
+        instance,
+        devices,
+    } = exchange;
+    instance.stop().await.unwrap();
+    let mut own = settings(&database);
+    own.config.prefetch = 1;
+    let instance = Instance::start_with(config(&database, &participant), Some(own));
+    devices
+        .answer("device.allocated", &token(&parked), json!({"payload": "1"}))
+        .await;
+    devices
+        .answer("device.allocated", &token(&other), json!({"payload": "2"}))
+        .await;
+    let done = eventually(SOON, async || {
+        let shown = instance.get(&other.saga_id).await.saga.unwrap();
+        (shown.phase() == pb::SagaPhase::Completed).then_some(shown)
+    })
+    .await;
+    assert_eq!(done.phase(), pb::SagaPhase::Completed);
+    let reasons = eventually(SOON, async || {
+        let dead = dead(&database).await;
+        (!dead.is_empty()).then_some(dead)
+    })
+    .await;
+    assert!(reasons[0].contains("parked"), "{reasons:?}");
+    assert!(instance.get(&parked.saga_id).await.saga.unwrap().quarantined);
+}
