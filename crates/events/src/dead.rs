@@ -157,7 +157,7 @@ fn letters_where(condition: &str) -> String {
 /// If the database does not answer.
 pub async fn acts(db: impl PgExecutor<'_>, id: Uuid) -> Result<Vec<Act>, sqlx::Error> {
     sqlx::query(
-        "select at, actor, action, note from events.dead_letter_audit where dead_letter_id = $1 order by id",
+        "select at, actor, action, note from events.dead_letter_audit where dead_letter_id = $1 order by at, id",
     )
     .bind(id)
     .fetch_all(db)
