@@ -135,6 +135,8 @@ impl PrivateBroker {
             .args(["-c", WATCHDOG, "broker-watchdog"])
             .arg(&dir)
             .arg(program)
+            // Where the broker writes what it has to say when it is killed in the middle of something.
+            .current_dir(&dir)
             .env("HOME", text(dir.join("home")))
             .env("RABBITMQ_NODENAME", format!("test{}@localhost", self.ports.amqp))
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")

@@ -49,8 +49,10 @@ async fn all_applied_once(world: &World, written: i64) {
     assert!(world.letters().await.is_empty());
 }
 
+/// Stopped first and killed later: RabbitMQ writes down which quorum queues it has half a second after they were made, and
+/// one that is killed before that has a queue without a leader for ever (rabbitmq-server issue 15725; docs/operations.md).
 #[tokio::test]
-async fn a_broker_that_is_killed_or_stopped_under_load_loses_and_doubles_nothing() {
+async fn a_broker_that_is_stopped_or_killed_under_load_loses_and_doubles_nothing() {
     let mut world = World::on_private_broker().await;
     world.consume(&["order.*"]);
     world.keep();
@@ -60,7 +62,7 @@ async fn a_broker_that_is_killed_or_stopped_under_load_loses_and_doubles_nothing
     let away = Arc::new(AtomicBool::new(false));
     let writer = load(&world, &on, &away);
     world.until_effects(200).await;
-    world.private().kill().await;
+    world.private().stop().await;
     // Work goes on without a broker.
     away.store(true, Ordering::SeqCst);
     let before = world.unpublished().await;
@@ -69,7 +71,7 @@ async fn a_broker_that_is_killed_or_stopped_under_load_loses_and_doubles_nothing
     let applied = world.effects().await;
     world.private().restart().await;
     world.until_effects(applied + 200).await;
-    world.private().stop().await;
+    world.private().kill().await;
     away.store(true, Ordering::SeqCst);
     let before = world.unpublished().await;
     eventually(LONG, || async { world.unpublished().await > before + 200 }).await;
