@@ -116,7 +116,44 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
         Reason::TaskNotCancellable => Some("see how it ended with `evenkeel task show TASK`"),
         Reason::TaskMismatch => Some("take another --request-id"),
         Reason::GrantMismatch => Some("take another --grant-id"),
+        Reason::RateLimited => Some("wait for as long as the answer says, then repeat"),
+        Reason::DeadlineExceeded => Some("look at what came of it, then repeat: starting twice is safe"),
+        Reason::Unauthenticated | Reason::TokenInvalid | Reason::TokenExpired | Reason::TokenRevoked => Some(
+            "log in again; operators: name the directory with the operator's key with --keys or EVENKEEL_KEYS",
+        ),
+        Reason::UserNotFound => Some("find the user with `evenkeel user list`"),
         Reason::InvalidArgument
+        | Reason::RouteNotFound
+        | Reason::MethodNotAllowed
+        | Reason::MalformedBody
+        | Reason::MediaTypeNotSupported
+        | Reason::HeadersTooLarge
+        | Reason::UriTooLong
+        | Reason::BodyTimeout
+        | Reason::OriginNotAllowed
+        | Reason::WatchTicketInvalid
+        | Reason::IdempotencyKeyInvalid
+        | Reason::IdempotencyKeyInUse
+        | Reason::IdempotencyKeyReused
+        | Reason::IdempotencyUnavailable
+        | Reason::PermissionDenied
+        | Reason::LoginFailed
+        | Reason::RefreshTokenInvalid
+        | Reason::RefreshTokenReused
+        | Reason::UserBanned
+        | Reason::PhoneTaken
+        | Reason::ReferrerInvalid
+        | Reason::InviteCodeInvalid
+        | Reason::PasswordTooWeak
+        | Reason::PasswordTooLong
+        | Reason::PasswordWrong
+        | Reason::SmsCodeInvalid
+        | Reason::SmsNotSent
+        | Reason::WechatCodeInvalid
+        | Reason::WechatUnavailable
+        | Reason::SessionNotFound
+        | Reason::TooManyWatches
+        | Reason::WatchTooSlow
         | Reason::PayloadTooLarge
         | Reason::StepMetadataInvalid
         | Reason::BarrierMismatch

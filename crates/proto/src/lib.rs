@@ -33,6 +33,8 @@ macro_rules! package {
 }
 
 package! {
+    access::v1 = "evenkeel.access.v1",
+    auth::v1 = "evenkeel.auth.v1",
     saga::v1 = "evenkeel.saga.v1",
     quota::v1 = "evenkeel.quota.v1",
     task::v1 = "evenkeel.task.v1",

@@ -1,0 +1,1 @@
+//! The few key-value operations we need, on Redis or on Postgres.

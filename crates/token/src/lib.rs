@@ -1,0 +1,1 @@
+//! Who is calling: claims, verification, and the layer of every service.

@@ -1,0 +1,1 @@
+//! JSON over HTTP to gRPC and back, and the OpenAPI document, from descriptors.

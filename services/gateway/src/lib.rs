@@ -1,0 +1,1 @@
+//! Gateway: HTTP/JSON, WebSocket and SSE in front of the services.
