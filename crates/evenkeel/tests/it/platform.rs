@@ -96,7 +96,7 @@ async fn a_task_is_followed_from_the_command_line() {
     assert_eq!(shown["saga"]["input"]["userId"], user.as_str());
 
     let task = dev.json(&["task", "show", &task]);
-    assert_eq!(task["task"]["state"], "COMPLETED");
+    assert_eq!(task["task"]["status"], "COMPLETED");
     assert_eq!(dev.json(&["quota", "balance", &user])["balance"]["consumed"], 1);
     assert_eq!(
         dev.json(&["quota", "ledger", &user])["entries"]
