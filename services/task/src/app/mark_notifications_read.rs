@@ -77,10 +77,12 @@ mod tests {
     fn a_request_names_some_or_all_and_not_both() {
         let id = NotificationId::new().to_string();
         assert!(matches!(Which::parse(&[], true), Ok(Which::All)));
-        assert!(matches!(Which::parse(&[id.clone()], false), Ok(Which::These(ids)) if ids.len() == 1));
+        assert!(
+            matches!(Which::parse(std::slice::from_ref(&id), false), Ok(Which::These(ids)) if ids.len() == 1)
+        );
         assert!(matches!(Which::parse(&[], false), Err(Error::Argument { .. })));
         assert!(matches!(
-            Which::parse(&[id.clone()], true),
+            Which::parse(std::slice::from_ref(&id), true),
             Err(Error::Argument { .. })
         ));
         assert!(matches!(

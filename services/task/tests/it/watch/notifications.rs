@@ -153,7 +153,10 @@ async fn come_once_are_told_and_read(config: events::Config) {
     let listed = sender.list(user, true).await;
     assert_eq!((listed.notifications.len(), listed.unread), (2, 2));
     let first = told.notification_id.clone();
-    assert_eq!(mark(&sender.process, user, &[first.clone()], false).await, 1);
+    assert_eq!(
+        mark(&sender.process, user, std::slice::from_ref(&first), false).await,
+        1
+    );
     let (seq, told) = next(&mut reader).await;
     assert_eq!((seq, told.notification_id.clone()), (3, first.clone()));
     assert!(told.read_at.is_some());
