@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::app::list_notifications::{Page, list_notifications};
 use crate::app::mark_notifications_read::{Which, mark_notifications_read};
 use crate::app::{App, Error};
-use crate::encode;
+use crate::{DOMAIN, encode};
 
 /// WatchService, as in `proto/evenkeel/task/v1/watch_service.proto`.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ impl WatchService for Watch {
     type WatchStream = BoxStream<'static, Result<pb::WatchResponse, Status>>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let user_id = subject(&request, &request.get_ref().user_id)?;
         let request = request.into_inner();
-        let user_id = user(&request.user_id)?;
         let stream = self.app.feeds.watch(user_id, request.last_seq);
         Ok(Response::new(stream.map_err(Error::from)?))
     }
@@ -32,9 +32,10 @@ impl WatchService for Watch {
         &self,
         request: Request<pb::ListNotificationsRequest>,
     ) -> Result<Response<pb::ListNotificationsResponse>, Status> {
+        let user_id = subject(&request, &request.get_ref().user_id)?;
         let request = request.into_inner();
         let page = Page::parse(
-            user(&request.user_id)?,
+            user_id,
             request.page_size,
             &request.page_token,
             request.unread_only,
@@ -52,8 +53,8 @@ impl WatchService for Watch {
         &self,
         request: Request<pb::MarkNotificationsReadRequest>,
     ) -> Result<Response<pb::MarkNotificationsReadResponse>, Status> {
+        let user_id = subject(&request, &request.get_ref().user_id)?;
         let request = request.into_inner();
-        let user_id = user(&request.user_id)?;
         let which = Which::parse(&request.notification_ids, request.all)?;
         let unread = mark_notifications_read(&self.app, user_id, &which).await?;
         Ok(Response::new(pb::MarkNotificationsReadResponse {
@@ -62,11 +63,9 @@ impl WatchService for Watch {
     }
 }
 
-fn user(text: &str) -> Result<UserId, Error> {
-    text.parse().map_err(|source| Error::Id {
-        field: "user_id",
-        source,
-    })
+/// Returns whose feed a request is about: the user it names, or its caller.
+fn subject<T>(request: &Request<T>, named: &str) -> Result<UserId, Status> {
+    token::caller(request).subject_user(named, DOMAIN)
 }
 
 /// Encodes a count, which is never below zero.

@@ -23,11 +23,16 @@ async fn two_thousand_readers_lose_nothing_at_two_hundred_events_a_second() {
     let process = world.process().await;
     let users: Vec<UserId> = (0..USERS).map(|_| UserId::new()).collect();
     let task = task_of(&process, UserId::new()).await.task_id;
+    let before = resident_kib();
     let mut readers = Vec::new();
     for some in users.repeat(STREAMS).chunks(100) {
         let opened = some.iter().map(|user| Reader::open(&process, *user, Some(0)));
         readers.extend(join_all(opened).await.into_iter().map(|reader| reader.unwrap()));
     }
+
+    // Both ends of each stream are in this process.
+    let each_kib = resident_kib().saturating_sub(before) / (USERS * STREAMS);
+    println!("{each_kib} KiB a stream, its client included");
 
     let began = Instant::now();
     let events = RATE * SECONDS;
@@ -61,4 +66,12 @@ async fn two_thousand_readers_lose_nothing_at_two_hundred_events_a_second() {
         began.elapsed()
     );
     assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+}
+
+/// Memory of this process.
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap()
 }

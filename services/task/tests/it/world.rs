@@ -17,15 +17,20 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use task::{Config, DEMO_PROVIDER};
 use test_support::{TestDatabase, eventually};
+use token::{Caller, Role, User};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::metadata::MetadataMap;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
 use crate::fake_sagas::FakeSagas;
+
+/// Metadata that says whom a test calls as.
+pub(crate) const CALLER: &str = "test-caller";
 
 /// Longest that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -129,11 +134,32 @@ async fn deps(db: &TestDatabase, sagas: &Channel, events: events::Config) -> tas
     }
 }
 
+/// Reads whom a test calls as: metadata [`CALLER`] with a user's id or `nobody`; without it a service that names users.
+fn caller(metadata: &MetadataMap) -> Caller {
+    match metadata.get(CALLER).map(|value| value.to_str().unwrap()) {
+        None => Caller::Service {
+            name: "gateway".parse().unwrap(),
+        },
+        Some("nobody") => Caller::Anonymous,
+        Some(user) => Caller::User(User {
+            user_id: user.parse().unwrap(),
+            session_id: "session".into(),
+            role: Role::User,
+            epoch: 0,
+        }),
+    }
+}
+
 async fn serve(routes: Routes) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let incoming = TcpListenerStream::new(listener);
-    let mut server = Server::builder().max_concurrent_streams(Some(4_096));
+    let known = InterceptorLayer::new(|mut request: Request<()>| {
+        let caller = caller(request.metadata());
+        request.extensions_mut().insert(caller);
+        Ok(request)
+    });
+    let mut server = Server::builder().max_concurrent_streams(Some(4_096)).layer(known);
     tokio::spawn(server.add_routes(routes).serve_with_incoming(incoming));
     rpc::channel::lazy(&url).unwrap()
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use ids::UserId;
+use proto::task::v1 as pb;
 use proto::task::v1::watch_response::Event;
 use serde_json::json;
 use test_support::eventually;
-use tonic::Code;
+use tonic::{Code, Request, Status};
 
 use super::{Reader, append_many, task_of, world};
-use crate::world::{DEADLINE, Run, World, reason, simple};
+use crate::world::{CALLER, DEADLINE, Process, Run, World, reason, simple};
 
 #[tokio::test]
 async fn a_slow_reader_is_told_so_and_may_resume() {
@@ -121,19 +122,78 @@ async fn a_process_that_ends_sends_its_readers_elsewhere() {
     assert_eq!(reader.event().await.unwrap().0, 2);
 }
 
+/// Opens a stream as somebody, of `user_id`.
+async fn watch_as(process: &Process, caller: &str, user_id: &str) -> Result<pb::WatchResponse, Status> {
+    let mut request = Request::new(pb::WatchRequest {
+        user_id: user_id.to_owned(),
+        last_seq: None,
+    });
+    request.metadata_mut().insert(CALLER, caller.parse().unwrap());
+    let mut stream = process.watch.clone().watch(request).await?.into_inner();
+    Ok(stream.message().await?.unwrap())
+}
+
 #[tokio::test]
-async fn nobody_is_watched_without_a_name() {
+async fn users_watch_themselves_and_nobody_else() {
     let world = world().await;
     let process = world.process().await;
-    for user_id in ["", "task_00000000000000000000000000000000", "me"] {
-        let request = proto::task::v1::WatchRequest {
+    let user = UserId::new();
+    let run = task_of(&process, user).await;
+    for named in [String::new(), user.to_string()] {
+        let first = watch_as(&process, &user.to_string(), &named).await.unwrap();
+        let Some(Event::Snapshot(snapshot)) = first.event else {
+            panic!("{first:?}");
+        };
+        assert_eq!(snapshot.tasks[0].task_id, run.task_id.to_string());
+    }
+    let stranger = UserId::new().to_string();
+    for (caller, named, expected) in [
+        (stranger.as_str(), user.to_string(), "PERMISSION_DENIED"),
+        ("nobody", user.to_string(), "UNAUTHENTICATED"),
+        ("nobody", String::new(), "UNAUTHENTICATED"),
+    ] {
+        let status = watch_as(&process, caller, &named).await.unwrap_err();
+        assert_eq!(reason(&status), expected);
+        let mut list = Request::new(pb::ListNotificationsRequest {
+            user_id: named.clone(),
+            ..Default::default()
+        });
+        list.metadata_mut().insert(CALLER, caller.parse().unwrap());
+        let status = process.watch.clone().list_notifications(list).await.unwrap_err();
+        assert_eq!(reason(&status), expected);
+        let mut mark = Request::new(pb::MarkNotificationsReadRequest {
+            user_id: named,
+            all: true,
+            ..Default::default()
+        });
+        mark.metadata_mut().insert(CALLER, caller.parse().unwrap());
+        let status = process
+            .watch
+            .clone()
+            .mark_notifications_read(mark)
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_service_says_whom_it_watches_for() {
+    let world = world().await;
+    let process = world.process().await;
+    for (user_id, expected) in [
+        ("", "INVALID_ARGUMENT"),
+        ("task_00000000000000000000000000000000", "INVALID_ID"),
+        ("me", "INVALID_ID"),
+    ] {
+        let request = pb::WatchRequest {
             user_id: user_id.to_owned(),
             last_seq: None,
         };
         let status = process.watch.clone().watch(request).await.unwrap_err();
         assert_eq!(
             (status.code(), reason(&status).as_str()),
-            (Code::InvalidArgument, "INVALID_ID")
+            (Code::InvalidArgument, expected)
         );
     }
 }
