@@ -136,7 +136,7 @@ impl Default for Settings {
 }
 
 /// Connections of each service where all share a process: they stay well under the 200 of a private server.
-const SHARED_POOL: (u32, u32) = (4, 32);
+const SHARED_POOL: (u32, u32) = (4, 28);
 /// Connections of the orchestrator beside its pool and its lanes: election, reading, renewal.
 const SAGA_EXTRA_CONNECTIONS: u32 = 4;
 
