@@ -43,17 +43,22 @@ impl Reader {
         Ok(next.unwrap_or_else(|| panic!("the stream ended without a reason")))
     }
 
-    /// Waits for the next event of a task or notification.
+    /// Waits for the next event of a task or notification, signs of life aside.
     pub(crate) async fn event(&mut self) -> Result<(u64, Event), Status> {
-        loop {
-            let next = self.next().await?;
-            match next.event.unwrap() {
-                Event::Heartbeat(_) => {}
-                event @ (Event::Task(_) | Event::Notification(_) | Event::Snapshot(_)) => {
-                    return Ok((next.seq, event));
+        let event = async {
+            loop {
+                let next = self.next().await?;
+                match next.event.unwrap() {
+                    Event::Heartbeat(_) => {}
+                    event @ (Event::Task(_) | Event::Notification(_) | Event::Snapshot(_)) => {
+                        return Ok((next.seq, event));
+                    }
                 }
             }
-        }
+        };
+        timeout(DEADLINE, event)
+            .await
+            .unwrap_or_else(|_| panic!("nothing is told"))
     }
 
     /// Reads events until this number, and returns their numbers.
