@@ -18,7 +18,7 @@ const ENUM_PREFIXES: [&str; 8] = [
     "TASK_STATE_",
     "RESERVATION_STATE_",
 ];
-const ENUM_FIELDS: [&str; 6] = ["phase", "reason", "state", "action", "kind", "circuit"];
+const ENUM_FIELDS: [&str; 7] = ["phase", "reason", "state", "status", "action", "kind", "circuit"];
 const EMBEDDED_FIELDS: [(&str, &str); 3] = [
     ("inputJson", "input"),
     ("requestJson", "request"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use test_support::metrics::{LABELS, Scrape};
-use test_support::{ChildProcess, Signal, TestDatabase, eventually};
+use test_support::{ChildProcess, Signal, TestDatabase, eventually, identities};
 
 use crate::{code, evenkeel, stderr, stdout};
 
@@ -27,7 +27,8 @@ impl Dev {
         command
             .env("DATABASE_URL", database.url())
             .env("EVENKEEL_DATABASE__MAX", "20")
-            .env("EVENKEEL_DATABASE__MIN", "1");
+            .env("EVENKEEL_DATABASE__MIN", "1")
+            .env("EVENKEEL_KEYS", identities().dir());
         let process = ChildProcess::spawn(command);
         process
             .wait_for_line(LONG, |line| line.starts_with("What is wrong"))
@@ -96,7 +97,7 @@ async fn a_task_is_followed_from_the_command_line() {
     assert_eq!(shown["saga"]["input"]["userId"], user.as_str());
 
     let task = dev.json(&["task", "show", &task]);
-    assert_eq!(task["task"]["state"], "COMPLETED");
+    assert_eq!(task["task"]["status"], "COMPLETED");
     assert_eq!(dev.json(&["quota", "balance", &user])["balance"]["consumed"], 1);
     assert_eq!(
         dev.json(&["quota", "ledger", &user])["entries"]

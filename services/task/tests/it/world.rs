@@ -14,13 +14,14 @@ use rpc::step::{Op, StepCall};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use task::{Config, DEMO_PROVIDER};
-use test_support::{TestDatabase, eventually};
+use test_support::{TestDatabase, eventually, identities};
+use token::Channel;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::fake_sagas::FakeSagas;
@@ -95,12 +96,13 @@ pub(crate) fn simple() -> Value {
     ])) })
 }
 
-async fn serve(routes: Routes) -> Channel {
+/// Serves a service `to`, and opens a channel to it for the service `from`.
+async fn serve(routes: Routes, from: &str, to: &str) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
-    rpc::channel::lazy(&url).unwrap()
+    identities().channel(&url, from, to)
 }
 
 impl World {
@@ -119,16 +121,17 @@ impl World {
         let mut config = config(&provider, features);
         adjust(&mut config);
         let sagas = FakeSagas::new();
-        let sagas_channel = serve(sagas.routes()).await;
+        let sagas_channel = serve(sagas.routes(), "task", "saga").await;
         let pool = db.pool(task::SCHEMA).await;
         let deps = task::Deps {
             pool: PoolGauge::new("task", pool.clone()),
             steps_pool: PoolGauge::new("task-steps", db.pool(task::SCHEMA).await),
             sagas: SagaServiceClient::new(sagas_channel.clone()),
+            guard: identities().guard("task"),
         };
         let service = task::build(config.clone(), deps).unwrap();
-        let tasks = TaskServiceClient::new(serve(service.public).await);
-        let steps = TaskStepsClient::new(serve(service.steps).await);
+        let tasks = TaskServiceClient::new(serve(service.public, "gateway", "task").await);
+        let steps = TaskStepsClient::new(serve(service.steps, "saga", "task").await);
         sagas.participant(steps.clone());
         Self {
             provider,
@@ -149,6 +152,7 @@ impl World {
             pool: PoolGauge::new("task", self.db.pool(task::SCHEMA).await),
             steps_pool: PoolGauge::new("task-steps", self.db.pool(task::SCHEMA).await),
             sagas: SagaServiceClient::new(self.sagas_channel.clone()),
+            guard: identities().guard("task"),
         };
         let stop = CancellationToken::new();
         let jobs = task::build(self.config.clone(), deps).unwrap().jobs;
