@@ -1,0 +1,95 @@
+use ids::UserId;
+
+use super::change::{Changed, change};
+use super::tokens::{Proved, open_session};
+use super::{App, Client, Issued, register};
+use crate::domain::Method;
+use crate::error::Error;
+use crate::store;
+use crate::store::account::{ByWechat, New, Sealed};
+use crate::wechat::Identity;
+
+/// What an openid and a unionid are sealed and hashed for: neither can stand in the place of the other.
+const OPENID: &str = "wechat_openid";
+const UNIONID: &str = "wechat_unionid";
+
+/// Logs in with the code of a mini program. The first login makes the user.
+///
+/// A person has one unionid in all programs of a company, and an openid in each; so the unionid is looked for first. WeChat
+/// gives it only once the program is tied to an open platform account: then it is noted for the user of the openid.
+///
+/// # Errors
+/// `WechatCodeInvalid`, `WechatUnavailable`, `UserBanned`.
+pub(crate) async fn wechat_login(app: &App, code: &str, client: &Client) -> Result<Issued, Error> {
+    app.limits.wechat(&client.ip).await?;
+    let identity = app.wechat.exchange(code).await?;
+    let (user_id, new_user) = find_or_make(app, &identity).await?;
+    let proved = Proved {
+        user_id,
+        method: Method::Wechat,
+        password_hash: None,
+        new_user,
+    };
+    open_session(app, proved, client).await
+}
+
+/// Of any number of first logins at once one makes the user, and all of them find it.
+async fn find_or_make(app: &App, identity: &Identity) -> Result<(UserId, bool), Error> {
+    let openid = app.seal(OPENID, identity.openid.as_bytes())?;
+    let unionid = identity
+        .unionid
+        .as_ref()
+        .map(|unionid| app.seal(UNIONID, unionid.as_bytes()))
+        .transpose()?;
+    if let Some(user_id) = find(app, &openid, unionid.as_ref()).await? {
+        return Ok((user_id, false));
+    }
+    let new = New {
+        openid: Some(openid.clone()),
+        unionid: unionid.clone(),
+        ..New::default()
+    };
+    if let Some(user_id) = register::make(app, &new, Method::Wechat).await? {
+        return Ok((user_id, true));
+    }
+    let found = find(app, &openid, unionid.as_ref()).await?;
+    let user_id = found.ok_or(Error::Broken("a WeChat id is taken by nobody"))?;
+    Ok((user_id, false))
+}
+
+async fn find(app: &App, openid: &Sealed, unionid: Option<&Sealed>) -> Result<Option<UserId>, Error> {
+    let blind = unionid.map(|unionid| unionid.blind.as_slice());
+    let Some(found) = store::account::by_wechat(&app.pool, &openid.blind, blind).await? else {
+        return Ok(None);
+    };
+    link(app, found, openid, unionid).await?;
+    Ok(Some(found.user_id))
+}
+
+/// Notes what WeChat has told beside what the user was found by. An openid that is another user's stays there: that user
+/// came before the program was tied to its open platform account, and a person decides what becomes of it.
+async fn link(
+    app: &App,
+    found: ByWechat,
+    openid: &Sealed,
+    unionid: Option<&Sealed>,
+) -> Result<(), Error> {
+    let openid = (!found.has_openid).then_some(openid);
+    let unionid = unionid.filter(|_| !found.by_unionid);
+    if openid.is_none() && unionid.is_none() {
+        return Ok(());
+    }
+    let linked = change(app, found.user_id, async |conn, _| {
+        store::account::link_wechat(conn, found.user_id, openid, unionid).await?;
+        Ok(Changed::of(()))
+    })
+    .await;
+    match linked {
+        Ok(_) => Ok(()),
+        Err(Error::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
+            tracing::warn!(user_id = %found.user_id, "two users share a WeChat identity; nothing is noted");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
