@@ -1,1 +1,5 @@
 //! Auth service: users, logins, tokens, sessions.
+
+pub mod password;
+pub mod phone;
+pub mod sealed;
