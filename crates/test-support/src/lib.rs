@@ -13,6 +13,7 @@ mod database;
 mod eventually;
 pub mod metrics;
 mod outside;
+mod redis;
 mod scratch;
 
 use std::net::TcpListener;
@@ -23,6 +24,7 @@ pub use child::{ChildProcess, Signal, signal};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use eventually::{Answer, eventually};
 pub use outside::{Entry, Manner, Outside, OutsideError};
+pub use redis::{PrivateRedis, REDIS_VARIABLE, TestRedis, has_redis_binary};
 pub use scratch::Scratch;
 
 /// First and last port that [`free_port`] gives: below the range from which Linux takes ports for outgoing connections

@@ -1,5 +1,4 @@
-//! Runs a command with the services tests need: one private Postgres and one private RabbitMQ for all test processes it
-//! starts.
+//! Runs a command with the services tests need: one private Postgres, RabbitMQ and Redis for all test processes it starts.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -7,14 +6,14 @@ use std::process::{ExitCode, ExitStatus};
 use private_postgres::{Config, Error, PrivatePostgres};
 use process::exit::{EXIT_CONFIG, EXIT_OS, EXIT_UNAVAILABLE};
 use test_support::{
-    BROKER_API_VARIABLE, BROKER_VARIABLE, PrivateBroker, SERVER_VARIABLE, Scratch, Signal,
-    has_broker_binaries, signal,
+    BROKER_API_VARIABLE, BROKER_VARIABLE, PrivateBroker, PrivateRedis, REDIS_VARIABLE, SERVER_VARIABLE,
+    Scratch, Signal, has_broker_binaries, has_redis_binary, signal,
 };
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal as listen};
 
 const HELP: &str = "\
-Runs a command with a private Postgres and a private RabbitMQ for tests.
+Runs a command with a private Postgres, RabbitMQ and Redis for tests.
 
 Usage: with-services -- COMMAND [ARGUMENTS...]
 
@@ -23,7 +22,8 @@ temporary directory), sets EVENKEEL_TEST_POSTGRES to its URL, runs the command, 
 server, removes the data and ends with the command's exit code (128 + n after signal n).
 If EVENKEEL_TEST_POSTGRES is set already, that server is used and none is started.
 The same for RabbitMQ: EVENKEEL_TEST_AMQP (amqp://guest:guest@127.0.0.1:PORT) and
-EVENKEEL_TEST_AMQP_API (127.0.0.1:PORT of its HTTP API).
+EVENKEEL_TEST_AMQP_API (127.0.0.1:PORT of its HTTP API). And for Redis, if there is a
+redis-server: EVENKEEL_TEST_REDIS (redis://127.0.0.1:PORT, 4,096 databases).
 
 Postgres binaries are taken from PG_BIN, /usr/lib/postgresql/*/bin or PATH, RabbitMQ's
 from /usr/lib/rabbitmq or /opt/rabbitmq.
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 }
 
 async fn with_server(mut command: Command) -> Result<ExitCode, ExitCode> {
-    let (postgres, broker) = tokio::join!(postgres(), broker());
+    let (postgres, broker, redis) = tokio::join!(postgres(), broker(), redis());
     let (postgres, broker) = (postgres?, broker?);
     if let Some((server, _)) = &postgres {
         command.env(SERVER_VARIABLE, server.admin_url());
@@ -68,8 +68,11 @@ async fn with_server(mut command: Command) -> Result<ExitCode, ExitCode> {
             .env(BROKER_VARIABLE, broker.url())
             .env(BROKER_API_VARIABLE, broker.api());
     }
+    if let Some(redis) = &redis {
+        command.env(REDIS_VARIABLE, redis.url());
+    }
     let outcome = run(command).await;
-    drop(broker);
+    drop((broker, redis));
     if let Some((server, _scratch)) = postgres {
         server.stop().await;
     }
@@ -90,6 +93,14 @@ async fn broker() -> Result<Option<PrivateBroker>, ExitCode> {
         return Err(ExitCode::from(EXIT_UNAVAILABLE));
     }
     Ok(Some(PrivateBroker::start().await))
+}
+
+/// Starts a Redis, unless one is named. Tests that need one say so if there is none.
+async fn redis() -> Option<PrivateRedis> {
+    if is_set(REDIS_VARIABLE) || !has_redis_binary() {
+        return None;
+    }
+    Some(PrivateRedis::start().await)
 }
 
 /// Starts a server, unless one is named.
