@@ -21,7 +21,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 enum Host {
     Redis(TestRedis),
-    Postgres(TestDatabase),
+    Postgres(Box<TestDatabase>),
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl World {
                 let kv = Kv::open(&patient(), database.pool(kv::SCHEMA).await).unwrap();
                 Self {
                     kv,
-                    host: Host::Postgres(database),
+                    host: Host::Postgres(Box::new(database)),
                 }
             }
         }
