@@ -12,7 +12,7 @@ create table session (
     ended_at timestamptz,
     end_reason text,
     constraint session_pkey primary key (session_id),
-    constraint session_user foreign key (user_id) references account (user_id),
+    constraint session_account foreign key (user_id) references account (user_id),
     constraint session_method check (method in ('code', 'password', 'registration', 'wechat')),
     constraint session_device check (char_length(device) <= 100),
     constraint session_ip check (char_length(ip) <= 45),

@@ -76,7 +76,9 @@ impl Cache {
         read: impl Future<Output = Result<Option<T>, Error>>,
     ) -> Result<Option<T>, Error> {
         match self.kv.get_versioned(key).await {
-            Ok(Some(Versioned { value: Some(bytes), .. })) => {
+            Ok(Some(Versioned {
+                value: Some(bytes), ..
+            })) => {
                 // Another format under the same key is a defect that must not stop readers.
                 match serde_json::from_slice(&bytes) {
                     Ok(value) => return Ok(Some(value)),

@@ -10,6 +10,8 @@ use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::DOMAIN;
+use crate::password::{self, Unfit};
+use crate::{limits, sms, wechat};
 
 /// Why an operation on accounts has no result.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub(crate) enum Error {
     /// There is no such user.
     #[error("there is no such user")]
     UserNotFound,
-    /// The user is banned.
+    /// The user is banned, by us or by WeChat.
     #[error("the user is banned")]
     UserBanned,
     /// There is a user with this phone number.
@@ -60,11 +62,11 @@ pub(crate) enum Error {
     #[error("nobody has this invite code")]
     InviteCodeInvalid,
     /// The password is too short, or one of the most common.
-    #[error("the password {0}")]
-    PasswordTooWeak(&'static str),
+    #[error(transparent)]
+    PasswordTooWeak(Unfit),
     /// The password is longer than what bcrypt reads.
-    #[error("the password has more than 72 bytes")]
-    PasswordTooLong,
+    #[error(transparent)]
+    PasswordTooLong(Unfit),
     /// The old password is wrong.
     #[error("the old password is wrong")]
     PasswordWrong,
@@ -73,13 +75,13 @@ pub(crate) enum Error {
     SmsCodeInvalid,
     /// The SMS provider did not take the message.
     #[error("the message could not be sent")]
-    SmsNotSent(#[source] crate::sms::Error),
+    SmsNotSent(#[source] sms::Error),
     /// WeChat does not know the code, or it was used.
     #[error("WeChat does not know this code")]
     WechatCodeInvalid,
     /// WeChat did not answer, is busy, or limits us.
     #[error("WeChat cannot be asked now")]
-    WechatUnavailable(#[source] crate::wechat::Error),
+    WechatUnavailable(#[source] wechat::Error),
     /// The user has no such session.
     #[error("the user has no such session")]
     SessionNotFound,
@@ -89,6 +91,9 @@ pub(crate) enum Error {
     /// More passwords wait to be hashed than will be hashed in time.
     #[error("too many logins at once; try again")]
     Overloaded,
+    /// A password could not be hashed or compared.
+    #[error("a password cannot be hashed or compared")]
+    Password(#[source] password::Error),
     /// A signing key could not be made, read or written.
     #[error("the signing keys cannot be used")]
     Keys(#[from] crate::keys::Error),
@@ -121,7 +126,7 @@ impl Error {
         Self::Invalid { field, problem }
     }
 
-    const fn answer(&self) -> Answer {
+    fn answer(&self) -> Answer {
         let no = |reason| Answer::No(reason, None);
         match self {
             Self::Invalid { field, .. } => Answer::No(Reason::InvalidArgument, Some(field)),
@@ -138,7 +143,7 @@ impl Error {
             Self::ReferrerInvalid => no(Reason::ReferrerInvalid),
             Self::InviteCodeInvalid => no(Reason::InviteCodeInvalid),
             Self::PasswordTooWeak(_) => no(Reason::PasswordTooWeak),
-            Self::PasswordTooLong => no(Reason::PasswordTooLong),
+            Self::PasswordTooLong(_) => no(Reason::PasswordTooLong),
             Self::PasswordWrong => no(Reason::PasswordWrong),
             Self::SmsCodeInvalid => no(Reason::SmsCodeInvalid),
             Self::SmsNotSent(_) => Answer::Later(Reason::SmsNotSent, None),
@@ -147,9 +152,12 @@ impl Error {
             Self::SessionNotFound => no(Reason::SessionNotFound),
             Self::RateLimited { retry_after } => Answer::Later(Reason::RateLimited, Some(*retry_after)),
             Self::Overloaded => Answer::Later(Reason::Overloaded, None),
-            Self::Keys(_) | Self::Broken(_) | Self::Sealed(_) | Self::Kv(_) | Self::Database(_) => {
-                Answer::Unknown
-            }
+            Self::Password(_)
+            | Self::Keys(_)
+            | Self::Broken(_)
+            | Self::Sealed(_)
+            | Self::Kv(_)
+            | Self::Database(_) => Answer::Unknown,
         }
     }
 }
@@ -160,6 +168,63 @@ impl From<events::outbox::Error> for Error {
             // Our events are made of ids and words.
             events::outbox::Error::Invalid { .. } => Self::Broken("an event of ours cannot be published"),
             events::outbox::Error::Database(error) => Self::Database(error),
+        }
+    }
+}
+
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Long => Self::PasswordTooLong(unfit),
+            Unfit::Short | Unfit::Common | Unfit::Control => Self::PasswordTooWeak(unfit),
+        }
+    }
+}
+
+impl From<password::Error> for Error {
+    fn from(error: password::Error) -> Self {
+        match error {
+            password::Error::Busy => Self::Overloaded,
+            password::Error::Config(_) | password::Error::Damaged(_) | password::Error::Thread(_) => {
+                Self::Password(error)
+            }
+        }
+    }
+}
+
+impl From<sms::Error> for Error {
+    fn from(error: sms::Error) -> Self {
+        match error {
+            sms::Error::Limited { retry_after, .. } => Self::RateLimited { retry_after },
+            sms::Error::Disabled
+            | sms::Error::Config(_)
+            | sms::Error::Unknown(_)
+            | sms::Error::Number(_)
+            | sms::Error::Refused(_) => Self::SmsNotSent(error),
+        }
+    }
+}
+
+impl From<wechat::Error> for Error {
+    fn from(error: wechat::Error) -> Self {
+        match error {
+            wechat::Error::Code(_) => Self::WechatCodeInvalid,
+            wechat::Error::Blocked(_) => Self::UserBanned,
+            wechat::Error::Disabled
+            | wechat::Error::Config(_)
+            | wechat::Error::Busy(_)
+            | wechat::Error::Refused(_)
+            | wechat::Error::Unknown(_) => Self::WechatUnavailable(error),
+        }
+    }
+}
+
+impl From<limits::Error> for Error {
+    fn from(error: limits::Error) -> Self {
+        match error {
+            limits::Error::Limited { retry_after } => Self::RateLimited { retry_after },
+            limits::Error::Store(error) => Self::Kv(error),
+            limits::Error::Random => Self::Broken("the system gives no randomness"),
         }
     }
 }

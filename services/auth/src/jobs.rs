@@ -1,4 +1,4 @@
-//! Background work of the service. Every replica does all of it; nothing is done twice.
+//! Background work of the service. Every replica does all of it; whichever comes first, the others find it done.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::error::{Error, chain};
-use crate::store;
+use crate::{invites, store};
 
 /// How often the signing keys are read: often enough that no login waits for it.
 const KEYS: Duration = Duration::from_secs(20);
@@ -19,6 +19,8 @@ const EPOCHS: Duration = Duration::from_secs(5);
 /// How often old sessions are deleted, and how many at once.
 const SWEEP: Duration = Duration::from_secs(60);
 const SWEPT_AT_ONCE: i64 = 1_000;
+/// How often the pool of invite codes is looked at: it lasts much longer.
+const INVITES: Duration = Duration::from_secs(10);
 
 /// A background loop, to be supervised by the process.
 pub struct Job {
@@ -45,6 +47,8 @@ enum Work {
     Epochs,
     /// Deletes sessions that have been over for long.
     Sessions,
+    /// Makes invite codes ahead.
+    Invites,
 }
 
 impl Work {
@@ -53,6 +57,7 @@ impl Work {
             Self::Keys => "auth-keys",
             Self::Epochs => "auth-epochs",
             Self::Sessions => "auth-sessions",
+            Self::Invites => "auth-invites",
         }
     }
 
@@ -61,6 +66,7 @@ impl Work {
             Self::Keys => KEYS,
             Self::Epochs => EPOCHS,
             Self::Sessions => SWEEP,
+            Self::Invites => INVITES,
         }
     }
 
@@ -69,13 +75,20 @@ impl Work {
             Self::Keys => Ok(app.keys.turn().await?),
             Self::Epochs => app.epochs.publish_all(&app.pool, &app.cache).await,
             Self::Sessions => sweep(app).await,
+            Self::Invites => {
+                let made = invites::refill(app.pool.pool(), &app.config.invites).await?;
+                if made > 0 {
+                    tracing::info!(made, "invite codes");
+                }
+                Ok(())
+            }
         }
     }
 }
 
 /// Makes all jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
-    [Work::Keys, Work::Epochs, Work::Sessions]
+    [Work::Keys, Work::Epochs, Work::Sessions, Work::Invites]
         .into_iter()
         .map(|work| {
             let app = app.clone();
@@ -104,7 +117,11 @@ async fn repeat(work: Work, app: &App, stop: &CancellationToken) {
             Some(Err(_)) if failing => {}
             Some(Err(error)) => {
                 failing = true;
-                tracing::warn!(job = work.name(), error = chain(&error), "a job fails; it goes on trying");
+                tracing::warn!(
+                    job = work.name(),
+                    error = chain(&error),
+                    "a job fails; it goes on trying"
+                );
             }
         }
     }

@@ -4,22 +4,22 @@ use super::change::{Changed, change, end_sessions};
 use super::{App, tell};
 use crate::domain::{EndReason, SessionId, State};
 use crate::error::Error;
-use crate::{events, password, store};
+use crate::password::Password;
+use crate::{events, store};
 
 /// Changes a user's password, and ends its sessions but the one that asks.
 ///
 /// # Errors
-/// `PasswordWrong` for the old one, also if it was changed a moment ago; `PasswordTooWeak`, `PasswordTooLong` for the new
-/// one; `Invalid` for a user without a phone number, who could not use it.
+/// `PasswordWrong` for the old one, also if it was changed a moment ago; `Invalid` for a user without a phone number, who
+/// could not use it.
 pub(crate) async fn change_password(
     app: &App,
     user_id: UserId,
     session_id: SessionId,
     old: &str,
-    new: &str,
+    new: &Password,
 ) -> Result<(), Error> {
     app.limits.password(user_id).await?;
-    password::check(new)?;
     let user = store::account::credentials(&app.pool, user_id)
         .await?
         .ok_or(Error::UserNotFound)?;

@@ -1,10 +1,11 @@
 use ids::UserId;
 
 use super::tokens::{Proved, open_session};
-use super::{App, Client, Issued, register};
+use super::{App, Client, Field, Issued, register};
 use crate::domain::{Method, State};
 use crate::error::{Error, chain};
 use crate::limits::Purpose;
+use crate::password::Password;
 use crate::phone::Phone;
 use crate::store;
 use crate::store::account::New;
@@ -21,12 +22,7 @@ pub(crate) enum Proof {
 /// # Errors
 /// `LoginFailed` for a wrong code or password as for an unknown number, after the same work; `UserBanned` only to who has
 /// proved to be that user.
-pub(crate) async fn login(
-    app: &App,
-    phone: &Phone,
-    proof: &Proof,
-    client: &Client,
-) -> Result<Issued, Error> {
+pub(crate) async fn login(app: &App, phone: &Phone, proof: &Proof, client: &Client) -> Result<Issued, Error> {
     app.limits.login(phone, &client.ip).await?;
     match proof {
         Proof::Code(code) => by_code(app, phone, code, client).await,
@@ -54,12 +50,10 @@ async fn find_or_make(app: &App, phone: &Phone) -> Result<(UserId, bool), Error>
     if let Some(found) = store::account::by_phone(&app.pool, &blind).await? {
         return Ok((found.user_id, false));
     }
-    let new = New {
-        phone: Some(app.seal_phone(phone)?),
-        ..New::default()
-    };
-    if let Some(user_id) = register::make(app, &new, Method::Code).await? {
-        return Ok((user_id, true));
+    let mut new = New::unknown();
+    new.phone = Some(app.seal(new.user_id, Field::Phone, phone.e164())?);
+    if register::make(app, &new, Method::Code).await? {
+        return Ok((new.user_id, true));
     }
     let found = store::account::by_phone(&app.pool, &blind).await?;
     let found = found.ok_or(Error::Broken("a phone number is taken by nobody"))?;
@@ -70,7 +64,7 @@ async fn by_password(app: &App, phone: &Phone, password: &str, client: &Client) 
     let found = store::account::by_phone(&app.pool, &app.blind_phone(phone)).await?;
     let known = found.and_then(|user| Some((user.user_id, user.state, user.password_hash?)));
     let Some((user_id, state, hash)) = known else {
-        app.passwords.verify_nothing(password).await?;
+        app.passwords.verify_nobody(password).await?;
         return Err(Error::LoginFailed);
     };
     if !app.passwords.verify(password, &hash).await? {
@@ -90,13 +84,14 @@ async fn by_password(app: &App, phone: &Phone, password: &str, client: &Client) 
     Ok(issued)
 }
 
-/// Replaces a hash that is cheaper than those of today. The user is in already: that it does not work out is no failure.
+/// Replaces a hash that is cheaper than those of today. The user is in already: that it does not work out, or that the
+/// password would not be taken today, is no failure.
 async fn rehash(app: &App, user_id: UserId, password: &str, old: &str) {
     if !app.passwords.needs_rehash(old) {
         return;
     }
     let done = async {
-        let new = app.passwords.hash(password).await?;
+        let new = app.passwords.hash(&Password::chosen(password)?).await?;
         store::account::rehash(&app.pool, user_id, old, &new).await?;
         Ok::<_, Error>(())
     };

@@ -18,6 +18,7 @@ mod wechat_login;
 
 use std::sync::Arc;
 
+use ids::UserId;
 use kv::Kv;
 use process::PoolGauge;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
@@ -32,15 +33,15 @@ use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::password::Passwords;
 use crate::phone::Phone;
-use crate::sealed::Vault;
+use crate::sealed::{Place, Vault};
 use crate::sms::SmsSender;
 use crate::store::account::Sealed;
 use crate::wechat::Wechat;
 
-pub(crate) use moderate::{Admin, set_role, set_state};
 pub(crate) use change_password::change_password;
 pub(crate) use configuration::{public_configuration, set_configuration};
 pub(crate) use login::{Proof, login};
+pub(crate) use moderate::{Admin, set_role, set_state};
 pub(crate) use read::{get_user, list_users, me, quota_remaining};
 pub(crate) use refresh::refresh;
 pub(crate) use register::{Referral, Registration, register};
@@ -50,9 +51,6 @@ pub(crate) use sessions::{list_sessions, logout, logout_everywhere, logout_token
 pub(crate) use tokens::{Client, Issued};
 pub(crate) use update_me::update_me;
 pub(crate) use wechat_login::wechat_login;
-
-/// What a phone number is sealed and hashed for.
-const PHONE: &str = "phone";
 
 /// Handles of everything an operation may need. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -71,31 +69,69 @@ pub(crate) struct App {
     pub(crate) config: Arc<Config>,
 }
 
+/// What of a user is stored encrypted.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Phone,
+    Openid,
+    Unionid,
+}
+
+impl Field {
+    /// What is hashed for one field does not find another.
+    const fn context(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+            Self::Openid => "wechat_openid",
+            Self::Unionid => "wechat_unionid",
+        }
+    }
+
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Phone => "phone_sealed",
+            Self::Openid => "wechat_openid_sealed",
+            Self::Unionid => "wechat_unionid_sealed",
+        }
+    }
+}
+
 impl App {
-    /// Encrypts a value, and makes the keyed hash by which it is found. `purpose` keeps one kind of value from passing for
-    /// another.
-    fn seal(&self, purpose: &'static str, value: &[u8]) -> Result<Sealed, Error> {
+    /// Encrypts a field of a user, with the keyed hash by which it is found.
+    fn seal(&self, user_id: UserId, field: Field, value: &str) -> Result<Sealed, Error> {
+        let row = user_id.to_string();
         Ok(Sealed {
-            sealed: self.vault.seal(purpose, value)?,
-            blind: self.vault.blind(purpose, value).to_vec(),
+            sealed: self.vault.seal(place(field, &row), value.as_bytes())?,
+            blind: self.blind(field, value),
         })
     }
 
-    fn seal_phone(&self, phone: &Phone) -> Result<Sealed, Error> {
-        self.seal(PHONE, phone.as_str().as_bytes())
+    /// Returns the keyed hash by which a field is found.
+    fn blind(&self, field: Field, value: &str) -> Vec<u8> {
+        self.vault.blind(field.context(), value)
     }
 
     /// Returns the keyed hash by which a phone number is found.
     pub(crate) fn blind_phone(&self, phone: &Phone) -> Vec<u8> {
-        self.vault.blind(PHONE, phone.as_str().as_bytes()).to_vec()
+        self.blind(Field::Phone, phone.e164())
     }
 
-    /// Decrypts a phone number.
-    pub(crate) fn open_phone(&self, sealed: &[u8]) -> Result<Phone, Error> {
-        let bytes = self.vault.open(PHONE, sealed)?;
+    /// Decrypts the phone number of a user.
+    pub(crate) fn open_phone(&self, user_id: UserId, sealed: &[u8]) -> Result<Phone, Error> {
+        let row = user_id.to_string();
+        let bytes = self.vault.open(place(Field::Phone, &row), sealed)?;
         let text = std::str::from_utf8(&bytes).ok();
         text.and_then(|text| Phone::parse(text).ok())
             .ok_or(Error::Broken("a stored phone number is none"))
+    }
+}
+
+/// A sealed field cannot be moved to another user or column.
+fn place(field: Field, row: &str) -> Place<'_> {
+    Place {
+        table: "auth.account",
+        column: field.column(),
+        row,
     }
 }
 

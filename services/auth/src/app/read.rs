@@ -5,8 +5,8 @@ use proto::quota::v1::GetBalanceRequest;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request};
 
-use super::change::{Changed, change};
 use super::App;
+use super::change::{Changed, change};
 use crate::domain::{Account, Filter, Page, page_token};
 use crate::error::Error;
 use crate::{cache, invites, store};
@@ -29,14 +29,15 @@ pub(crate) async fn me(app: &App, user_id: UserId) -> Result<Account, Error> {
     if account.invite_code.is_some() {
         return Ok(account);
     }
-    let (account, ()) = change(app, user_id, async |conn, _| {
-        if invites::claim(conn, user_id).await?.is_some() {
+    let (with_code, claimed) = change(app, user_id, async |conn, _| {
+        let claimed = invites::claim(conn, user_id).await?.is_some();
+        if claimed {
             store::account::bump_version(conn, user_id).await?;
         }
-        Ok(Changed::of(()))
+        Ok(Changed::of(claimed))
     })
     .await?;
-    Ok(account)
+    Ok(if claimed { with_code } else { account })
 }
 
 /// Asks the quota service what the caller has left, in the caller's own name. `None` while there is no answer; 0 without an

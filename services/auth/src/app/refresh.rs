@@ -29,7 +29,7 @@ pub(crate) async fn refresh(app: &App, text: &str) -> Result<Issued, Error> {
             &family,
             &tokens::jti_text(token.jti),
             &tokens::jti_text(next),
-            tokens::grace(app),
+            app.config.refresh_grace,
             lives,
         )
         .await?;
@@ -49,13 +49,7 @@ pub(crate) async fn refresh(app: &App, text: &str) -> Result<Issued, Error> {
         }
     };
     match store::session::touch(&app.pool, user_id, session_id, lives).await? {
-        Some(open) => Ok(tokens::issue(
-            app,
-            &signing,
-            RefreshToken { jti, ..token },
-            open,
-            false,
-        )),
+        Some(open) => tokens::issue(app, &signing, RefreshToken { jti, ..token }, open, false),
         None => {
             tokens::forget(app, user_id, session_id).await;
             Err(tokens::refused(app, user_id, Error::RefreshInvalid).await?)

@@ -2,9 +2,10 @@ use ids::UserId;
 use sqlx::PgConnection;
 
 use super::tokens::{Proved, open_session};
-use super::{App, Client, Issued, tell, transaction};
+use super::{App, Client, Field, Issued, tell, transaction};
 use crate::domain::Method;
 use crate::error::Error;
+use crate::password::Password;
 use crate::phone::Phone;
 use crate::store::account::New;
 use crate::{events, invites, store};
@@ -21,14 +22,14 @@ pub(crate) enum Referral {
 #[derive(Debug, Clone)]
 pub(crate) struct Registration {
     pub(crate) phone: Phone,
-    pub(crate) password: String,
+    pub(crate) password: Password,
     pub(crate) referral: Referral,
 }
 
 /// Makes a user with phone and password, and logs in.
 ///
 /// # Errors
-/// `PhoneTaken`, `PasswordTooWeak`, `PasswordTooLong`; `InviteCodeInvalid` if nobody has the code; `ReferrerInvalid` if the
+/// `PhoneTaken`; `InviteCodeInvalid` if nobody has the code; `ReferrerInvalid` if the
 /// referrer does not exist or is banned.
 pub(crate) async fn register(app: &App, wanted: &Registration, client: &Client) -> Result<Issued, Error> {
     app.limits.register(&wanted.phone, &client.ip).await?;
@@ -41,21 +42,20 @@ pub(crate) async fn register(app: &App, wanted: &Registration, client: &Client) 
                 .ok_or(Error::InviteCodeInvalid)?,
         ),
     };
-    let phone = app.seal_phone(&wanted.phone)?;
     // Saves the work of hashing; the constraint decides.
-    if store::account::by_phone(&app.pool, &phone.blind).await?.is_some() {
+    let blind = app.blind_phone(&wanted.phone);
+    if store::account::by_phone(&app.pool, &blind).await?.is_some() {
         return Err(Error::PhoneTaken);
     }
     let hash = app.passwords.hash(&wanted.password).await?;
-    let new = New {
-        phone: Some(phone),
-        password_hash: Some(hash.clone()),
-        referrer_id,
-        ..New::default()
-    };
-    let user_id = make(app, &new, Method::Registration)
-        .await?
-        .ok_or(Error::PhoneTaken)?;
+    let mut new = New::unknown();
+    let user_id = new.user_id;
+    new.phone = Some(app.seal(user_id, Field::Phone, wanted.phone.e164())?);
+    new.password_hash = Some(hash.clone());
+    new.referrer_id = referrer_id;
+    if !make(app, &new, Method::Registration).await? {
+        return Err(Error::PhoneTaken);
+    }
     let proved = Proved {
         user_id,
         method: Method::Registration,
@@ -65,21 +65,22 @@ pub(crate) async fn register(app: &App, wanted: &Registration, client: &Client) 
     open_session(app, proved, client).await
 }
 
-/// Makes a user, with an invite code if the pool has one. `None` if the phone number or a WeChat id is taken by now.
-pub(super) async fn make(app: &App, new: &New, method: Method) -> Result<Option<UserId>, Error> {
+/// Makes a user, with an invite code if the pool has one. False if the phone number or a WeChat id is taken by now.
+pub(super) async fn make(app: &App, new: &New, method: Method) -> Result<bool, Error> {
     transaction(&app.pool, async |conn| {
         if let Some(referrer_id) = new.referrer_id {
             check_referrer(conn, referrer_id).await?;
         }
-        let Some(user_id) = store::account::insert(conn, new).await? else {
-            return Ok(None);
-        };
+        if !store::account::insert(conn, new).await? {
+            return Ok(false);
+        }
+        let user_id = new.user_id;
         invites::claim(conn, user_id).await?;
         tell(conn, &events::registered(user_id, method, new.referrer_id)).await?;
         if let Some(referrer_id) = new.referrer_id {
             tell(conn, &events::referral_bonus(referrer_id, user_id)).await?;
         }
-        Ok(Some(user_id))
+        Ok(true)
     })
     .await
 }

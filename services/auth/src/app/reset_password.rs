@@ -1,26 +1,25 @@
-use super::App;
 use super::change::{Changed, change, end_sessions};
-use super::tell;
+use super::{App, tell};
 use crate::domain::{EndReason, State};
 use crate::error::Error;
 use crate::limits::Purpose;
+use crate::password::Password;
 use crate::phone::Phone;
-use crate::{events, password, store};
+use crate::{events, store};
 
 /// Sets a new password with a code that was sent for this, and ends every session.
 ///
 /// # Errors
-/// `PasswordTooWeak`, `PasswordTooLong`: the code stays good. `SmsCodeInvalid`; `UserNotFound`, `UserBanned` only to who has
+/// `SmsCodeInvalid`; `UserNotFound`, `UserBanned` only to who has
 /// the phone in hand.
 pub(crate) async fn reset_password(
     app: &App,
     phone: &Phone,
     code: &str,
-    password: &str,
+    password: &Password,
     ip: &str,
 ) -> Result<(), Error> {
     app.limits.login(phone, ip).await?;
-    password::check(password)?;
     if !app.limits.check_code(phone, Purpose::ResetPassword, code).await? {
         return Err(Error::SmsCodeInvalid);
     }

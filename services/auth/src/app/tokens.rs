@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use ids::UserId;
@@ -7,7 +7,7 @@ use token::{AccessClaims, SigningKey, User};
 use uuid::Uuid;
 
 use super::{App, tell, transaction};
-use crate::domain::{Device, EndReason, Method, Presented, RefreshToken, Role, SessionId, State};
+use crate::domain::{Device, EndReason, MAC_BYTES, Method, Presented, RefreshToken, Role, SessionId, State};
 use crate::error::{Error, chain};
 use crate::store::session::{New, Open};
 use crate::{events, store};
@@ -50,11 +50,7 @@ pub(super) struct Proved<'a> {
 ///
 /// # Errors
 /// `UserBanned`; `LoginFailed` if the password was changed since it was proved.
-pub(super) async fn open_session(
-    app: &App,
-    proved: Proved<'_>,
-    client: &Client,
-) -> Result<Issued, Error> {
+pub(super) async fn open_session(app: &App, proved: Proved<'_>, client: &Client) -> Result<Issued, Error> {
     let signing = app.keys.signing().await?;
     let session_id = SessionId::new();
     let user_id = proved.user_id;
@@ -95,7 +91,7 @@ pub(super) async fn open_session(
             for old in replaced {
                 forget(app, user_id, old).await;
             }
-            Ok(issue(app, &signing, token, open, proved.new_user))
+            issue(app, &signing, token, open, proved.new_user)
         }
         Ok(None) => {
             forget(app, user_id, session_id).await;
@@ -115,7 +111,7 @@ pub(super) fn issue(
     token: RefreshToken,
     open: Open,
     new_user: bool,
-) -> Issued {
+) -> Result<Issued, Error> {
     let now = SystemTime::now();
     let access_expires_at = now + app.config.access_ttl;
     let claims = AccessClaims {
@@ -132,15 +128,15 @@ pub(super) fn issue(
         issued_at: now,
         expires_at: access_expires_at,
     };
-    Issued {
+    Ok(Issued {
         access_token: token::sign_access(&claims, signing),
-        refresh_token: token.encode(&mac(app, &token)),
+        refresh_token: token.encode(&mac(app, &token)?),
         access_expires_at,
         refresh_expires_at: open.expires_at,
         user_id: token.user_id,
         session_id: token.session_id,
         new_user,
-    }
+    })
 }
 
 /// Reads a refresh token of ours.
@@ -149,7 +145,7 @@ pub(super) fn issue(
 /// `RefreshInvalid` for anything that we did not make.
 pub(super) fn presented(app: &App, text: &str) -> Result<RefreshToken, Error> {
     let Presented { token, mac: theirs } = Presented::parse(text).ok_or(Error::RefreshInvalid)?;
-    let ours = mac(app, &token);
+    let ours = mac(app, &token)?;
     aws_lc_rs::constant_time::verify_slices_are_equal(&ours, &theirs)
         .map(|()| token)
         .map_err(|_| Error::RefreshInvalid)
@@ -182,11 +178,8 @@ pub(super) fn jti_text(jti: Uuid) -> String {
     jti.simple().to_string()
 }
 
-fn mac(app: &App, token: &RefreshToken) -> [u8; crate::domain::MAC_BYTES] {
-    app.vault.blind("refresh_token", &token.signed())
-}
-
-/// How long the answer to a refresh may be lost and asked for again.
-pub(super) const fn grace(app: &App) -> Duration {
-    app.config.refresh_grace
+fn mac(app: &App, token: &RefreshToken) -> Result<[u8; MAC_BYTES], Error> {
+    let mac = app.vault.blind("refresh_token", &token.signed());
+    mac.try_into()
+        .map_err(|_| Error::Broken("a keyed hash has another length"))
 }

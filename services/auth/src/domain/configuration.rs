@@ -92,7 +92,18 @@ mod tests {
         for good in ["a", "app.theme", "v2.max_items"] {
             assert!(Key::new(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "a.", ".a", "A", "a b", "a..b", "1a", "a-b", &"a".repeat(101)] {
+        for bad in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "A",
+            "a b",
+            "a..b",
+            "1a",
+            "a-b",
+            &"a".repeat(101),
+        ] {
             assert!(Key::new(bad).is_err(), "{bad}");
         }
     }

@@ -151,7 +151,11 @@ mod tests {
         for second in (0..20_000).step_by(7) {
             let steps = plan(&keys, TIMES, at(second));
             apply(&mut keys, steps, at(second));
-            assert_eq!(plan(&keys, TIMES, at(second)), [], "a second look changes nothing");
+            assert_eq!(
+                plan(&keys, TIMES, at(second)),
+                [],
+                "a second look changes nothing"
+            );
             let active = only(&keys, KeyState::Active).clone();
             only(&keys, KeyState::Next);
             if signed_with.last().is_none_or(|(kid, _)| *kid != active.kid) {

@@ -39,7 +39,11 @@ pub(crate) struct Presented {
 
 impl RefreshToken {
     /// Returns what the MAC is made of.
-    pub(crate) fn signed(&self) -> [u8; SIGNED_BYTES] {
+    pub(crate) fn signed(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes())
+    }
+
+    fn bytes(&self) -> [u8; SIGNED_BYTES] {
         let mut bytes = [0; SIGNED_BYTES];
         bytes[..16].copy_from_slice(self.user_id.uuid().as_bytes());
         bytes[16..32].copy_from_slice(self.session_id.uuid().as_bytes());
@@ -50,7 +54,7 @@ impl RefreshToken {
     /// Writes the token with its MAC.
     pub(crate) fn encode(&self, mac: &[u8; MAC_BYTES]) -> String {
         let mut text = PREFIX.to_owned();
-        URL_SAFE_NO_PAD.encode_string([self.signed().as_slice(), mac].concat(), &mut text);
+        URL_SAFE_NO_PAD.encode_string([self.bytes().as_slice(), mac].concat(), &mut text);
         text
     }
 }
@@ -58,7 +62,9 @@ impl RefreshToken {
 impl Presented {
     /// Reads a token; `None` if it is not written as ours are.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix(PREFIX).filter(|text| text.len() == TEXT_BYTES)?;
+        let text = text
+            .strip_prefix(PREFIX)
+            .filter(|text| text.len() == TEXT_BYTES)?;
         let bytes: [u8; ALL_BYTES] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let (signed, mac) = bytes.split_first_chunk::<SIGNED_BYTES>()?;
         let id = |at: usize| Uuid::from_slice(&signed[at..at + ID_BYTES]).ok();

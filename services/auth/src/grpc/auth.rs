@@ -2,7 +2,7 @@ use proto::auth::v1 as pb;
 use proto::auth::v1::auth_service_server::AuthService;
 use tonic::{Request, Response, Status};
 
-use super::{client, client_ip, encode, id, me, phone, secret};
+use super::{client, client_ip, encode, id, me, new_password, phone, secret};
 use crate::app::{self, App, Proof, Referral, Registration};
 use crate::error::Error;
 use crate::limits::Purpose;
@@ -28,10 +28,7 @@ impl AuthService for Auth {
         }))
     }
 
-    async fn login(
-        &self,
-        request: Request<pb::LoginRequest>,
-    ) -> Result<Response<pb::LoginResponse>, Status> {
+    async fn login(&self, request: Request<pb::LoginRequest>) -> Result<Response<pb::LoginResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let phone = phone(&request.phone)?;
         let proof = match (request.code.is_empty(), request.password.is_empty()) {
@@ -54,8 +51,7 @@ impl AuthService for Auth {
     ) -> Result<Response<pb::RegisterResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let phone = phone(&request.phone)?;
-        let password = secret("password", request.password)?;
-        crate::password::check(&password).map_err(Error::from)?;
+        let password = new_password("password", &request.password)?;
         let referral = match (request.referrer_id.is_empty(), request.invite_code.is_empty()) {
             (true, true) => Referral::Nobody,
             (false, true) => Referral::User(id("referrer_id", &request.referrer_id)?),
@@ -131,7 +127,7 @@ impl AuthService for Auth {
         let request = request.into_inner();
         let phone = phone(&request.phone)?;
         let code = secret("code", request.code)?;
-        let password = secret("new_password", request.new_password)?;
+        let password = new_password("new_password", &request.new_password)?;
         app::reset_password(&self.app, &phone, &code, &password, &ip).await?;
         Ok(Response::new(pb::ResetPasswordResponse {}))
     }
@@ -147,7 +143,7 @@ impl AuthService for Auth {
     }
 }
 
-/// A login by code registers, so a code that was sent for registering is good for it.
+/// A login by code registers, so a code that was asked for to register is one for logging in.
 fn purpose(value: i32) -> Result<Purpose, Error> {
     match pb::SmsPurpose::try_from(value) {
         Ok(pb::SmsPurpose::Unspecified | pb::SmsPurpose::Login | pb::SmsPurpose::Register) => {

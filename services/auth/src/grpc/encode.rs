@@ -33,10 +33,10 @@ pub(super) fn user(app: &App, account: &Account, sight: Sight) -> Result<pb::Use
     let phone = match &account.phone_sealed {
         None => String::new(),
         Some(sealed) => {
-            let phone = app.open_phone(sealed)?;
+            let phone = app.open_phone(account.id(), sealed)?;
             match sight {
                 Sight::Masked => phone.masked(),
-                Sight::Full => phone.as_str().to_owned(),
+                Sight::Full => phone.e164().to_owned(),
             }
         }
     };

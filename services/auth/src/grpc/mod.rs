@@ -9,8 +9,8 @@ use std::str::FromStr;
 
 use ids::{ParseIdError, UserId};
 use token::{Caller, caller};
-use tonic::metadata::MetadataMap;
 use tonic::Request;
+use tonic::metadata::MetadataMap;
 
 pub(crate) use auth::Auth;
 pub(crate) use user::Users;
@@ -19,6 +19,7 @@ use crate::CLIENT_IP_HEADER;
 use crate::app::{Admin, Client};
 use crate::domain::{Device, SessionId};
 use crate::error::Error;
+use crate::password::Password;
 use crate::phone::Phone;
 
 /// Longest code and password that are looked at, in bytes; longer ones are wrong without being read.
@@ -84,7 +85,7 @@ fn phone(text: &str) -> Result<Phone, Error> {
     Phone::parse(text).map_err(|_| {
         Error::invalid(
             "phone",
-            "must be a number of mainland China (11 digits, +86 optional) or E.164",
+            "must be 11 digits of a mobile number in mainland China, or + and 7 to 15 digits (E.164)",
         )
     })
 }
@@ -98,6 +99,14 @@ fn secret(field: &'static str, text: String) -> Result<String, Error> {
         return Err(Error::invalid(field, "has more than 1024 bytes"));
     }
     Ok(text)
+}
+
+/// Reads a password that is to be set.
+fn new_password(field: &'static str, text: &str) -> Result<Password, Error> {
+    if text.is_empty() {
+        return Err(Error::invalid(field, "is missing"));
+    }
+    Ok(Password::chosen(text)?)
 }
 
 fn id<T: FromStr<Err = ParseIdError>>(field: &'static str, text: &str) -> Result<T, Error> {

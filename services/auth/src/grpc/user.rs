@@ -5,7 +5,7 @@ use token::{Caller, caller};
 use tonic::{Request, Response, Status};
 
 use super::encode::Sight;
-use super::{admin, encode, id, me, phone, secret};
+use super::{admin, encode, id, me, new_password, phone, secret};
 use crate::app::{self, App};
 use crate::domain::{Account, Filter, Gender, Key, Page, Profile, Reason, Role, State, Value};
 use crate::error::Error;
@@ -60,7 +60,7 @@ impl UserService for Users {
     ) -> Result<Response<pb::ChangePasswordResponse>, Status> {
         let me = me(&request)?;
         let request = request.into_inner();
-        let new = secret("new_password", request.new_password)?;
+        let new = new_password("new_password", &request.new_password)?;
         // Empty where there is none yet.
         let old = if request.old_password.is_empty() {
             request.old_password

@@ -14,13 +14,11 @@ use token::{Jwk, KeySet, SigningKey, UserKeys};
 use tokio::sync::Mutex;
 
 use crate::domain::{KeyState, Step, Times, plan};
-use crate::sealed::Vault;
+use crate::sealed::{Place, Vault};
 use crate::store::signing_key::{self, Published};
 
 /// How long a replica may go on with what it has read.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(60);
-/// What a private key is sealed for, so that nothing else that is stored can be put in its place.
-const SEALED_FOR: &str = "signing_key";
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +112,12 @@ impl Keys {
     }
 
     async fn fresh(&self) -> Result<Arc<Current>, Error> {
-        let known = || self.shared.current.load_full().filter(|current| current.is_fresh());
+        let known = || {
+            self.shared
+                .current
+                .load_full()
+                .filter(|current| current.is_fresh())
+        };
         if let Some(current) = known() {
             return Ok(current);
         }
@@ -176,7 +179,10 @@ impl Keys {
             Step::Activate(kid) => signing_key::activate(conn, kid).await?,
             Step::Make(state) => {
                 let key = SigningKey::generate()?;
-                let sealed = self.shared.vault.seal(SEALED_FOR, key.to_pem()?.as_bytes())?;
+                let sealed = self
+                    .shared
+                    .vault
+                    .seal(place(key.kid()), key.to_pem()?.as_bytes())?;
                 signing_key::insert(conn, key.kid(), &key.jwk().x, &sealed, *state).await?;
             }
         }
@@ -190,9 +196,21 @@ impl Keys {
             .and_then(|key| Some((&key.stored.kid, key.private_sealed.as_deref()?)))
             .ok_or(Error::NoneActive)?;
         let mismatch = || Error::Mismatch(kid.clone());
-        let pem = self.shared.vault.open(SEALED_FOR, sealed)?;
+        let pem = self.shared.vault.open(place(kid), sealed)?;
         let key = SigningKey::from_pem(std::str::from_utf8(&pem).map_err(|_| mismatch())?)?;
-        if key.kid() == kid { Ok(key) } else { Err(mismatch()) }
+        if key.kid() == kid {
+            Ok(key)
+        } else {
+            Err(mismatch())
+        }
+    }
+}
+
+fn place(kid: &str) -> Place<'_> {
+    Place {
+        table: "auth.signing_key",
+        column: "private_sealed",
+        row: kid,
     }
 }
 

@@ -164,6 +164,8 @@ impl Limits {
     async fn count(&self, what: &str, windows: &[Window<'_>]) -> Result<(), Error> {
         let limits: Vec<Limit> = windows
             .iter()
+            // Whom nobody names is not one address: callers within the platform do not say.
+            .filter(|(kind, whom, ..)| *kind != "ip" || !whom.is_empty())
             .map(|(kind, whom, max, window)| Limit {
                 key: Key::new("rate", &[what, kind, whom]),
                 max: *max,

@@ -16,13 +16,28 @@ pub(crate) struct Sealed {
 }
 
 /// A user to be made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct New {
+    pub(crate) user_id: UserId,
     pub(crate) phone: Option<Sealed>,
     pub(crate) openid: Option<Sealed>,
     pub(crate) unionid: Option<Sealed>,
     pub(crate) password_hash: Option<String>,
     pub(crate) referrer_id: Option<UserId>,
+}
+
+impl New {
+    /// A user of whom nothing is known yet, with an id of its own.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            user_id: UserId::new(),
+            phone: None,
+            openid: None,
+            unionid: None,
+            password_hash: None,
+            referrer_id: None,
+        }
+    }
 }
 
 /// What a login by phone is decided by.
@@ -46,9 +61,6 @@ pub(crate) struct Locked {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByWechat {
     pub(crate) user_id: UserId,
-    pub(crate) state: State,
-    /// It is known by this very openid.
-    pub(crate) by_openid: bool,
     /// It is known by this very unionid.
     pub(crate) by_unionid: bool,
     pub(crate) has_openid: bool,
@@ -151,8 +163,7 @@ pub(crate) async fn by_wechat(
     unionid_blind: Option<&[u8]>,
 ) -> Result<Option<ByWechat>, sqlx::Error> {
     let row = sqlx::query(
-        "select user_id, state, wechat_openid_blind is not null as has_openid, \
-             coalesce(wechat_openid_blind = $1, false) as by_openid, \
+        "select user_id, wechat_openid_blind is not null as has_openid, \
              coalesce(wechat_unionid_blind = $2, false) as by_unionid \
          from account where wechat_openid_blind = $1 or wechat_unionid_blind = $2 \
          order by coalesce(wechat_unionid_blind = $2, false) desc limit 1",
@@ -164,8 +175,6 @@ pub(crate) async fn by_wechat(
     row.map(|row| {
         Ok(ByWechat {
             user_id: UserId::from_uuid(row.try_get("user_id")?),
-            state: state(&row)?,
-            by_openid: row.try_get("by_openid")?,
             by_unionid: row.try_get("by_unionid")?,
             has_openid: row.try_get("has_openid")?,
         })
@@ -174,15 +183,16 @@ pub(crate) async fn by_wechat(
 }
 
 /// Makes a user, unless the phone number or a WeChat id is taken. Waits for a transaction that is taking it.
-pub(crate) async fn insert(conn: &mut PgConnection, new: &New) -> Result<Option<UserId>, sqlx::Error> {
+/// Returns whether it did.
+pub(crate) async fn insert(conn: &mut PgConnection, new: &New) -> Result<bool, sqlx::Error> {
     let sealed = |value: &Option<Sealed>| value.as_ref().map(|value| value.sealed.clone());
     let blind = |value: &Option<Sealed>| value.as_ref().map(|value| value.blind.clone());
-    let id: Option<Uuid> = sqlx::query_scalar(
+    let done = sqlx::query(
         "insert into account (user_id, phone_sealed, phone_blind, wechat_openid_sealed, wechat_openid_blind, \
              wechat_unionid_sealed, wechat_unionid_blind, password_hash, referrer_id) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing returning user_id",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
     )
-    .bind(UserId::new().uuid())
+    .bind(new.user_id.uuid())
     .bind(sealed(&new.phone))
     .bind(blind(&new.phone))
     .bind(sealed(&new.openid))
@@ -191,12 +201,15 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New) -> Result<Option<
     .bind(blind(&new.unionid))
     .bind(&new.password_hash)
     .bind(new.referrer_id.map(UserId::uuid))
-    .fetch_optional(conn)
+    .execute(conn)
     .await?;
-    Ok(id.map(UserId::from_uuid))
+    Ok(done.rows_affected() == 1)
 }
 
-/// Notes what WeChat has told: an openid where there is none, a unionid that is new. Returns false if somebody else has it.
+/// Notes what WeChat has told: an openid where there is none, a unionid that is new.
+///
+/// # Errors
+/// A unique violation if somebody else has it.
 pub(crate) async fn link_wechat(
     conn: &mut PgConnection,
     user_id: UserId,
@@ -271,7 +284,11 @@ pub(crate) async fn set_profile(
 }
 
 /// Changes what the user may do. The epoch is raised apart.
-pub(crate) async fn set_role(conn: &mut PgConnection, user_id: UserId, role: Role) -> Result<(), sqlx::Error> {
+pub(crate) async fn set_role(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    role: Role,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update account set role = $2, version = version + 1, updated_at = clock_timestamp() \
          where user_id = $1",
