@@ -1,4 +1,4 @@
-//! Private databases and brokers, child processes and waiting helpers for tests.
+//! Private databases and brokers, keys, child processes and waiting helpers for tests.
 //!
 //! What it is not: part of the product. It is a dev-dependency only, and its functions panic with a description instead
 //! of returning errors, since a test could do nothing else with them.
@@ -11,6 +11,7 @@ mod broker;
 mod child;
 mod database;
 mod eventually;
+mod identities;
 pub mod metrics;
 mod outside;
 mod redis;
@@ -23,6 +24,7 @@ pub use broker::{BROKER_API_VARIABLE, BROKER_VARIABLE, PrivateBroker, TestBroker
 pub use child::{ChildProcess, Signal, signal};
 pub use database::{SERVER_VARIABLE, TestDatabase};
 pub use eventually::{Answer, eventually};
+pub use identities::{Identities, identities};
 pub use outside::{Entry, Manner, Outside, OutsideError};
 pub use redis::{PrivateRedis, REDIS_VARIABLE, TestRedis, has_redis_binary};
 pub use scratch::Scratch;

@@ -21,6 +21,7 @@ pub const LABELS: &[&str] = &[
     "phase",
     "pool",
     "queue",
+    "reason",
     "service",
     "state",
     "status",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use proto::access::v1::Access;
 
-use crate::caller::{Caller, OPERATOR, ORCHESTRATOR, Role};
+use crate::caller::{Caller, OPERATOR, ORCHESTRATOR, Role, ServiceName};
 use crate::error::Refusal;
 
 /// Full name of the option.
@@ -21,7 +21,8 @@ pub enum Rule {
     User,
     /// Services, and administrators.
     Service,
-    /// Administrators, and the service [`OPERATOR`].
+    /// Administrators, the service [`OPERATOR`], and the service itself: its other replicas pass calls on, its own process
+    /// asks how it is.
     Admin,
     /// The service [`ORCHESTRATOR`].
     Orchestrator,
@@ -44,11 +45,11 @@ impl Rule {
         }
     }
 
-    /// Decides on a caller whose identity is verified.
+    /// Decides on a caller whose identity is verified, for a method of the service `own`.
     ///
     /// # Errors
     /// `Anonymous` where somebody is needed, else `Denied`.
-    pub fn check(self, caller: &Caller) -> Result<(), Refusal> {
+    pub fn check(self, caller: &Caller, own: &ServiceName) -> Result<(), Refusal> {
         let denied = match (self, caller) {
             (Self::Public, _) => return Ok(()),
             (_, Caller::Anonymous) => return Err(Refusal::Anonymous),
@@ -57,7 +58,9 @@ impl Rule {
                 return Ok(());
             }
             (Self::Service | Self::Admin, Caller::User(user)) if user.role == Role::Admin => return Ok(()),
-            (Self::Admin, Caller::Service { .. }) if caller.is_service(OPERATOR) => return Ok(()),
+            (Self::Admin, Caller::Service { name }) if name == own || caller.is_service(OPERATOR) => {
+                return Ok(());
+            }
             (Self::Orchestrator, Caller::Service { .. }) if caller.is_service(ORCHESTRATOR) => return Ok(()),
             (Self::Service, Caller::User(_)) => "the method is for services and administrators",
             (Self::Admin, Caller::User(_) | Caller::Service { .. }) => {
@@ -125,18 +128,23 @@ mod tests {
             user(Role::User),
             user(Role::Admin),
             service("task"),
+            service("quota"),
             service(OPERATOR),
             service(ORCHESTRATOR),
         ];
+        let own = "quota".parse().unwrap();
         for (rule, let_in) in [
-            (Rule::Public, [true, true, true, true, true, true]),
-            (Rule::User, [false, true, true, true, true, true]),
-            (Rule::Service, [false, false, true, true, true, true]),
-            (Rule::Admin, [false, false, true, false, true, false]),
-            (Rule::Orchestrator, [false, false, false, false, false, true]),
+            (Rule::Public, [true, true, true, true, true, true, true]),
+            (Rule::User, [false, true, true, true, true, true, true]),
+            (Rule::Service, [false, false, true, true, true, true, true]),
+            (Rule::Admin, [false, false, true, false, true, true, false]),
+            (
+                Rule::Orchestrator,
+                [false, false, false, false, false, false, true],
+            ),
         ] {
             assert_eq!(
-                callers.each_ref().map(|caller| rule.check(caller).is_ok()),
+                callers.each_ref().map(|caller| rule.check(caller, &own).is_ok()),
                 let_in,
                 "{rule:?}"
             );
@@ -145,8 +153,12 @@ mod tests {
 
     #[test]
     fn nobody_is_told_to_bring_a_token_and_others_that_they_may_not() {
-        assert_eq!(Rule::User.check(&Caller::Anonymous), Err(Refusal::Anonymous));
-        let denied = Rule::Admin.check(&user(Role::User)).unwrap_err();
+        let own = "quota".parse().unwrap();
+        assert_eq!(
+            Rule::User.check(&Caller::Anonymous, &own),
+            Err(Refusal::Anonymous)
+        );
+        let denied = Rule::Admin.check(&user(Role::User), &own).unwrap_err();
         assert_eq!(denied.reason().unwrap().name(), "PERMISSION_DENIED");
     }
 

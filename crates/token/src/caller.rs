@@ -1,5 +1,6 @@
 //! Who is calling.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -135,30 +136,31 @@ impl Caller {
         }
     }
 
-    /// Returns the user that a request is about: the one it names, or the caller if it names none.
+    /// Returns the user that a request is about: the one it names in `user_id`, or the caller if it names none.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` for nobody; `PERMISSION_DENIED` if a user names another one; `INVALID_ID` if what is named is not a
-    /// user; `INVALID_ARGUMENT` if a service names none.
-    pub fn subject_user(&self, requested: &str) -> Result<UserId, Status> {
+    /// `UNAUTHENTICATED` for nobody; `PERMISSION_DENIED` if a user names another one; in the name of the service, `domain`:
+    /// `INVALID_ID` if what is named is not a user, `INVALID_ARGUMENT` if a service names none.
+    pub fn subject_user(&self, requested: &str, domain: &str) -> Result<UserId, Status> {
+        let wrong = |reason: Reason, text: String| {
+            let field = HashMap::from([("field".to_owned(), "user_id".to_owned())]);
+            reason.status_with(domain, text, field)
+        };
         let named = || {
             requested
                 .parse::<UserId>()
-                .map_err(|error| Reason::InvalidId.status(DOMAIN, format!("user_id: {error}")))
+                .map_err(|error| wrong(Reason::InvalidId, format!("user_id: {error}")))
         };
         match self {
             Self::Anonymous => Err(Refusal::Anonymous.into()),
             Self::User(user) if requested.is_empty() => Ok(user.user_id),
-            Self::User(user) => {
-                let named = named()?;
-                if named == user.user_id || user.role == Role::Admin {
-                    Ok(named)
-                } else {
-                    Err(Refusal::Denied("user_id is another user").into())
-                }
+            Self::User(user) => match named()? {
+                named if named == user.user_id || user.role == Role::Admin => Ok(named),
+                _ => Err(Refusal::Denied("user_id is another user").into()),
+            },
+            Self::Service { .. } if requested.is_empty() => {
+                Err(wrong(Reason::InvalidArgument, "user_id is missing".to_owned()))
             }
-            Self::Service { .. } if requested.is_empty() => Err(Reason::InvalidArgument
-                .status(DOMAIN, "user_id is missing; a service has no user of its own")),
             Self::Service { .. } => named(),
         }
     }
@@ -175,21 +177,19 @@ impl Caller {
         }
     }
 
-    /// Returns who acts, for an audit: a user's id; for a service its name, or the text of the header `evenkeel-actor` where
-    /// the service is one that speaks for people (`operator`, `gateway`); cut to 128 characters.
+    /// Returns who acts, for an audit, cut to 128 characters: a user's id; for `operator` and `gateway` the text of the header
+    /// `evenkeel-actor`; for another service its name, with what it says of itself after a slash: `task/user_…`.
     #[must_use]
     pub fn actor(&self, metadata: &MetadataMap) -> String {
-        match self {
-            Self::Anonymous => "anonymous".to_owned(),
-            Self::User(user) => user.user_id.to_string(),
-            Self::Service { name } => {
-                let speaks = SPEAK_FOR_PEOPLE.contains(&name.as_str());
-                if speaks && metadata.contains_key(ACTOR_HEADER) {
-                    rpc::step::actor(metadata)
-                } else {
-                    name.to_string()
-                }
-            }
+        let said = metadata
+            .contains_key(ACTOR_HEADER)
+            .then(|| rpc::step::actor(metadata));
+        match (self, said) {
+            (Self::Anonymous, _) => "anonymous".to_owned(),
+            (Self::User(user), _) => user.user_id.to_string(),
+            (Self::Service { name }, None) => name.to_string(),
+            (Self::Service { name }, Some(said)) if SPEAK_FOR_PEOPLE.contains(&name.as_str()) => said,
+            (Self::Service { name }, Some(said)) => format!("{name}/{said}").chars().take(128).collect(),
         }
     }
 
@@ -232,11 +232,20 @@ mod tests {
     #[test]
     fn a_user_acts_for_itself_only() {
         let (own, caller) = user(Role::User);
-        assert_eq!(caller.subject_user("").unwrap(), own);
-        assert_eq!(caller.subject_user(&own.to_string()).unwrap(), own);
+        assert_eq!(caller.subject_user("", "quota.evenkeel").unwrap(), own);
+        assert_eq!(
+            caller.subject_user(&own.to_string(), "quota.evenkeel").unwrap(),
+            own
+        );
         let other = UserId::new().to_string();
-        assert_eq!(reason(caller.subject_user(&other)), "PERMISSION_DENIED");
-        assert_eq!(reason(caller.subject_user("task_1")), "INVALID_ID");
+        assert_eq!(
+            reason(caller.subject_user(&other, "quota.evenkeel")),
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(
+            reason(caller.subject_user("task_1", "quota.evenkeel")),
+            "INVALID_ID"
+        );
         assert_eq!(caller.confined_to().unwrap(), Some(own));
     }
 
@@ -244,28 +253,38 @@ mod tests {
     fn administrators_and_services_act_for_anybody() {
         let other = UserId::new();
         let (own, admin) = user(Role::Admin);
-        assert_eq!(admin.subject_user("").unwrap(), own);
+        assert_eq!(admin.subject_user("", "quota.evenkeel").unwrap(), own);
         for caller in [admin, service("task")] {
-            assert_eq!(caller.subject_user(&other.to_string()).unwrap(), other);
+            assert_eq!(
+                caller.subject_user(&other.to_string(), "quota.evenkeel").unwrap(),
+                other
+            );
             assert_eq!(caller.confined_to().unwrap(), None);
         }
-        assert_eq!(reason(service("task").subject_user("")), "INVALID_ARGUMENT");
+        assert_eq!(
+            reason(service("task").subject_user("", "quota.evenkeel")),
+            "INVALID_ARGUMENT"
+        );
     }
 
     #[test]
     fn nobody_acts_for_nobody() {
-        assert_eq!(reason(Caller::Anonymous.subject_user("")), "UNAUTHENTICATED");
+        assert_eq!(
+            reason(Caller::Anonymous.subject_user("", "quota.evenkeel")),
+            "UNAUTHENTICATED"
+        );
         assert!(Caller::Anonymous.confined_to().is_err());
     }
 
     #[test]
-    fn only_those_who_speak_for_people_name_the_actor() {
+    fn an_actor_is_only_named_by_those_who_speak_for_people() {
         let mut metadata = MetadataMap::new();
         assert_eq!(service("operator").actor(&metadata), "operator");
+        assert_eq!(service("task").actor(&metadata), "task");
         metadata.insert(ACTOR_HEADER, "alice@laptop".parse().unwrap());
         assert_eq!(service("operator").actor(&metadata), "alice@laptop");
         assert_eq!(service("gateway").actor(&metadata), "alice@laptop");
-        assert_eq!(service("task").actor(&metadata), "task");
+        assert_eq!(service("task").actor(&metadata), "task/alice@laptop");
         let (own, caller) = user(Role::Admin);
         assert_eq!(caller.actor(&metadata), own.to_string());
         assert_eq!(Caller::Anonymous.actor(&metadata), "anonymous");

@@ -70,7 +70,7 @@ impl Guard {
     }
 
     async fn check(&self, rule: Rule, caller: &Caller) -> Result<(), Refusal> {
-        rule.check(caller)?;
+        rule.check(caller, self.verifier.audience())?;
         // Also where any user would do: an administrator may name others there.
         if rule != Rule::Public {
             epoch::check(self.epochs.as_ref(), caller).await?;

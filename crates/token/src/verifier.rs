@@ -45,6 +45,12 @@ impl Verifier {
         }
     }
 
+    /// Returns the service for which it verifies.
+    #[must_use]
+    pub const fn audience(&self) -> &ServiceName {
+        &self.audience
+    }
+
     /// Returns whom a token stands for, which is never nobody. May ask the auth service or the directory for a key, 3 s at
     /// most.
     ///

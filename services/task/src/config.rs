@@ -24,6 +24,8 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// The background worker.
     pub worker: Worker,
+    /// The streams that tell users what happens.
+    pub watch: Watch,
     /// How long CreateTask waits for the task to exist, above zero, at most 60 s.
     #[serde(with = "humantime_serde")]
     pub create_wait: Duration,
@@ -50,6 +52,31 @@ pub struct Worker {
     pub drain: Duration,
 }
 
+/// Limits of the streams that tell users what happens to their tasks and notifications.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watch {
+    /// How often what other processes have committed is looked for, 20 ms to 10 s. Commits of this process are told at
+    /// once; without streams nothing is looked for.
+    #[serde(with = "humantime_serde")]
+    pub poll: Duration,
+    /// Silence after which a stream says that it lives, 100 ms to 10 min.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// Streams of one user in this process, 1 to 1,000.
+    pub streams_per_user: usize,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_millis(100),
+            heartbeat: Duration::from_secs(15),
+            streams_per_user: 10,
+        }
+    }
+}
+
 impl Default for Worker {
     fn default() -> Self {
         Self {
@@ -67,6 +94,7 @@ impl Default for Config {
             features: built_in_features(),
             providers: [(DEMO_PROVIDER.to_owned(), Provider::new(DEMO_URL))].into(),
             worker: Worker::default(),
+            watch: Watch::default(),
             create_wait: Duration::from_secs(10),
             cancel_wait: Duration::from_secs(5),
         }
@@ -138,6 +166,21 @@ impl Config {
                 "worker.drain",
                 self.worker.drain <= minute,
                 "must be at most 1 min",
+            ),
+            (
+                "watch.poll",
+                (Duration::from_millis(20)..=second * 10).contains(&self.watch.poll),
+                "must be 20 ms to 10 s",
+            ),
+            (
+                "watch.heartbeat",
+                (Duration::from_millis(100)..=minute * 10).contains(&self.watch.heartbeat),
+                "must be 100 ms to 10 min",
+            ),
+            (
+                "watch.streams_per_user",
+                (1..=1000).contains(&self.watch.streams_per_user),
+                "must be 1 to 1,000",
             ),
             (
                 "create_wait",
@@ -227,6 +270,9 @@ mod tests {
     fn every_mistake_is_listed() {
         let mut config = Config::with_demo_provider("nowhere");
         config.worker.parallel = 0;
+        config.watch.poll = Duration::ZERO;
+        config.watch.heartbeat = Duration::ZERO;
+        config.watch.streams_per_user = 0;
         config.create_wait = Duration::ZERO;
         let feature = config.features.get_mut("summarize").unwrap();
         feature.amount = 0;
@@ -237,6 +283,9 @@ mod tests {
             "features.summarize",
             "features.summarize",
             "worker.parallel",
+            "watch.poll",
+            "watch.heartbeat",
+            "watch.streams_per_user",
             "create_wait",
             "providers.demo_ai",
         ];

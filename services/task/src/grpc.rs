@@ -1,7 +1,5 @@
 //! The public service: decode, operate, encode.
 
-use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
 use proto::task::v1 as pb;
 use proto::task::v1::task_service_server::TaskService;
 use tonic::{Request, Response, Status};
@@ -10,7 +8,7 @@ use crate::app::create_task::{Wish, create_task};
 use crate::app::get_task::{get_task, task_id};
 use crate::app::list_tasks::{Page, list_tasks};
 use crate::app::{App, cancel_task::cancel_task};
-use crate::json;
+use crate::encode;
 use crate::store::tasks::Task;
 
 /// TaskService, as in `proto/evenkeel/task/v1/task_service.proto`.
@@ -92,38 +90,6 @@ impl TaskService for Public {
 
 impl Public {
     fn encode(&self, task: Task) -> pb::Task {
-        // Before the pipeline has begun, its length is that of the feature as configured now.
-        let configured = || {
-            let feature = self.app.config.features.get(&task.feature_id);
-            feature.map_or(0, |f| f.pipeline.steps.len())
-        };
-        let steps_total = match task.steps_total {
-            Some(total) => u32::try_from(total).unwrap_or(0),
-            None => u32::try_from(configured()).unwrap_or(u32::MAX),
-        };
-        pb::Task {
-            task_id: task.id.to_string(),
-            user_id: task.user_id.to_string(),
-            feature_id: task.feature_id,
-            input_data: Some(json::to_struct(&task.input_data)),
-            result: task.result.as_ref().map(json::to_struct),
-            state: task.state.wire().into(),
-            error_reason: task.error_reason.unwrap_or_default(),
-            error_message: task.error_message.unwrap_or_default(),
-            saga_id: task.saga_id.to_string(),
-            amount: task.amount,
-            steps_done: u32::try_from(task.steps_done).unwrap_or(0),
-            steps_total,
-            created_at: Some(timestamp(task.created_at)),
-            updated_at: Some(timestamp(task.updated_at)),
-            finished_at: task.finished_at.map(timestamp),
-        }
-    }
-}
-
-fn timestamp(at: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: at.timestamp(),
-        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or(0),
+        encode::task(&self.app.config, task)
     }
 }

@@ -1,7 +1,8 @@
 //! Task service: users' tasks, each one run of a feature's pipeline, paid for with quota.
 //!
-//! The public service ([`grpc`](self)) creates tasks through the saga `TASK_RUN` and shows them; the steps service is
-//! called by the orchestrator only; a background job carries out [pipelines](pipeline).
+//! The public service ([`grpc`](self)) creates tasks through the saga `TASK_RUN` and shows them; streams (`watch`) tell users
+//! live what becomes of them, and what they are notified of; the steps service is called by the orchestrator only; a
+//! background job carries out [pipelines](pipeline).
 //!
 //! What it is not: the keeper of quota, or of the order of steps. It never calls the quota service: the saga does.
 //!
@@ -10,26 +11,31 @@
 //! * `failed` and `cancelled` are set by the saga's last call only, after the quota is back. Until then a task that will
 //!   not complete is `failing`.
 //! * A state changes along [`domain`]'s table, under the row's lock; constraints of the table refuse impossible rows.
-//! * Every change of a task writes its fact to `outbox` in the same transaction.
+//! * Every change of a task writes its fact to `outbox`, and its event to its user's feed, in the same transaction.
 //! * Nothing is held while waiting for the orchestrator: no connection, no transaction.
 
 mod app;
 pub mod config;
 pub mod domain;
+mod encode;
 mod events;
+mod feed;
 mod grpc;
 mod jobs;
 mod json;
 pub mod pipeline;
 mod steps;
 mod store;
+mod watch;
 
 use std::sync::Arc;
 
+use ::events::Broker;
 use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::task::v1::task_service_server::TaskServiceServer;
 use proto::task::v1::task_steps_server::TaskStepsServer;
+use proto::task::v1::watch_service_server::WatchServiceServer;
 use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic::transport::Channel;
@@ -59,12 +65,14 @@ pub struct Deps {
     pub steps_pool: PoolGauge,
     /// The orchestrator.
     pub sagas: SagaServiceClient<Channel>,
+    /// Where notifications come from.
+    pub broker: Broker,
 }
 
 /// The service, ready to be served.
 #[derive(Debug)]
 pub struct Service {
-    /// TaskService, for everybody.
+    /// TaskService and WatchService, for everybody.
     pub public: Routes,
     /// TaskSteps, for the orchestrator only.
     pub steps: Routes,
@@ -78,18 +86,27 @@ pub struct Service {
 /// The configuration cannot be used; every mistake is named.
 pub fn build(config: Config, deps: Deps) -> Result<Service, Error> {
     let providers = config.check(|variable| std::env::var(variable).ok())?;
+    let config = Arc::new(config);
     let app = app::App {
+        feeds: feed::Feeds::new(deps.pool.clone(), Arc::clone(&config)),
         pool: deps.pool,
         steps_pool: deps.steps_pool,
         sagas: deps.sagas,
-        config: Arc::new(config),
+        config,
         due: Arc::new(Notify::new()),
     };
     let public = TaskServiceServer::new(grpc::Public { app: app.clone() });
+    let watch = WatchServiceServer::new(watch::Watch { app: app.clone() });
     let steps = TaskStepsServer::new(steps::Steps { app: app.clone() });
     Ok(Service {
-        public: Routes::new(public.max_decoding_message_size(MAX_MESSAGE_BYTES)),
+        public: Routes::new(public.max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(watch.max_decoding_message_size(MAX_MESSAGE_BYTES)),
         steps: Routes::new(steps.max_decoding_message_size(MAX_MESSAGE_BYTES)),
-        jobs: vec![jobs::pipelines(&app, providers)],
+        jobs: vec![
+            jobs::pipelines(&app, providers),
+            jobs::feeds(&app),
+            jobs::tidy(&app),
+            jobs::notifications(&app, &deps.broker),
+        ],
     })
 }

@@ -34,7 +34,7 @@ impl TaskSteps for Steps {
         request: Request<pb::CreateTaskRecordRequest>,
     ) -> Result<Response<pb::CreateTaskRecordResponse>, Status> {
         let (call, request) = read(request)?;
-        barrier::run(
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             &request,
@@ -43,7 +43,8 @@ impl TaskSteps for Steps {
                 create_task_record(conn, new_task(&call, &request)?).await
             },
         )
-        .await
+        .await;
+        self.told(answer)
     }
 
     async fn mark_task_failing(
@@ -51,7 +52,7 @@ impl TaskSteps for Steps {
         request: Request<pb::MarkTaskFailingRequest>,
     ) -> Result<Response<pb::MarkTaskFailingResponse>, Status> {
         let (call, request) = read(request)?;
-        barrier::run(
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             &request,
@@ -60,7 +61,8 @@ impl TaskSteps for Steps {
                 mark_task_failing(conn, &call, task_id(&request.task_id)?).await
             },
         )
-        .await
+        .await;
+        self.told(answer)
     }
 
     async fn run_pipeline(
@@ -82,7 +84,7 @@ impl TaskSteps for Steps {
             // Committed by now: the worker of this process need not wait for its next scan.
             self.app.due.notify_one();
         }
-        Ok(answer)
+        self.told(Ok(answer))
     }
 
     async fn stop_pipeline(
@@ -90,7 +92,7 @@ impl TaskSteps for Steps {
         request: Request<pb::StopPipelineRequest>,
     ) -> Result<Response<pb::StopPipelineResponse>, Status> {
         let (call, request) = read(request)?;
-        barrier::run(
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             &request,
@@ -99,7 +101,8 @@ impl TaskSteps for Steps {
                 stop_pipeline(conn, &call, task_id(&request.task_id)?).await
             },
         )
-        .await
+        .await;
+        self.told(answer)
     }
 
     async fn complete_task(
@@ -107,7 +110,7 @@ impl TaskSteps for Steps {
         request: Request<pb::CompleteTaskRequest>,
     ) -> Result<Response<pb::CompleteTaskResponse>, Status> {
         let (call, request) = read(request)?;
-        barrier::run(
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             &request,
@@ -120,7 +123,8 @@ impl TaskSteps for Steps {
                 complete_task(conn, &call, task_id(&request.task_id)?, &result).await
             },
         )
-        .await
+        .await;
+        self.told(answer)
     }
 
     async fn finish_failed_task(
@@ -128,7 +132,7 @@ impl TaskSteps for Steps {
         request: Request<pb::FinishFailedTaskRequest>,
     ) -> Result<Response<pb::FinishFailedTaskResponse>, Status> {
         let (call, request) = read(request)?;
-        barrier::run(
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             &request,
@@ -137,7 +141,18 @@ impl TaskSteps for Steps {
                 finish_failed_task(conn, &call, task_id(&request.task_id)?, &request).await
             },
         )
-        .await
+        .await;
+        self.told(answer)
+    }
+}
+
+impl Steps {
+    /// Lets the feeds be told of a step that was committed.
+    fn told<R>(&self, answer: Result<Response<R>, Status>) -> Result<Response<R>, Status> {
+        if answer.is_ok() {
+            self.app.feeds.written();
+        }
+        answer
     }
 }
 

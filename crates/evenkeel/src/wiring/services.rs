@@ -104,6 +104,7 @@ pub(crate) async fn start(
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
                 sagas,
+                broker: broker.clone(),
             };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection, SqlSafeStr};
 use test_support::{
-    BROKER_VARIABLE, ChildProcess, PrivateBroker, SERVER_VARIABLE, Scratch, Signal, TestDatabase, eventually,
+    BROKER_VARIABLE, ChildProcess, PrivateBroker, PrivateRedis, REDIS_VARIABLE, SERVER_VARIABLE, Scratch,
+    Signal, TestDatabase, TestRedis, eventually,
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -25,7 +26,8 @@ fn with_services(arguments: &[&str]) -> Command {
         .env_remove(SERVER_VARIABLE)
         .env_remove("PG_BIN")
         // A broker takes seconds to start; the test that wants one takes this away.
-        .env(BROKER_VARIABLE, "amqp://nobody");
+        .env(BROKER_VARIABLE, "amqp://nobody")
+        .env(REDIS_VARIABLE, "redis://nobody");
     command
 }
 
@@ -223,6 +225,50 @@ async fn a_private_broker_can_be_killed_and_started_again_on_its_ports() {
     assert!(answers(&address));
     broker.stop().await;
     assert!(!answers(&address));
+}
+
+#[tokio::test]
+async fn with_services_gives_a_redis_that_ends_with_it() {
+    let database = TestDatabase::create(&[]).await;
+    let mut command = with_services(&[
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo url=$EVENKEEL_TEST_REDIS; exec sleep 600",
+    ]);
+    command
+        .env(SERVER_VARIABLE, database.url())
+        .env_remove(REDIS_VARIABLE);
+    let child = ChildProcess::spawn(command);
+    let address = url_of(&child).await.replace("redis://", "");
+    assert!(answers(&address));
+    // Killed: nothing of it can clean up.
+    drop(child);
+    eventually(LONG, || async { !answers(&address) }).await;
+}
+
+#[tokio::test]
+async fn a_private_redis_can_be_killed_and_started_again_on_its_port() {
+    let mut redis = PrivateRedis::start().await;
+    let address = redis.url().replace("redis://", "");
+    redis.kill().await;
+    assert!(!answers(&address));
+    redis.restart().await;
+    assert!(answers(&address));
+    redis.stop().await;
+    assert!(!answers(&address));
+    redis.restart().await;
+    redis.pause();
+    // One that hangs ends with its owner, too.
+    drop(redis);
+    assert!(!answers(&address));
+}
+
+#[tokio::test]
+async fn each_test_has_a_redis_database_of_its_own() {
+    let (first, second) = (TestRedis::create().await, TestRedis::create().await);
+    assert_ne!(first.url(), second.url());
+    assert!(first.url().starts_with("redis://127.0.0.1:"), "{}", first.url());
 }
 
 fn state_of(pid: u32) -> Option<char> {

@@ -6,6 +6,7 @@ use tonic::Status;
 
 use crate::DOMAIN;
 use crate::domain::TaskState;
+use crate::feed::{Closing, Refusal};
 
 /// Why a public operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub(crate) enum Error {
         source: ids::ParseIdError,
     },
     /// A page token was not made for this list.
-    #[error("page_token was not made by ListTasks for this user and these states")]
+    #[error("page_token was not made by this method for this user and filter")]
     PageToken,
     /// A payload is above its limit.
     #[error("{field} is {found} bytes encoded, {limit} are allowed")]
@@ -67,9 +68,36 @@ pub(crate) enum Error {
     /// The orchestrator cannot take more work.
     #[error("too many tasks are under way; try again later")]
     Overloaded,
+    /// A stream is not admitted.
+    #[error("{}", refusal(*.0))]
+    NotAdmitted(Refusal),
+    /// A stream has ended.
+    #[error("{}", closing(*.0))]
+    Closed(Closing),
     /// The database does not answer, or not as it should.
     #[error("the task store does not answer")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::NotAdmitted(refusal)
+    }
+}
+
+const fn refusal(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::TooMany => "the user watches with as many streams as are allowed; close one first",
+        Refusal::Overloaded => "too many users watch here; try again later",
+        Refusal::ShuttingDown => "this process ends; watch again",
+    }
+}
+
+const fn closing(closing: Closing) -> &'static str {
+    match closing {
+        Closing::TooSlow => "the reader did not keep up; watch again from the last event that was seen",
+        Closing::ShuttingDown => "this process ends; watch again from the last event that was seen",
+    }
 }
 
 impl From<Error> for Status {
@@ -88,8 +116,13 @@ impl From<Error> for Status {
                 domain,
                 message,
             } => return reason.status(domain, message),
-            Error::Overloaded => Reason::Overloaded,
-            Error::NotCreated { .. } | Error::NotYet { .. } => Reason::Unavailable,
+            Error::NotAdmitted(Refusal::TooMany) => Reason::TooManyWatches,
+            Error::Closed(Closing::TooSlow) => Reason::WatchTooSlow,
+            Error::Overloaded | Error::NotAdmitted(Refusal::Overloaded) => Reason::Overloaded,
+            Error::NotCreated { .. }
+            | Error::NotYet { .. }
+            | Error::NotAdmitted(Refusal::ShuttingDown)
+            | Error::Closed(Closing::ShuttingDown) => Reason::Unavailable,
             Error::Unreachable { .. } | Error::CancelUnknown(_) => {
                 tracing::warn!(error = barrier::chain(&error), "the saga service failed a call");
                 Reason::Unavailable

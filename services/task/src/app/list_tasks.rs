@@ -28,20 +28,11 @@ impl Page {
             field: "user_id",
             source,
         })?;
-        let size = match request.page_size {
-            0 => DEFAULT_PAGE,
-            size @ 1..=MAX_PAGE => size,
-            _ => {
-                return Err(Error::Argument {
-                    field: "page_size",
-                    problem: format!("must be at most {MAX_PAGE}"),
-                });
-            }
-        };
+        let size = page_size(request.page_size)?;
         let states = states(&request.states)?;
         let after = match request.page_token.as_str() {
             "" => None,
-            token => Some(page_token::read(token, user_id, &states).ok_or(Error::PageToken)?),
+            token => Some(page_token::read(token, user_id, &filter(&states)).ok_or(Error::PageToken)?),
         };
         Ok(Self {
             user_id,
@@ -50,6 +41,30 @@ impl Page {
             size,
         })
     }
+}
+
+/// Reads how large a page shall be.
+pub(super) fn page_size(wanted: u32) -> Result<u32, Error> {
+    match wanted {
+        0 => Ok(DEFAULT_PAGE),
+        size @ 1..=MAX_PAGE => Ok(size),
+        _ => Err(Error::Argument {
+            field: "page_size",
+            problem: format!("must be at most {MAX_PAGE}"),
+        }),
+    }
+}
+
+/// What a token is tied to: the same states in any order are the same list.
+fn filter(states: &[TaskState]) -> String {
+    names(states).join(",")
+}
+
+fn names(states: &[TaskState]) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = states.iter().map(|state| state.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn states(wire: &[i32]) -> Result<Vec<TaskState>, Error> {
@@ -67,9 +82,7 @@ fn states(wire: &[i32]) -> Result<Vec<TaskState>, Error> {
 
 /// Lists a page. Returns the token of the next one, empty after the last.
 pub(crate) async fn list_tasks(app: &App, page: &Page) -> Result<(Vec<Task>, String), Error> {
-    let mut names: Vec<&'static str> = page.states.iter().map(|state| state.name()).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names = names(&page.states);
     // One more than asked for tells whether there is a next page.
     let limit = i64::from(page.size) + 1;
     let mut found = tasks::list(&app.pool, page.user_id, &names, page.after, limit).await?;
@@ -83,7 +96,19 @@ pub(crate) async fn list_tasks(app: &App, page: &Page) -> Result<(Vec<Task>, Str
             created_at: task.created_at,
             id: task.id.uuid(),
         };
-        page_token::write(after, page.user_id, &page.states)
+        page_token::write(after, page.user_id, &filter(&page.states))
     });
     Ok((found, token.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_states_in_any_order_are_the_same_list() {
+        let order = [TaskState::Pending, TaskState::Failed, TaskState::Failed];
+        assert_eq!(filter(&order), "failed,pending");
+        assert_eq!(filter(&[]), "");
+    }
 }

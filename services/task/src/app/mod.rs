@@ -7,8 +7,11 @@ pub(crate) mod create_task_record;
 mod error;
 pub(crate) mod finish_failed_task;
 pub(crate) mod get_task;
+pub(crate) mod list_notifications;
 pub(crate) mod list_tasks;
+pub(crate) mod mark_notifications_read;
 pub(crate) mod mark_task_failing;
+pub(crate) mod notify;
 pub(crate) mod page_token;
 pub(crate) mod run_pipeline;
 pub(crate) mod stop_pipeline;
@@ -25,6 +28,7 @@ use tonic::transport::Channel;
 
 pub(crate) use self::error::Error;
 use crate::config::Config;
+use crate::feed::Feeds;
 
 /// Handles that the operations need. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,6 +41,7 @@ pub(crate) struct App {
     pub(crate) config: Arc<Config>,
     /// Tells the worker of this process that a run is due.
     pub(crate) due: Arc<Notify>,
+    pub(crate) feeds: Feeds,
 }
 
 /// Makes a call to the orchestrator on behalf of a user.

@@ -23,6 +23,8 @@ use super::template::Context;
 use crate::config;
 use crate::domain::{Change, TaskState};
 use crate::events::{self, Fact};
+use crate::feed::Feeds;
+use crate::store::feed;
 use crate::store::runs::{self, Attempt, Claim, End};
 use crate::store::tasks::{self, With};
 use rpc::error::Reason;
@@ -39,6 +41,7 @@ pub struct Worker {
     providers: Arc<Providers>,
     config: config::Worker,
     hint: Arc<Notify>,
+    feeds: Feeds,
 }
 
 /// Why a run is let go.
@@ -62,17 +65,19 @@ impl Worker {
     /// Makes a worker. A notification of `hint` makes it look for due runs at once; without one it looks every
     /// `config.scan`.
     #[must_use]
-    pub const fn new(
+    pub(crate) const fn new(
         pool: PoolGauge,
         providers: Arc<Providers>,
         config: config::Worker,
         hint: Arc<Notify>,
+        feeds: Feeds,
     ) -> Self {
         Self {
             pool,
             providers,
             config,
             hint,
+            feeds,
         }
     }
 
@@ -245,12 +250,14 @@ impl Worker {
                 self.hold_in(&mut tx, attempt.claim, plan.last).await?;
                 succeed(&mut tx, attempt, plan, output).await?;
                 tx.commit().await?;
+                self.feeds.written();
                 if plan.last { Err(Gone::Settled) } else { Ok(()) }
             }
             Verdict::Fail(cause) => {
                 self.hold_in(&mut tx, attempt.claim, true).await?;
                 fail(&mut tx, attempt, &cause).await?;
                 tx.commit().await?;
+                self.feeds.written();
                 Err(Gone::Settled)
             }
             Verdict::Sleep(length) => {
@@ -326,6 +333,7 @@ async fn succeed(
         total: claim.spec.steps.len(),
     };
     events::write(tx, &task, fact).await?;
+    feed::append_task(tx, task.user_id, task.id).await?;
     Ok(())
 }
 

@@ -92,12 +92,21 @@ impl FromRow<'_, PgRow> for Locked {
     }
 }
 
-/// Inserts a task, `pending`. False if the id is taken.
+/// Inserts a task, `pending`, and tells its user's feed. False if the id is taken.
 pub(crate) async fn insert(conn: &mut PgConnection, task: &NewTask) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query(
-        "insert into tasks (id, user_id, feature_id, input_data, status, amount, saga_id)
-         values ($1, $2, $3, $4, 'pending', $5, $6)
-         on conflict (id) do nothing",
+        "with created as (
+            insert into tasks (id, user_id, feature_id, input_data, status, amount, saga_id)
+            values ($1, $2, $3, $4, 'pending', $5, $6)
+            on conflict (id) do nothing
+            returning id, user_id
+         ), head as (
+            insert into feed_head (user_id, last_seq) select user_id, 1 from created
+            on conflict on constraint feed_head_pkey do update set last_seq = feed_head.last_seq + 1
+            returning user_id, last_seq
+         )
+         insert into feed (user_id, seq, task_id)
+         select head.user_id, head.last_seq, created.id from head, created",
     )
     .bind(task.id.uuid())
     .bind(task.user_id.uuid())
@@ -122,7 +131,46 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, id: TaskId) -> Result<Option<T
     .await
 }
 
-/// Where a page of tasks begins: after this one.
+/// Finds those of these tasks that exist, in any order.
+pub(crate) async fn find_all(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<Task>, sqlx::Error> {
+    sqlx::query_as(
+        "select t.*, coalesce(r.steps_done, 0) as steps_done, r.steps_total
+         from tasks t left join pipeline_runs r on r.task_id = t.id
+         where t.id = any ($1)",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await
+}
+
+/// Lists what a snapshot shows of a user's tasks: the newest `unfinished` that have not ended, then the `finished` that
+/// ended last.
+pub(crate) async fn current(
+    db: impl PgExecutor<'_>,
+    user_id: UserId,
+    unfinished: i64,
+    finished: i64,
+) -> Result<Vec<Task>, sqlx::Error> {
+    sqlx::query_as(
+        "with shown as (
+            (select * from tasks where user_id = $1 and finished_at is null
+             order by created_at desc limit $2)
+            union all
+            (select * from tasks where user_id = $1 and finished_at is not null
+             order by finished_at desc limit $3)
+         )
+         select t.*, coalesce(r.steps_done, 0) as steps_done, r.steps_total
+         from shown t left join pipeline_runs r on r.task_id = t.id
+         order by t.finished_at desc nulls first, t.created_at desc",
+    )
+    .bind(user_id.uuid())
+    .bind(unfinished)
+    .bind(finished)
+    .fetch_all(db)
+    .await
+}
+
+/// Where a page begins: after this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct After {
     pub(crate) created_at: DateTime<Utc>,
@@ -189,7 +237,8 @@ pub(crate) struct With<'a> {
     pub(crate) clear_error: bool,
 }
 
-/// Moves a locked task from the state it was locked in to another. Returns reason and message of its error, if any.
+/// Moves a locked task from the state it was locked in to another, and tells its user's feed. Returns reason and message
+/// of its error, if any.
 ///
 /// # Errors
 /// `RowNotFound` if it is not in that state, which a lock rules out.
@@ -200,15 +249,25 @@ pub(crate) async fn change(
     with: With<'_>,
 ) -> Result<(Option<String>, Option<String>), sqlx::Error> {
     sqlx::query_as(
-        "update tasks set
-            status = $3,
-            result = $4,
-            error_reason = case when $5 then null else coalesce(error_reason, $6) end,
-            error_message = case when $5 then null else coalesce(error_message, $7) end,
-            updated_at = now(),
-            finished_at = case when $8 then now() end
-         where id = $1 and status = $2
-         returning error_reason, error_message",
+        "with changed as (
+            update tasks set
+                status = $3,
+                result = $4,
+                error_reason = case when $5 then null else coalesce(error_reason, $6) end,
+                error_message = case when $5 then null else coalesce(error_message, $7) end,
+                updated_at = now(),
+                finished_at = case when $8 then now() end
+            where id = $1 and status = $2
+            returning id, user_id, error_reason, error_message
+         ), head as (
+            insert into feed_head (user_id, last_seq) select user_id, 1 from changed
+            on conflict on constraint feed_head_pkey do update set last_seq = feed_head.last_seq + 1
+            returning user_id, last_seq
+         ), told as (
+            insert into feed (user_id, seq, task_id)
+            select head.user_id, head.last_seq, changed.id from head, changed
+         )
+         select error_reason, error_message from changed",
     )
     .bind(task.id.uuid())
     .bind(task.state.name())

@@ -11,4 +11,6 @@ mod fake_sagas;
 mod pipelines;
 mod shipped;
 mod steps;
+mod watch;
+mod watch_load;
 mod world;

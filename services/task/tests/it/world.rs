@@ -4,26 +4,33 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use doubles::ai::AiProvider;
+use events::Broker;
 use ids::{SagaId, TaskId, UserId};
 use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::task::v1 as pb;
 use proto::task::v1::task_service_client::TaskServiceClient;
 use proto::task::v1::task_steps_client::TaskStepsClient;
+use proto::task::v1::watch_service_client::WatchServiceClient;
 use rpc::step::{Op, StepCall};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use task::{Config, DEMO_PROVIDER};
 use test_support::{TestDatabase, eventually};
+use token::{Caller, Role, User};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::metadata::MetadataMap;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
 use crate::fake_sagas::FakeSagas;
+
+/// Metadata that says whom a test calls as.
+pub(crate) const CALLER: &str = "test-caller";
 
 /// Longest that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -36,10 +43,10 @@ pub(crate) struct World {
     pub(crate) steps: TaskStepsClient<Channel>,
     /// Pool that the public service uses.
     pub(crate) pool: PgPool,
-    config: Config,
+    pub(crate) config: Config,
     sagas_channel: Channel,
     workers: Vec<Worker>,
-    db: TestDatabase,
+    pub(crate) db: TestDatabase,
 }
 
 /// The background jobs of one process.
@@ -48,7 +55,30 @@ pub(crate) struct Worker {
     handle: JoinHandle<()>,
 }
 
+/// A process that is called, and does its background work.
+pub(crate) struct Process {
+    pub(crate) watch: WatchServiceClient<Channel>,
+    pub(crate) steps: TaskStepsClient<Channel>,
+    jobs: Worker,
+}
+
+impl Process {
+    /// Gives the order to end: background work drains, calls are still answered.
+    pub(crate) fn end(&self) {
+        self.jobs.stop.cancel();
+    }
+}
+
 impl Worker {
+    fn spawn(jobs: Vec<task::Job>) -> Self {
+        let stop = CancellationToken::new();
+        let runs: Vec<_> = jobs.into_iter().map(|job| (job.run)(stop.clone())).collect();
+        let handle = tokio::spawn(async move {
+            futures::future::join_all(runs).await;
+        });
+        Self { stop, handle }
+    }
+
     /// Lets the worker drain.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
@@ -95,11 +125,42 @@ pub(crate) fn simple() -> Value {
     ])) })
 }
 
+async fn deps(db: &TestDatabase, sagas: &Channel, events: events::Config) -> task::Deps {
+    task::Deps {
+        pool: PoolGauge::new("task", db.pool(task::SCHEMA).await),
+        steps_pool: PoolGauge::new("task-steps", db.pool(task::SCHEMA).await),
+        sagas: SagaServiceClient::new(sagas.clone()),
+        broker: Broker::new(events, db.pool(events::SCHEMA).await).unwrap(),
+    }
+}
+
+/// Reads whom a test calls as: metadata [`CALLER`] with a user's id or `nobody`; without it a service that names users.
+fn caller(metadata: &MetadataMap) -> Caller {
+    match metadata.get(CALLER).map(|value| value.to_str().unwrap()) {
+        None => Caller::Service {
+            name: "gateway".parse().unwrap(),
+        },
+        Some("nobody") => Caller::Anonymous,
+        Some(user) => Caller::User(User {
+            user_id: user.parse().unwrap(),
+            session_id: "session".into(),
+            role: Role::User,
+            epoch: 0,
+        }),
+    }
+}
+
 async fn serve(routes: Routes) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let incoming = TcpListenerStream::new(listener);
-    tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
+    let known = InterceptorLayer::new(|mut request: Request<()>| {
+        let caller = caller(request.metadata());
+        request.extensions_mut().insert(caller);
+        Ok(request)
+    });
+    let mut server = Server::builder().max_concurrent_streams(Some(4_096)).layer(known);
+    tokio::spawn(server.add_routes(routes).serve_with_incoming(incoming));
     rpc::channel::lazy(&url).unwrap()
 }
 
@@ -114,18 +175,18 @@ impl World {
 
     /// Starts a service whose pipelines nobody carries out.
     pub(crate) async fn without_worker(features: Value, adjust: impl FnOnce(&mut Config)) -> Self {
-        let db = TestDatabase::create(&[(task::SCHEMA, &task::MIGRATOR)]).await;
+        let db = TestDatabase::create(&[
+            (events::SCHEMA, &events::MIGRATOR),
+            (task::SCHEMA, &task::MIGRATOR),
+        ])
+        .await;
         let provider = doubles::ai::start("127.0.0.1:0").await.unwrap();
         let mut config = config(&provider, features);
         adjust(&mut config);
         let sagas = FakeSagas::new();
         let sagas_channel = serve(sagas.routes()).await;
-        let pool = db.pool(task::SCHEMA).await;
-        let deps = task::Deps {
-            pool: PoolGauge::new("task", pool.clone()),
-            steps_pool: PoolGauge::new("task-steps", db.pool(task::SCHEMA).await),
-            sagas: SagaServiceClient::new(sagas_channel.clone()),
-        };
+        let deps = deps(&db, &sagas_channel, events::Config::default()).await;
+        let pool = deps.pool.pool().clone();
         let service = task::build(config.clone(), deps).unwrap();
         let tasks = TaskServiceClient::new(serve(service.public).await);
         let steps = TaskStepsClient::new(serve(service.steps).await);
@@ -145,18 +206,25 @@ impl World {
 
     /// Starts the background jobs of one more process.
     pub(crate) async fn worker(&self) -> Worker {
-        let deps = task::Deps {
-            pool: PoolGauge::new("task", self.db.pool(task::SCHEMA).await),
-            steps_pool: PoolGauge::new("task-steps", self.db.pool(task::SCHEMA).await),
-            sagas: SagaServiceClient::new(self.sagas_channel.clone()),
-        };
-        let stop = CancellationToken::new();
-        let jobs = task::build(self.config.clone(), deps).unwrap().jobs;
-        let runs: Vec<_> = jobs.into_iter().map(|job| (job.run)(stop.clone())).collect();
-        let handle = tokio::spawn(async move {
-            futures::future::join_all(runs).await;
-        });
-        Worker { stop, handle }
+        let deps = deps(&self.db, &self.sagas_channel, events::Config::default()).await;
+        Worker::spawn(task::build(self.config.clone(), deps).unwrap().jobs)
+    }
+
+    /// Starts one more process, with its jobs, on a broker with these settings.
+    pub(crate) async fn process_on(&self, events: events::Config) -> Process {
+        let deps = deps(&self.db, &self.sagas_channel, events).await;
+        let service = task::build(self.config.clone(), deps).unwrap();
+        let jobs = Worker::spawn(service.jobs);
+        Process {
+            watch: WatchServiceClient::new(serve(service.public).await),
+            steps: TaskStepsClient::new(serve(service.steps).await),
+            jobs,
+        }
+    }
+
+    /// Starts one more process, with its jobs.
+    pub(crate) async fn process(&self) -> Process {
+        self.process_on(events::Config::default()).await
     }
 
     /// Creates a task and begins its pipeline, as a saga does.
