@@ -7,3 +7,6 @@ pub mod phone;
 pub mod sealed;
 pub mod sms;
 pub mod wechat;
+
+/// The service's migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/auth");
