@@ -1,4 +1,4 @@
-//! The auth service over gRPC behind its layer, on a real Postgres, with either key-value store.
+//! The auth service over gRPC behind its layer, and its parts by themselves, on a real Postgres and either key-value store.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,11 +6,16 @@
 )]
 
 mod caching;
+mod codes;
 mod configuration;
 mod input;
+mod invites;
 mod keys;
+mod limiting;
+mod limits;
 mod logins;
 mod outages;
+mod parts;
 mod passwords;
 mod profile;
 mod providers;
@@ -18,6 +23,7 @@ mod refreshing;
 mod registration;
 mod rights;
 mod schema;
+mod senders;
 mod sessions;
 mod support;
 mod wechat;

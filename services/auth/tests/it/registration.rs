@@ -52,16 +52,7 @@ async fn the_number_is_one_whatever_its_spelling() {
 #[tokio::test]
 async fn a_hundred_first_logins_at_once_make_one_user() {
     let world = World::new().await;
-    let identity = "openid-1.unionid-1";
-    let logins = join_all((0..100).map(|_| async {
-        let request = pb::WechatLoginRequest {
-            code: identity.to_owned(),
-            ..pb::WechatLoginRequest::default()
-        };
-        let answer = world.auth.auth.clone().wechat_login(request).await?;
-        Ok::<_, tonic::Status>(answer.into_inner().tokens.unwrap())
-    }))
-    .await;
+    let logins = join_all((0..100).map(|_| world.wechat_login("openid-1", Some("unionid-1")))).await;
     let tokens: Vec<pb::Tokens> = logins.into_iter().map(Result::unwrap).collect();
     assert!(tokens.iter().all(|one| one.user_id == tokens[0].user_id));
     assert_eq!(tokens.iter().filter(|one| one.new_user).count(), 1);

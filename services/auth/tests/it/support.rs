@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::providers::Providers;
 use kv::Kv;
 use process::grpc::{Limits, Listener};
 use process::health::Health;
@@ -19,17 +18,14 @@ use token::{Credentials, Guard, ServiceKeys, Verifier};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+pub(crate) use crate::parts::Store;
+use crate::parts::generous;
+use crate::providers::Providers;
+
 /// Longest that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// A password that is taken.
 pub(crate) const PASSWORD: &str = "correct horse battery";
-
-/// Which key-value store.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Store {
-    Postgres,
-    Redis,
-}
 
 /// A service with a database and a key-value store of its own.
 pub(crate) struct World {
@@ -48,27 +44,13 @@ struct Setup {
     providers: Providers,
 }
 
-fn generous() -> auth::limits::Config {
-    const MANY: u32 = 1_000_000;
-    auth::limits::Config {
-        login_pair_per_minute: MANY,
-        login_phone_per_hour: MANY,
-        login_ip_per_hour: MANY,
-        login_all_per_minute: MANY,
-        codes_phone_per_day: MANY,
-        codes_ip_per_day: MANY,
-        codes_all_per_minute: MANY,
-        passwords_per_hour: MANY,
-    }
-}
-
 /// A served instance. Its listener ends when it is dropped.
 pub(crate) struct Auth {
     pub(crate) pool: PgPool,
     pub(crate) auth: AuthServiceClient<Channel>,
     pub(crate) users: UserServiceClient<Channel>,
     pub(crate) passwords: auth::password::Passwords,
-    providers: Providers,
+    pub(crate) providers: Providers,
     operator: Credentials,
     shutdown: Shutdown,
     jobs: Vec<auth::Job>,
@@ -113,8 +95,8 @@ impl World {
         config.vault = auth::sealed::Config::generate().unwrap();
         // What is limited, and how, is the matter of other tests.
         config.limits = generous();
-        config.sms = providers.sms();
-        config.wechat = providers.wechat();
+        config.sms = providers.sms_config();
+        config.wechat = providers.wechat_config();
         adjust(&mut config);
         let setup = Setup {
             keys,
@@ -129,6 +111,20 @@ impl World {
             setup,
             database,
         }
+    }
+
+    /// Logs in with a code of WeChat.
+    pub(crate) async fn wechat_login(
+        &self,
+        openid: &str,
+        unionid: Option<&str>,
+    ) -> Result<pb::Tokens, Status> {
+        let request = pb::WechatLoginRequest {
+            code: self.setup.providers.wechat.code(openid, unionid),
+            ..pb::WechatLoginRequest::default()
+        };
+        let answer = self.auth.auth.clone().wechat_login(request).await?;
+        Ok(answer.into_inner().tokens.unwrap())
     }
 
     /// Serves one more replica.
@@ -274,7 +270,7 @@ impl Auth {
             purpose: purpose.into(),
         };
         self.auth.clone().send_sms_code(request).await.unwrap();
-        self.providers.code(phone)
+        self.providers.sms_code(phone)
     }
 
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<pb::Tokens, Status> {
