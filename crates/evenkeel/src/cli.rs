@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -7,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::bench;
 use crate::cmd;
 use crate::exit::{self, Code, Failure};
+use crate::identity::{self, Identity};
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -20,6 +22,10 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version, max_term_width = 110, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub(crate) struct Cli {
+    /// Directory with keys: the operator's for commands that call services, the services' own for servers
+    /// [default: .evenkeel/keys]
+    #[arg(long, global = true, env = identity::VARIABLE, value_name = "DIR")]
+    keys: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -29,6 +35,7 @@ enum Command {
     Dev(cmd::dev::Args),
     Serve(cmd::serve::Args),
     Migrate(cmd::migrate::Args),
+    Keys(cmd::keys::Args),
     Saga(cmd::saga::Args),
     Quota(cmd::quota::Args),
     Task(cmd::task::Args),
@@ -47,7 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&Failure::unavailable("cannot start threads").because(&error)),
     };
-    let result = runtime.block_on(run(cli.command));
+    let result = runtime.block_on(run(cli.command, cli.keys));
     // A blocked read of standard input must not keep the process.
     runtime.shutdown_background();
     match result {
@@ -56,18 +63,20 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<Code, Failure> {
+async fn run(command: Command, keys: Option<PathBuf>) -> Result<Code, Failure> {
+    let operator = || Identity::operator(keys.as_deref());
     match command {
-        Command::Dev(args) => Box::pin(cmd::dev::run(args)).await,
-        Command::Serve(args) => Box::pin(cmd::serve::run(args)).await,
+        Command::Dev(args) => Box::pin(cmd::dev::run(args, keys)).await,
+        Command::Serve(args) => Box::pin(cmd::serve::run(args, keys)).await,
         Command::Migrate(args) => cmd::migrate::run(args).await,
-        Command::Saga(args) => cmd::saga::run(args).await,
-        Command::Quota(args) => cmd::quota::run(args).await,
-        Command::Task(args) => cmd::task::run(args).await,
+        Command::Keys(args) => cmd::keys::run(args, keys.as_deref()),
+        Command::Saga(args) => cmd::saga::run(args, &operator()?).await,
+        Command::Quota(args) => cmd::quota::run(args, &operator()?).await,
+        Command::Task(args) => cmd::task::run(args, &operator()?).await,
         Command::Proto(args) => cmd::proto::run(args),
         Command::Events(args) => cmd::events::run(args).await,
         Command::Doubles(args) => cmd::doubles::run(args).await,
-        Command::Doctor(args) => cmd::doctor::run(args).await,
+        Command::Doctor(args) => cmd::doctor::run(args, operator()?).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Completions(args) => cmd::completions::run(&args, Cli::command()),
     }

@@ -1,26 +1,16 @@
-//! Connections to the services, and what their errors mean to the person at the keyboard.
+//! Requests to the services, and what their errors mean to the person at the keyboard.
 
 use std::time::Duration;
 
 use rpc::error::{self, Reason};
 use rpc::step::ACTOR_HEADER;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 use tonic::{Code as Grpc, Request, Status};
 
 use crate::exit::{Code, Failure};
 
 /// Calls that only read or write a row are given up after this time.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Opens a channel; it connects on first use.
-///
-/// # Errors
-/// If the URL is not one.
-pub(crate) fn channel(url: &str) -> Result<Channel, Failure> {
-    rpc::channel::lazy(url)
-        .map_err(|e| Failure::new(Code::Usage, "the server's address is wrong").because(&e))
-}
 
 /// Builds a request that says who asks and gives up after `bound`.
 pub(crate) fn request<T>(message: T, bound: Duration) -> Request<T> {

@@ -21,6 +21,7 @@ mod cmd;
 mod demo;
 mod doctor;
 mod exit;
+mod identity;
 mod output;
 mod proto_json;
 mod render;

@@ -13,6 +13,8 @@ pub const LABELS: &[&str] = &[
     "cause",
     "circuit",
     "code",
+    "decision",
+    "kind",
     "listener",
     "method",
     "op",

@@ -11,7 +11,7 @@ use rpc::step::ACTOR_HEADER;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
-use crate::error::{DOMAIN, Refusal};
+use crate::error::Refusal;
 
 /// The orchestrator's name, the only caller of `<Domain>Steps` services.
 pub const ORCHESTRATOR: &str = "saga";
@@ -20,7 +20,7 @@ pub const OPERATOR: &str = "operator";
 /// Services that are believed when they say for whom they act.
 const SPEAK_FOR_PEOPLE: [&str; 2] = [OPERATOR, "gateway"];
 /// Longest name of a service, in characters.
-const MAX_NAME_CHARS: usize = 64;
+const MAX_NAME_CHARS: usize = 128;
 
 /// Who is calling, as the layer has verified it. It is in the extensions of every request that reaches a handler.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,14 +71,14 @@ impl Role {
     }
 }
 
-/// Name of a service: 1 to 64 lower-case letters, digits, dots, underscores and hyphens, as in a package name. It is a part
-/// of file names.
+/// Name of a service: 1 to 128 letters, digits, dots, underscores and hyphens; a participant that is not ours goes by its
+/// package or full name. It is a part of file names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName(Arc<str>);
 
 /// The text is not the name of a service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a name of 1 to 64 lower-case letters, digits, dots, underscores and hyphens")]
+#[error("{0:?} is not a name of 1 to 128 letters, digits, dots, underscores and hyphens")]
 pub struct NameError(String);
 
 impl ServiceName {
@@ -93,7 +93,7 @@ impl FromStr for ServiceName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         let right = (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(allowed);
         right
             .then(|| Self(text.into()))
@@ -292,9 +292,9 @@ mod tests {
 
     #[test]
     fn a_name_is_no_path() {
-        for wrong in ["", "../saga", "a/b", "Saga", "a b", &"x".repeat(65)] {
+        for wrong in ["", "../saga", "a/b", "a\0", "a b", &"x".repeat(129)] {
             assert!(wrong.parse::<ServiceName>().is_err(), "{wrong}");
         }
-        assert!("acme.shop.v1".parse::<ServiceName>().is_ok());
+        assert!("acme.shop.v1.ShopSteps".parse::<ServiceName>().is_ok());
     }
 }

@@ -10,9 +10,9 @@ use proto::quota::v1 as pb;
 use proto::quota::v1::quota_service_server::QuotaService;
 use tonic::{Request, Response, Status};
 
-use crate::app;
 use crate::domain::{Amount, Balance, Entry, Grant, Page, Phase, Reservation, Reserve};
 use crate::error::Error;
+use crate::{DOMAIN, app};
 
 /// The public service.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ impl QuotaService for Public {
         &self,
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::GetBalanceResponse>, Status> {
-        let balance = app::get_balance(&self.pool, user_id(&request.get_ref().user_id)?).await?;
+        let user_id = token::caller(&request).subject_user(&request.get_ref().user_id, DOMAIN)?;
+        let balance = app::get_balance(&self.pool, user_id).await?;
         Ok(Response::new(pb::GetBalanceResponse {
             balance: Some(encode_balance(balance)),
         }))
@@ -106,8 +107,8 @@ impl QuotaService for Public {
         &self,
         request: Request<pb::ListLedgerEntriesRequest>,
     ) -> Result<Response<pb::ListLedgerEntriesResponse>, Status> {
+        let user_id = token::caller(&request).subject_user(&request.get_ref().user_id, DOMAIN)?;
         let request = request.get_ref();
-        let user_id = user_id(&request.user_id)?;
         let page = Page::new(user_id, request.page_size, &request.page_token)?;
         let (entries, next) = app::list_ledger_entries(&self.pool, user_id, page).await?;
         Ok(Response::new(pb::ListLedgerEntriesResponse {

@@ -26,8 +26,9 @@ mod steps;
 mod store;
 
 use process::PoolGauge;
-use proto::quota::v1::quota_service_server::QuotaServiceServer;
-use proto::quota::v1::quota_steps_server::QuotaStepsServer;
+use proto::quota::v1::quota_service_server::{QuotaServiceServer, SERVICE_NAME as PUBLIC};
+use proto::quota::v1::quota_steps_server::{QuotaStepsServer, SERVICE_NAME as STEPS};
+use token::{AccessError, Guard};
 use tonic::service::Routes;
 
 pub use crate::events::FACTS;
@@ -51,6 +52,8 @@ pub struct Deps {
     pub pool: PoolGauge,
     /// Connections for the steps, so that neither side can starve the other.
     pub steps_pool: PoolGauge,
+    /// Who may call.
+    pub guard: Guard,
 }
 
 /// The service, ready to be served. It has no background jobs.
@@ -63,17 +66,21 @@ pub struct Service {
 }
 
 /// Wires the service. Connects to nothing.
-#[must_use]
-pub fn build(config: &Config, deps: Deps) -> Service {
+///
+/// # Errors
+/// A method of the contract does not say who may call it.
+pub fn build(config: &Config, deps: Deps) -> Result<Service, AccessError> {
     let low_below = config.low_below;
-    Service {
-        public: Routes::new(QuotaServiceServer::new(grpc::Public {
-            pool: deps.pool,
-            low_below,
-        })),
-        steps: Routes::new(QuotaStepsServer::new(steps::Steps {
-            pool: deps.steps_pool,
-            low_below,
-        })),
-    }
+    let public = QuotaServiceServer::new(grpc::Public {
+        pool: deps.pool,
+        low_below,
+    });
+    let steps = QuotaStepsServer::new(steps::Steps {
+        pool: deps.steps_pool,
+        low_below,
+    });
+    Ok(Service {
+        public: deps.guard.layer(&[PUBLIC])?.guard(Routes::new(public)),
+        steps: deps.guard.layer(&[STEPS])?.guard(Routes::new(steps)),
+    })
 }

@@ -13,8 +13,10 @@ use process::{PoolConfig, PoolGauge, Shutdown, Supervisor};
 use saga_definition::ProblemKind;
 use saga_engine::{Engine, Stopped, SystemClock};
 use sqlx::PgPool;
+use token::{AccessError, Credentials, Guard};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 use crate::app::{App, Peers, REPLIES, follow_replies};
 use crate::config::Config;
@@ -34,6 +36,10 @@ const BUILT_IN_ACTOR: &str = "evenkeel";
 pub struct Deps {
     /// Bound port of the API.
     pub listener: Listener,
+    /// Who may call.
+    pub guard: Guard,
+    /// What it shows to participants and to other instances.
+    pub credentials: Credentials,
     /// The order to end.
     pub shutdown: Shutdown,
     /// Where published requests go and answers come from. Without it this instance neither publishes its outbox nor takes
@@ -59,6 +65,9 @@ pub enum Error {
     /// The settings are not usable.
     #[error("saga: {0}")]
     Config(String),
+    /// A method of the contract does not say who may call it.
+    #[error("saga: the API cannot be guarded")]
+    Access(#[from] AccessError),
     /// The participants' settings are not usable.
     #[error("saga: the participants are not usable")]
     Participants(#[from] ConfigError),
@@ -167,13 +176,16 @@ pub fn spawn(config: Config, deps: Deps) -> Result<Running, Error> {
 async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Error> {
     let Deps {
         listener,
+        guard,
+        credentials,
         shutdown,
         events,
         definitions: built_in,
     } = deps;
+    let layer = guard.layer(&grpc::SERVICES)?;
     let names = Names::of(&config, listener.local_addr());
     let pool = process::pool::connect(SCHEMA, SCHEMA, &config.pool).await?;
-    let targets = Targets::open(&config.participants)?;
+    let targets = Targets::open(&config.participants, &credentials)?;
     let attention_wait_ms = millis(config.attention_wait);
     let definitions = Arc::new(Definitions::new(pool.clone(), targets, attention_wait_ms));
 
@@ -244,7 +256,7 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
         definitions,
         reader: Reader::new(pool.clone()),
         operators: Operators::new(pool.clone()),
-        peers: Peers::default(),
+        peers: Peers::new(credentials),
         tokens,
         instance: names.instance.into(),
         stopping: shutdown.token(),
@@ -254,7 +266,8 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
         exchange(broker, relaying.job, &app, &pool, &supervisor)?;
     }
     let health = Health::with_readiness(readiness).await;
-    let serving = serve(&app, pool, listener, &health, &supervisor, &config);
+    let routes = layer.guard(grpc::routes(&app));
+    let serving = serve(routes, pool, listener, &health, &supervisor, &config);
     tokio::select! {
         served = serving => served?,
         ended = &mut engine => return engine_ended(ended),
@@ -265,7 +278,7 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
 }
 
 async fn serve(
-    app: &Arc<App>,
+    routes: Routes,
     pool: PgPool,
     listener: Listener,
     health: &Health,
@@ -278,7 +291,7 @@ async fn serve(
         process::pool::REPORT_INTERVAL,
         supervisor,
     );
-    let (routes, shutdown) = (grpc::routes(app), supervisor.shutdown());
+    let shutdown = supervisor.shutdown();
     process::grpc::serve("saga", listener, routes, health, shutdown, &config.limits).await
 }
 

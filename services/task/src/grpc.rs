@@ -7,9 +7,9 @@ use tonic::{Request, Response, Status};
 use crate::app::create_task::{Wish, create_task};
 use crate::app::get_task::{get_task, task_id};
 use crate::app::list_tasks::{Page, list_tasks};
-use crate::app::{App, cancel_task::cancel_task};
-use crate::encode;
+use crate::app::{App, Error, cancel_task::cancel_task};
 use crate::store::tasks::Task;
+use crate::{DOMAIN, encode};
 
 /// TaskService, as in `proto/evenkeel/task/v1/task_service.proto`.
 #[derive(Debug)]
@@ -23,13 +23,15 @@ impl TaskService for Public {
         &self,
         request: Request<pb::CreateTaskRequest>,
     ) -> Result<Response<pb::CreateTaskResponse>, Status> {
+        let user_id = token::caller(&request).subject_user(&request.get_ref().user_id, DOMAIN)?;
+        let request_id = request_id(&request)?;
         let request = request.into_inner();
         let wish = Wish::parse(
             &self.app,
-            &request.user_id,
+            user_id,
             request.feature_id,
             request.input_data,
-            request.request_id,
+            request_id,
         )?;
         let task = create_task(&self.app, &wish).await?;
         Ok(Response::new(pb::CreateTaskResponse {
@@ -41,8 +43,9 @@ impl TaskService for Public {
         &self,
         request: Request<pb::GetTaskRequest>,
     ) -> Result<Response<pb::GetTaskResponse>, Status> {
+        let visible_to = token::caller(&request).confined_to()?;
         let id = task_id(&request.into_inner().task_id)?;
-        let task = get_task(&self.app, id).await?;
+        let task = get_task(&self.app, id, visible_to).await?;
         Ok(Response::new(pb::GetTaskResponse {
             task: Some(self.encode(task)),
         }))
@@ -52,7 +55,8 @@ impl TaskService for Public {
         &self,
         request: Request<pb::ListTasksRequest>,
     ) -> Result<Response<pb::ListTasksResponse>, Status> {
-        let page = Page::parse(&request.into_inner())?;
+        let user_id = token::caller(&request).subject_user(&request.get_ref().user_id, DOMAIN)?;
+        let page = Page::parse(user_id, request.get_ref())?;
         let (tasks, next_page_token) = list_tasks(&self.app, &page).await?;
         Ok(Response::new(pb::ListTasksResponse {
             tasks: tasks.into_iter().map(|task| self.encode(task)).collect(),
@@ -64,9 +68,10 @@ impl TaskService for Public {
         &self,
         request: Request<pb::CancelTaskRequest>,
     ) -> Result<Response<pb::CancelTaskResponse>, Status> {
+        let visible_to = token::caller(&request).confined_to()?;
         let request = request.into_inner();
         let id = task_id(&request.task_id)?;
-        let task = cancel_task(&self.app, id, &request.reason).await?;
+        let task = cancel_task(&self.app, id, visible_to, &request.reason).await?;
         Ok(Response::new(pb::CancelTaskResponse {
             task: Some(self.encode(task)),
         }))
@@ -86,6 +91,24 @@ impl TaskService for Public {
             features: features.collect(),
         }))
     }
+}
+
+/// Metadata that stands for an empty `request_id`: the key of an HTTP request, as the gateway passes it on.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Returns the id under which a repetition of the request is recognised; empty if the caller gave none.
+fn request_id(request: &Request<pb::CreateTaskRequest>) -> Result<String, Error> {
+    let named = &request.get_ref().request_id;
+    let Some(key) = request.metadata().get(IDEMPOTENCY_KEY) else {
+        return Ok(named.clone());
+    };
+    if !named.is_empty() {
+        return Ok(named.clone());
+    }
+    key.to_str().map(str::to_owned).map_err(|_| Error::Argument {
+        field: IDEMPOTENCY_KEY,
+        problem: "must be printable ASCII".to_owned(),
+    })
 }
 
 impl Public {

@@ -33,12 +33,12 @@ use std::sync::Arc;
 use ::events::Broker;
 use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
-use proto::task::v1::task_service_server::TaskServiceServer;
-use proto::task::v1::task_steps_server::TaskStepsServer;
-use proto::task::v1::watch_service_server::WatchServiceServer;
+use proto::task::v1::task_service_server::{SERVICE_NAME as PUBLIC, TaskServiceServer};
+use proto::task::v1::task_steps_server::{SERVICE_NAME as STEPS, TaskStepsServer};
+use proto::task::v1::watch_service_server::{SERVICE_NAME as WATCH, WatchServiceServer};
+use token::{Channel, Guard};
 use tokio::sync::Notify;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 
 pub use crate::events::FACTS;
 pub use config::{Config, DEMO_PROVIDER, Error};
@@ -67,6 +67,8 @@ pub struct Deps {
     pub sagas: SagaServiceClient<Channel>,
     /// Where notifications come from.
     pub broker: Broker,
+    /// Who may call.
+    pub guard: Guard,
 }
 
 /// The service, ready to be served.
@@ -80,12 +82,24 @@ pub struct Service {
     pub jobs: Vec<Job>,
 }
 
+/// Why the service cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] Error),
+    /// A method of the contract does not say who may call it.
+    #[error(transparent)]
+    Access(#[from] token::AccessError),
+}
+
 /// Wires the service. Keys of providers are read from the environment here.
 ///
 /// # Errors
-/// The configuration cannot be used; every mistake is named.
-pub fn build(config: Config, deps: Deps) -> Result<Service, Error> {
+/// The configuration cannot be used, every mistake is named; or a method of the contract does not say who may call it.
+pub fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let providers = config.check(|variable| std::env::var(variable).ok())?;
+    let (guard_public, guard_steps) = (deps.guard.layer(&[PUBLIC, WATCH])?, deps.guard.layer(&[STEPS])?);
     let config = Arc::new(config);
     let app = app::App {
         feeds: feed::Feeds::new(deps.pool.clone(), Arc::clone(&config)),
@@ -99,9 +113,11 @@ pub fn build(config: Config, deps: Deps) -> Result<Service, Error> {
     let watch = WatchServiceServer::new(watch::Watch { app: app.clone() });
     let steps = TaskStepsServer::new(steps::Steps { app: app.clone() });
     Ok(Service {
-        public: Routes::new(public.max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add_service(watch.max_decoding_message_size(MAX_MESSAGE_BYTES)),
-        steps: Routes::new(steps.max_decoding_message_size(MAX_MESSAGE_BYTES)),
+        public: guard_public.guard(
+            Routes::new(public.max_decoding_message_size(MAX_MESSAGE_BYTES))
+                .add_service(watch.max_decoding_message_size(MAX_MESSAGE_BYTES)),
+        ),
+        steps: guard_steps.guard(Routes::new(steps.max_decoding_message_size(MAX_MESSAGE_BYTES))),
         jobs: vec![
             jobs::pipelines(&app, providers),
             jobs::feeds(&app),

@@ -19,9 +19,9 @@ use proto::saga::v1::{
 use proto::task::v1::task_service_client::TaskServiceClient;
 use proto::task::v1::{CreateTaskRequest, GetTaskRequest, Task, TaskState};
 use sqlx::PgPool;
-use test_support::{ChildProcess, Scratch, TestDatabase, eventually, free_port};
+use test_support::{ChildProcess, Scratch, TestDatabase, eventually, free_port, identities};
+use token::Channel;
 use tonic::Status;
-use tonic::transport::Channel;
 
 /// Everything ends within this time, or the test fails. Machines in CI are slow.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -250,6 +250,7 @@ impl Platform {
             .env("DATABASE_URL", self.database.url())
             .env("EVENKEEL_DATABASE__MIN", "1")
             .env("EVENKEEL_DATABASE__MAX", "30")
+            .env("EVENKEEL_KEYS", identities().dir())
             .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
             .env("EVENKEEL_ADMIN__LISTEN", local(0))
@@ -364,15 +365,47 @@ impl Platform {
     }
 
     pub fn sagas(&self) -> SagaServiceClient<Channel> {
-        SagaServiceClient::new(rpc::channel::lazy(&url(self.orchestrator.port)).expect("a URL"))
+        SagaServiceClient::new(operator(self.orchestrator.port, "saga"))
     }
 
     pub fn quota(&self) -> QuotaServiceClient<Channel> {
-        QuotaServiceClient::new(rpc::channel::lazy(&url(self.ports.quota)).expect("a URL"))
+        QuotaServiceClient::new(operator(self.ports.quota, "quota"))
     }
 
     pub fn tasks(&self) -> TaskServiceClient<Channel> {
-        TaskServiceClient::new(rpc::channel::lazy(&url(self.ports.task)).expect("a URL"))
+        TaskServiceClient::new(operator(self.ports.task, "task"))
+    }
+
+    /// Every gRPC listener of a platform of one process a service: the service, its URL, and what is served there by full
+    /// name.
+    pub fn listeners(&self) -> Vec<(&'static str, String, &'static [&'static str])> {
+        vec![
+            (
+                "saga",
+                url(self.orchestrator.port),
+                &[
+                    "evenkeel.saga.v1.SagaService",
+                    "evenkeel.saga.v1.OperatorService",
+                    "evenkeel.saga.v1.CompletionService",
+                ],
+            ),
+            (
+                "quota",
+                url(self.ports.quota),
+                &["evenkeel.quota.v1.QuotaService"],
+            ),
+            (
+                "quota",
+                url(self.ports.quota_steps),
+                &["evenkeel.quota.v1.QuotaSteps"],
+            ),
+            ("task", url(self.ports.task), &["evenkeel.task.v1.TaskService"]),
+            (
+                "task",
+                url(self.ports.task_steps),
+                &["evenkeel.task.v1.TaskSteps"],
+            ),
+        ]
     }
 
     pub fn sql(&self) -> &PgPool {
@@ -478,6 +511,11 @@ impl Platform {
         let distinct: std::collections::BTreeSet<&String> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len(), "a provider effect was doubled");
     }
+}
+
+/// A channel with which an operator calls a service.
+fn operator(port: u16, service: &str) -> Channel {
+    identities().channel(&url(port), "operator", service)
 }
 
 pub fn input(text: &str) -> Struct {

@@ -11,10 +11,10 @@ use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::saga::v1::{
     SagaPhase, StartSagaRequest, WaitSagaRequest, WaitUntil, start_saga_request, wait_until,
 };
-use tonic::transport::Channel;
 
 use super::measure::Latencies;
 use crate::exit::Failure;
+use crate::identity::{Channel, Identity};
 
 /// What is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -46,6 +46,8 @@ pub(crate) enum Latency {
 /// One measurement to take.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
+    /// Who calls.
+    pub(crate) identity: Identity,
     pub(crate) engine: Engine,
     pub(crate) variant: Variant,
     pub(crate) url: String,
@@ -73,9 +75,8 @@ impl Load {
     ) -> Result<(Latencies, T, T), Failure> {
         let channels = self.concurrency.min(MAX_CONNECTIONS);
         let channels: Vec<Channel> = (0..channels)
-            .map(|_| rpc::channel::lazy(&self.url))
-            .collect::<Result<_, _>>()
-            .map_err(|e| Failure::config("bad address").because(&e))?;
+            .map(|_| self.identity.channel(&self.url, "saga"))
+            .collect::<Result<_, _>>()?;
         let phase = Arc::new(AtomicU64::new(0));
         let workers: Vec<_> = (0..self.concurrency)
             .map(|i| {

@@ -1,6 +1,6 @@
 //! The run: starts the processes, takes the measurements one after another, prints them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use private_postgres::PrivatePostgres;
@@ -15,6 +15,7 @@ use super::SagasArgs;
 use super::load::{Engine, Latency, Load, Variant};
 use super::measure::{Counters, Latencies};
 use crate::exit::Failure;
+use crate::identity::{self, Identity};
 use crate::output::{self, Cell, Format, Table};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
@@ -125,7 +126,7 @@ pub(crate) async fn sagas(args: &SagasArgs) -> Result<(), Failure> {
     let server = PrivatePostgres::start(config)
         .await
         .map_err(|e| Failure::unavailable("cannot start a private Postgres").because(&e))?;
-    let result = measure_all(args, &server).await;
+    let result = measure_all(args, &server, &scratch.0.join("keys")).await;
     server.stop().await;
     result
 }
@@ -141,8 +142,10 @@ fn server_settings() -> Vec<(String, String)> {
     .to_vec()
 }
 
-async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), Failure> {
+async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) -> Result<(), Failure> {
     let url = server.url("postgres");
+    identity::ensure(keys)?;
+    let bench = Identity::of(identity::open(keys, "bench")?);
     database::migrate(&url, &[Name::Saga]).await?;
     let participant =
         Process::start(&["bench", "participant", "--listen", "127.0.0.1:0"], &[], false).await?;
@@ -158,7 +161,11 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), F
             "--participant",
             &format!("evenkeel.bench.v1={}", participant.url),
         ],
-        &[("DATABASE_URL", &url), ("EVENKEEL_TELEMETRY__LEVEL", "warn")],
+        &[
+            ("DATABASE_URL", &url),
+            ("EVENKEEL_TELEMETRY__LEVEL", "warn"),
+            (identity::VARIABLE, &keys.display().to_string()),
+        ],
         true,
     )
     .await?;
@@ -177,7 +184,7 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), F
         false,
     )
     .await?;
-    register(&engine.url).await?;
+    register(&Identity::operator(Some(keys))?, &engine.url).await?;
     let mut connection = database::connect(&url).await?;
     let mut report = Report::new(args.format());
     for variant in [Variant::Completed, Variant::Compensated] {
@@ -189,6 +196,7 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), F
                     && (args.latency == Latency::End || kind == Engine::Evenkeel);
                 if wanted {
                     let load = Load {
+                        identity: bench.clone(),
                         engine: kind,
                         variant,
                         url: process.url.clone(),
@@ -204,11 +212,9 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres) -> Result<(), F
     report.finish()
 }
 
-async fn register(url: &str) -> Result<(), Failure> {
+async fn register(operator: &Identity, url: &str) -> Result<(), Failure> {
     let failed = |e: tonic::Status| Failure::unavailable("cannot register the definition").because(&e);
-    let channel =
-        rpc::channel::lazy(url).map_err(|e| Failure::config("bad address of the engine").because(&e))?;
-    let mut client = SagaServiceClient::new(channel);
+    let mut client = SagaServiceClient::new(operator.channel(url, "saga")?);
     let request = RegisterDefinitionRequest {
         source: DEFINITION.to_owned(),
         source_name: "BENCH_FOUR.yaml".to_owned(),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::demo::{self, Outcome};
 use crate::exit::{Code, Failure};
+use crate::identity::{self, Identity};
 use crate::output::{self, Cell, Table, Tone};
 use crate::wiring::admin::Watch;
 use crate::wiring::database::{self, Database};
@@ -52,7 +53,7 @@ pub(crate) struct Args {
 }
 
 /// Runs `evenkeel dev`.
-pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
+pub(crate) async fn run(args: Args, keys: Option<PathBuf>) -> Result<Code, Failure> {
     let mut settings = settings::load(args.config.as_deref())?;
     settings.telemetry.service = "dev".to_owned();
     if args.demo {
@@ -75,6 +76,8 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         (None, Some(dir)) => dir.clone(),
         (None, None) => PathBuf::from(".evenkeel"),
     };
+    settings.identity.keys = identity::absolute(&keys.unwrap_or_else(|| data_dir.join("keys")));
+    identity::ensure(&settings.identity.keys)?;
     let postgres_port = Some(base).filter(|base| *base != 0);
     let database = Database::open(&settings.database.url, &data_dir, postgres_port).await?;
     let running = run_on(&database, &args, settings, base, &data_dir, shutdown);
@@ -129,16 +132,16 @@ async fn run_on(
     };
     settings.peers.saga.clone_from(&saga);
     for bound in participants {
-        let (name, address) = (bound.name(), bound.public());
+        let (name, address, own) = (bound.name(), bound.public(), bound.credentials());
         let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
-        watch = watch.add(name, address, readiness)?;
+        watch = watch.add(name, address, own, readiness)?;
     }
     let child = match orchestrator {
         Orchestrator::Child(child) => Some(child),
         Orchestrator::Here(bound) => {
-            let address = bound.public();
+            let (address, own) = (bound.public(), bound.credentials());
             let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
-            watch = watch.add(Name::Saga, address, readiness)?;
+            watch = watch.add(Name::Saga, address, own, readiness)?;
             None
         }
     };
@@ -150,9 +153,10 @@ async fn run_on(
         provider: provider.url(),
         admin: format!("http://{}", watched.local_addr()),
         database: database.url.clone(),
+        keys: settings.identity.keys.clone(),
     };
     let ended = async {
-        ready::wait(&places.saga).await?;
+        ready::wait(&places.operator()?, &places.saga).await?;
         match child {
             Some(child) => demo::play(&places, &provider, *child, args.exit).await,
             None => Ok(Outcome {
@@ -218,9 +222,19 @@ pub(crate) struct Places {
     pub(crate) provider: String,
     pub(crate) admin: String,
     pub(crate) database: String,
+    /// Directory of the keys, absolute.
+    pub(crate) keys: PathBuf,
 }
 
 impl Places {
+    /// Who calls these services from here.
+    ///
+    /// # Errors
+    /// There is no key.
+    pub(crate) fn operator(&self) -> Result<Identity, Failure> {
+        Identity::operator(Some(&self.keys))
+    }
+
     fn welcome(&self, colour: bool) -> String {
         let mut table = Table::plain().indent(2);
         let rows = [
@@ -239,16 +253,22 @@ impl Places {
             ]);
         }
         let mut text = format!("Evenkeel runs until Ctrl-C.\n\n{}", table.render(colour));
+        let mut variables = Vec::new();
         if self.saga != default_url(Name::Saga) {
-            text.push_str("\nThe commands find these ports with:\n");
-            let variables = [
-                ("EVENKEEL_SAGA_URL", &self.saga),
-                ("EVENKEEL_QUOTA_URL", &self.quota),
-                ("EVENKEEL_TASK_URL", &self.task),
-            ];
-            for (name, value) in variables {
-                text.push_str(&format!("  export {name}={value}\n"));
-            }
+            variables.extend([
+                ("EVENKEEL_SAGA_URL", self.saga.clone()),
+                ("EVENKEEL_QUOTA_URL", self.quota.clone()),
+                ("EVENKEEL_TASK_URL", self.task.clone()),
+            ]);
+        }
+        if self.keys != identity::absolute(Path::new(identity::DEFAULT_DIR)) {
+            variables.push((identity::VARIABLE, self.keys.display().to_string()));
+        }
+        if !variables.is_empty() {
+            text.push_str("\nThe commands find all this with:\n");
+        }
+        for (name, value) in variables {
+            text.push_str(&format!("  export {name}={value}\n"));
         }
         let option = match self.database.as_str() {
             DEV_DATABASE_URL => String::new(),
@@ -304,6 +324,7 @@ mod tests {
             provider: "http://127.0.0.1:7590".to_owned(),
             admin: "http://127.0.0.1:7121".to_owned(),
             database: DEV_DATABASE_URL.to_owned(),
+            keys: identity::absolute(Path::new(identity::DEFAULT_DIR)),
         }
     }
 
@@ -324,12 +345,16 @@ mod tests {
     }
 
     #[test]
-    fn other_ports_come_with_the_variables_that_name_them() {
+    fn other_ports_and_keys_come_with_the_variables_that_name_them() {
         let text = places("http://127.0.0.1:9001").welcome(false);
         assert!(
             text.contains("export EVENKEEL_SAGA_URL=http://127.0.0.1:9001"),
             "{text}"
         );
         assert!(!places("http://127.0.0.1:7101").welcome(false).contains("export"));
+        let mut elsewhere = places("http://127.0.0.1:7101");
+        elsewhere.keys = "/srv/keys".into();
+        let text = elsewhere.welcome(false);
+        assert!(text.contains("export EVENKEEL_KEYS=/srv/keys"), "{text}");
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::doctor::{self, Facts};
 use crate::exit::{Code, Failure};
+use crate::identity::Identity;
 use crate::output::{self, Format};
 use crate::wiring::settings::{self, DEV_DATABASE_URL, Name};
 
@@ -59,12 +60,13 @@ pub(crate) struct Args {
 }
 
 /// Runs `evenkeel doctor`.
-pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
+pub(crate) async fn run(args: Args, identity: Identity) -> Result<Code, Failure> {
     let mut settings = settings::load(args.config.as_deref())?;
     if args.config.is_none() && args.database_url == DEV_DATABASE_URL {
         settings.share_one_process();
     }
     let facts = Facts {
+        identity,
         database_url: args.database_url,
         connections: settings.connections().saturating_mul(args.replicas),
         services: vec![

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod doubles;
 pub(crate) mod events;
 pub(crate) mod input;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod proto;
 pub(crate) mod quota;

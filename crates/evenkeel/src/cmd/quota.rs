@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
+use crate::identity::Identity;
 use crate::output::{self, Format};
 use crate::render;
 
@@ -77,8 +78,8 @@ enum Verb {
 }
 
 /// Runs one `evenkeel quota` command.
-pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
-    let mut quota = QuotaServiceClient::new(client::channel(&args.url)?);
+pub(crate) async fn run(args: Args, identity: &Identity) -> Result<Code, Failure> {
+    let mut quota = QuotaServiceClient::new(identity.channel(&args.url, "quota")?);
     let failed = |status: tonic::Status| client::failure(&status, &args.url);
     let (format, colour) = (args.output, output::colour());
     match args.verb {

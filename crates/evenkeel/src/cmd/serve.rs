@@ -117,8 +117,11 @@ fn own_domain(package: &str) -> Option<String> {
 }
 
 /// Runs `evenkeel serve`.
-pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
+pub(crate) async fn run(args: Args, keys: Option<PathBuf>) -> Result<Code, Failure> {
     let mut settings = settings::load(args.config.as_deref())?;
+    if let Some(keys) = keys {
+        settings.identity.keys = keys;
+    }
     let names: BTreeSet<Name> = args.services.iter().copied().collect();
     apply(&args, &names, &mut settings)?;
     settings.telemetry.service = names.iter().map(|name| name.text()).collect::<Vec<_>>().join("+");
@@ -145,9 +148,9 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     let broker = events::open(&settings, &supervisor).await?;
     for bound in bound {
         output::remark(&format!("{} on {}", bound.name().text(), bound.public()));
-        let (name, address) = (bound.name(), bound.public());
+        let (name, address, own) = (bound.name(), bound.public(), bound.credentials());
         let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
-        watch = watch.add(name, address, readiness)?;
+        watch = watch.add(name, address, own, readiness)?;
     }
     output::remark(&format!("admin on {}", watch.address()));
     let watched = watch.start()?;
@@ -201,6 +204,7 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
             url: participant.url.clone(),
             error_domain: participant.error_domain.clone(),
             descriptors: None,
+            audience: None,
             limit: None,
         };
         settings

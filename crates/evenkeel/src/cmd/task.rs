@@ -12,6 +12,7 @@ use proto::task::v1::{
 use crate::client::{self, CALL_TIMEOUT};
 use crate::cmd::input;
 use crate::exit::{Code, Failure};
+use crate::identity::Identity;
 use crate::output::{self, Format};
 use crate::proto_json;
 use crate::render;
@@ -94,8 +95,8 @@ enum Verb {
 }
 
 /// Runs one `evenkeel task` command.
-pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
-    let mut tasks = TaskServiceClient::new(client::channel(&args.url)?);
+pub(crate) async fn run(args: Args, identity: &Identity) -> Result<Code, Failure> {
+    let mut tasks = TaskServiceClient::new(identity.channel(&args.url, "task")?);
     let failed = |status: tonic::Status| client::failure(&status, &args.url);
     let (format, colour) = (args.output, output::colour());
     match args.verb {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::exit::Failure;
+use crate::identity;
 use crate::wiring::settings::{Name, Settings, local};
 
 /// Name under which the orchestrator owns its sagas, the same after a restart.
@@ -25,6 +26,7 @@ pub(crate) struct Child {
     address: SocketAddr,
     arguments: Vec<String>,
     database_url: String,
+    keys: PathBuf,
     log: PathBuf,
 }
 
@@ -65,6 +67,7 @@ impl Child {
             address,
             arguments,
             database_url: settings.database.url.clone(),
+            keys: settings.identity.keys.clone(),
             log: data_dir.join("orchestrator.log"),
         };
         child.spawn()?;
@@ -91,6 +94,7 @@ impl Child {
         let process = Command::new(std::env::current_exe().map_err(failed)?)
             .args(&self.arguments)
             .env("DATABASE_URL", &self.database_url)
+            .env(identity::VARIABLE, &self.keys)
             .env_remove("EVENKEEL_SAGA_URL")
             // Ctrl-C at the terminal is for this process, which then ends the child.
             .process_group(0)

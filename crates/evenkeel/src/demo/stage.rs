@@ -12,12 +12,12 @@ use proto::task::v1::task_service_client::TaskServiceClient;
 use proto::task::v1::{CancelTaskRequest, CreateTaskRequest, GetTaskRequest, ListTasksRequest, Task};
 use serde_json::json;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use super::{Child, Narrator};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::cmd::dev::Places;
 use crate::exit::{Code, Failure};
+use crate::identity::Channel;
 use crate::proto_json;
 use crate::render::saga::{Timeline, has_ended};
 
@@ -44,14 +44,15 @@ impl<'a> Stage<'a> {
         child: Child,
         narrator: Narrator,
     ) -> Result<Self, Failure> {
+        let operator = places.operator()?;
         Ok(Self {
             narrator,
             provider,
             child,
             places,
-            sagas: SagaServiceClient::new(client::channel(&places.saga)?),
-            quota: QuotaServiceClient::new(client::channel(&places.quota)?),
-            tasks: TaskServiceClient::new(client::channel(&places.task)?),
+            sagas: SagaServiceClient::new(operator.channel(&places.saga, "saga")?),
+            quota: QuotaServiceClient::new(operator.channel(&places.quota, "quota")?),
+            tasks: TaskServiceClient::new(operator.channel(&places.task, "task")?),
         })
     }
 

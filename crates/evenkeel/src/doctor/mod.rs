@@ -6,11 +6,14 @@ mod services;
 
 pub(crate) use report::Report;
 
+use crate::identity::Identity;
 use crate::wiring::settings::Name;
 
 /// What to look at.
 #[derive(Debug)]
 pub(crate) struct Facts {
+    /// As whom services are asked.
+    pub(crate) identity: Identity,
     /// Database of the services.
     pub(crate) database_url: String,
     /// Connections that all services with all their replicas may open.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::saga::v1::{Definition, ListDefinitionsRequest};
-use tonic::transport::Channel;
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::{Facts, Report};
 use crate::client;
+use crate::identity::Channel;
 use crate::wiring::services::SHIPPED;
 use crate::wiring::settings::Name;
 
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) async fn examine(facts: &Facts, report: &mut Report) {
     for (name, url) in &facts.services {
         let check = format!("service {}", name.text());
-        let channel = match client::channel(url) {
+        let channel = match facts.identity.channel(url, name.text()) {
             Ok(channel) => channel,
             Err(failure) => {
                 report.wrong(check, failure.to_string(), "give its URL as http://host:port");

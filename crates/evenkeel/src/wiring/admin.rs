@@ -9,12 +9,13 @@ use process::health::Readiness;
 use proto::saga::v1::GetStatusRequest;
 use proto::saga::v1::operator_service_client::OperatorServiceClient;
 use serde_json::Value;
-use tonic::transport::Channel;
+use token::Credentials;
 
 use super::services;
 use super::settings::Name;
 use crate::client;
 use crate::exit::Failure;
+use crate::identity::{Channel, Identity};
 use crate::proto_json;
 
 /// Counting sagas takes a moment where there are millions; a watcher gives up after about so long, too.
@@ -48,7 +49,7 @@ impl Watch {
         self.listener.local_addr()
     }
 
-    /// Adds a service that has been started; the orchestrator brings `/status` along.
+    /// Adds a service that has been started; the orchestrator brings `/status` along, which it asks of itself.
     ///
     /// # Errors
     /// None in practice: an address makes a URL.
@@ -56,11 +57,13 @@ impl Watch {
         mut self,
         name: Name,
         public: SocketAddr,
+        credentials: Credentials,
         readiness: Readiness,
     ) -> Result<Self, Failure> {
         self.admin = self.admin.service(name.text(), readiness);
         if name == Name::Saga {
-            let operators = OperatorServiceClient::new(client::channel(&near(public))?);
+            let own = Identity::of(credentials);
+            let operators = OperatorServiceClient::new(own.channel(&near(public), name.text())?);
             self.admin = self.admin.json("/status", move || status(operators.clone()));
         }
         Ok(self)

@@ -142,6 +142,8 @@ pub(crate) async fn connect(url: &str) -> Result<PgConnection, Failure> {
 
 /// Schema and migrations of what services tell each other.
 pub(crate) const EVENTS: (&str, &Migrator) = (events::SCHEMA, &events::MIGRATOR);
+/// Schema and migrations of what they remember for a while.
+pub(crate) const STORE: (&str, &Migrator) = (kv::SCHEMA, &kv::MIGRATOR);
 
 /// Migrations of a service.
 pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
@@ -158,8 +160,10 @@ pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
 /// An unreachable database, a failing or an edited migration.
 pub(crate) async fn migrate(url: &str, names: &[Name]) -> Result<(), Failure> {
     let mut connection = connect(url).await?;
-    // Every process has a broker, so its tables come with any service.
-    let all = std::iter::once(EVENTS).chain(names.iter().map(|name| migrator(*name)));
+    // Every process has a broker and a store, so their tables come with any service.
+    let all = [EVENTS, STORE]
+        .into_iter()
+        .chain(names.iter().map(|name| migrator(*name)));
     for (schema, migrator) in all {
         process::migrate::run(url, schema, migrator)
             .await

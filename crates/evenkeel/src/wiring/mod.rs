@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod database;
 pub(crate) mod events;
+pub(crate) mod identity;
 pub(crate) mod ready;
 pub(crate) mod services;
 pub(crate) mod settings;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use proto::saga::v1::ListDefinitionsRequest;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::client;
 use crate::exit::Failure;
+use crate::identity::{Channel, Identity};
 
 /// A server that is not ready after this time is not going to be.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,8 +18,8 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// If that takes longer than 20 s.
-pub(crate) async fn wait(url: &str) -> Result<(), Failure> {
-    let mut sagas = SagaServiceClient::new(client::channel(url)?);
+pub(crate) async fn wait(identity: &Identity, url: &str) -> Result<(), Failure> {
+    let mut sagas = SagaServiceClient::new(identity.channel(url, "saga")?);
     let begun = Instant::now();
     loop {
         let answer = has_active(&mut sagas).await;

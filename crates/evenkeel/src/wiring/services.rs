@@ -9,31 +9,36 @@ use process::grpc::{self, Limits, Listener};
 use process::health::{Health, Readiness};
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
+use token::{Credentials, Guard};
 use tonic::service::Routes;
 
+use super::identity::Keys;
 use super::settings::{Name, Settings};
 use super::{database, events};
 use crate::exit::{Code, Failure};
+use crate::identity;
 
 /// Definitions that ship with this binary, by file name; the orchestrator registers and activates them at its start.
 pub(crate) const SHIPPED: &[(&str, &str)] = task::SAGAS;
 
-/// A service whose ports are taken. Ports are bound before anything is claimed or started.
+/// A service whose keys are read and whose ports are taken, before anything is claimed or started.
 #[derive(Debug)]
 pub(crate) struct Bound {
     name: Name,
+    keys: Keys,
     public: Listener,
     steps: Option<Listener>,
 }
 
 impl Bound {
-    /// Takes the ports of a service.
+    /// Reads the keys and takes the ports of a service.
     ///
     /// # Errors
-    /// A port is taken or may not be used.
+    /// There are no keys, or a port is taken or may not be used.
     pub(crate) fn bind(name: Name, settings: &Settings) -> Result<Self, Failure> {
         Ok(Self {
             name,
+            keys: Keys::open(name, settings)?,
             public: bind(name.text(), settings.listen.public(name))?,
             steps: settings
                 .listen
@@ -51,6 +56,11 @@ impl Bound {
     /// Address on which steps are answered, with its real port.
     pub(crate) fn steps(&self) -> Option<SocketAddr> {
         self.steps.as_ref().map(Listener::local_addr)
+    }
+
+    /// As whom it calls others.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.keys.credentials.clone()
     }
 
     /// Which service it is.
@@ -77,16 +87,20 @@ pub(crate) async fn start(
     broker: &Broker,
     supervisor: &Supervisor,
 ) -> Result<Readiness, Failure> {
+    let guard = bound.keys.guard(settings, supervisor).await?;
+    let unguarded =
+        |error: &dyn std::error::Error| Failure::config("the API cannot be guarded").because(error);
     let readiness = match bound.name {
         Name::Quota => {
             let (pool, steps_pool) = database::pools(Name::Quota, &settings.database).await?;
             let deps = quota::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
+                guard,
             };
             let outbox = pool.pool().clone();
             events::relay(broker, "quota", quota::SCHEMA, outbox, quota::FACTS, supervisor);
-            let service = quota::build(&settings.quota, deps);
+            let service = quota::build(&settings.quota, deps).map_err(|error| unguarded(&error))?;
             let parts = Parts {
                 public: service.public,
                 steps: Some(service.steps),
@@ -99,12 +113,16 @@ pub(crate) async fn start(
             let (pool, steps_pool) = database::pools(Name::Task, &settings.database).await?;
             let channel = rpc::channel::lazy(&settings.peers.saga)
                 .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
+            let channel = bound
+                .credentials()
+                .channel(channel, identity::name(Name::Saga.text())?);
             let sagas = SagaServiceClient::new(channel);
             let deps = task::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
                 sagas,
                 broker: broker.clone(),
+                guard,
             };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
@@ -126,7 +144,7 @@ pub(crate) async fn start(
             }
             readiness
         }
-        Name::Saga => start_saga(bound, settings, supervisor)?,
+        Name::Saga => start_saga(bound, guard, settings, supervisor)?,
     };
     Ok(readiness)
 }
@@ -160,12 +178,19 @@ async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Super
 }
 
 /// Runs the orchestrator. It has a thread and a runtime of its own; only its end is watched here.
-fn start_saga(bound: Bound, settings: &Settings, supervisor: &Supervisor) -> Result<Readiness, Failure> {
+fn start_saga(
+    bound: Bound,
+    guard: Guard,
+    settings: &Settings,
+    supervisor: &Supervisor,
+) -> Result<Readiness, Failure> {
     let mut config = settings.saga.clone();
     if config.pool.url.is_empty() {
         config.pool.url.clone_from(&settings.database.url);
     }
     let deps = saga::Deps {
+        guard,
+        credentials: bound.credentials(),
         listener: bound.public,
         shutdown: supervisor.shutdown().clone(),
         events: Some(events::of_saga(settings)),

@@ -1,7 +1,7 @@
 //! Settings of a server process: defaults, then `--config FILE` (TOML), then the environment, then flags.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use process::PoolConfig;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::events::CONNECTIONS;
 use crate::exit::Failure;
+use crate::identity;
 
 /// First of the ports that are used unless something else is said: saga 7101, quota 7102 and so on.
 pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
@@ -19,10 +20,13 @@ pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 4] = [
+const WELL_KNOWN: [(&str, &str); 7] = [
     ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
+    ("REDIS_URL", "kv.redis_url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
+    (identity::VARIABLE, "identity.keys"),
+    ("EVENKEEL_AUTH_URL", "peers.auth"),
     ("EVENKEEL_SAGA_URL", "peers.saga"),
 ];
 
@@ -94,11 +98,15 @@ pub(crate) struct Settings {
     pub(crate) limits: ListenerLimits,
     /// Where other services are.
     pub(crate) peers: Peers,
+    /// By which keys services know each other.
+    pub(crate) identity: Identity,
     /// How long work in progress may take after the order to end. Text such as `10s`.
     #[serde(with = "humantime_serde")]
     pub(crate) drain: Duration,
     /// The broker: RabbitMQ, or the Postgres queue.
     pub(crate) events: ::events::Config,
+    /// Keys and values that may be lost: Redis, or tables in Postgres.
+    pub(crate) kv: kv::Config,
     /// The quota service.
     pub(crate) quota: quota::Config,
     /// The task service.
@@ -116,8 +124,10 @@ impl Default for Settings {
             admin: Admin::default(),
             limits: ListenerLimits::default(),
             peers: Peers::default(),
+            identity: Identity::default(),
             drain: Duration::from_secs(10),
             events: ::events::Config::default(),
+            kv: kv::Config::default(),
             quota: quota::Config::default(),
             task: task::Config::default(),
             saga: saga::Config::default(),
@@ -126,7 +136,7 @@ impl Default for Settings {
 }
 
 /// Connections of each service where all share a process: they stay well under the 200 of a private server.
-const SHARED_POOL: (u32, u32) = (4, 32);
+const SHARED_POOL: (u32, u32) = (4, 28);
 /// Connections of the orchestrator beside its pool and its lanes: election, reading, renewal.
 const SAGA_EXTRA_CONNECTIONS: u32 = 4;
 
@@ -150,12 +160,14 @@ impl Settings {
             .saturating_add(SAGA_EXTRA_CONNECTIONS);
         // Every process has a broker, and the orchestrator one of its own beside it.
         let brokers = CONNECTIONS * 4;
+        let stores = super::identity::CONNECTIONS * 3;
         // Quota and tasks have the whole budget each.
         self.database
             .max
             .saturating_mul(2)
             .saturating_add(saga)
             .saturating_add(brokers)
+            .saturating_add(stores)
     }
 }
 
@@ -274,15 +286,35 @@ pub(crate) struct ListenerLimits {
 pub(crate) struct Peers {
     /// URL of the saga service, which the task service calls.
     pub(crate) saga: String,
+    /// URL of the auth service, which has the keys of users' tokens.
+    pub(crate) auth: String,
 }
 
 impl Default for Peers {
     fn default() -> Self {
+        let at = |offset| format!("http://{}", local(port(DEFAULT_PORT_BASE, offset)));
         Self {
-            saga: format!(
-                "http://127.0.0.1:{}",
-                port(DEFAULT_PORT_BASE, Name::Saga.port_offset())
-            ),
+            saga: at(Name::Saga.port_offset()),
+            auth: at(AUTH_PORT_OFFSET),
+        }
+    }
+}
+
+/// Distance of the auth service's port from the first port.
+const AUTH_PORT_OFFSET: u16 = 4;
+
+/// By which keys services know each other.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Identity {
+    /// Directory with the own private key of each service that is run, and the public keys of all.
+    pub(crate) keys: PathBuf,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            keys: identity::DEFAULT_DIR.into(),
         }
     }
 }
@@ -301,6 +333,7 @@ pub(crate) fn add_own_participants(settings: &mut Settings, steps: &[(Name, Sock
                 url: format!("http://{address}"),
                 error_domain: format!("{name}.evenkeel"),
                 descriptors: None,
+                audience: None,
                 limit: None,
             });
     }
@@ -367,6 +400,7 @@ mod tests {
             url: "http://q:1".to_owned(),
             error_domain: "q".to_owned(),
             descriptors: None,
+            audience: None,
             limit: None,
         };
         for package in ["acme.shop.v1", "evenkeel.quota.v1"] {

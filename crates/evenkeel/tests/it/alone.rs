@@ -39,6 +39,60 @@ fn a_wrong_configuration_exits_with_64_and_names_the_key() {
 }
 
 #[test]
+fn a_server_without_keys_exits_with_64_and_says_how_to_make_them() {
+    let scratch = Scratch::new().expect("a directory");
+    let output = evenkeel(&[
+        "serve",
+        "quota",
+        "--listen",
+        "127.0.0.1:0",
+        "--steps-listen",
+        "127.0.0.1:0",
+    ])
+    .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nowhere")
+    .env("EVENKEEL_ADMIN__LISTEN", "127.0.0.1:0")
+    .env("EVENKEEL_KEYS", scratch.path())
+    .output()
+    .expect("the binary runs");
+    assert_eq!(code(&output), 64, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("evenkeel keys init DIR"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn keys_are_made_once_and_sign_tokens() {
+    let scratch = Scratch::new().expect("a directory");
+    let dir = scratch.path().join("keys");
+    let dir = dir.to_str().expect("UTF-8");
+    let made = run(&["keys", "init", dir]);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    assert!(stdout(&made).contains("operator: made"), "{}", stdout(&made));
+    assert!(
+        stdout(&made).contains(&format!("export EVENKEEL_KEYS={dir}")),
+        "{}",
+        stdout(&made)
+    );
+    let again = run(&["keys", "init", dir, "billing", "operator"]);
+    assert!(
+        stdout(&again).contains("operator: kept as it is"),
+        "{}",
+        stdout(&again)
+    );
+    assert!(stdout(&again).contains("billing: made"), "{}", stdout(&again));
+
+    let token = run(&["keys", "token", "--as", "billing", "--for", "saga", "--keys", dir]);
+    assert_eq!(code(&token), 0, "{}", stderr(&token));
+    assert_eq!(stdout(&token).trim().split('.').count(), 3, "{}", stdout(&token));
+    let nobody = run(&["keys", "token", "--as", "nobody", "--for", "saga", "--keys", dir]);
+    assert_eq!(code(&nobody), 64, "{}", stderr(&nobody));
+    let path = run(&["keys", "init", dir, "../x"]);
+    assert_eq!(code(&path), 2, "{}", stderr(&path));
+}
+
+#[test]
 fn an_absent_server_exits_with_69_and_says_how_to_start_one() {
     let output = run(&["saga", "list", "--server", "http://127.0.0.1:1"]);
     assert_eq!(code(&output), 69);

@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 fn evenkeel(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(args).env("NO_COLOR", "1");
-    for name in ["RUST_BACKTRACE", "RUST_LOG", "DATABASE_URL"] {
+    for name in ["RUST_BACKTRACE", "RUST_LOG", "DATABASE_URL", "EVENKEEL_KEYS"] {
         command.env_remove(name);
     }
     command

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use test_support::metrics::{LABELS, Scrape};
-use test_support::{ChildProcess, Signal, TestDatabase, eventually};
+use test_support::{ChildProcess, Signal, TestDatabase, eventually, identities};
 
 use crate::{code, evenkeel, stderr, stdout};
 
@@ -27,7 +27,8 @@ impl Dev {
         command
             .env("DATABASE_URL", database.url())
             .env("EVENKEEL_DATABASE__MAX", "20")
-            .env("EVENKEEL_DATABASE__MIN", "1");
+            .env("EVENKEEL_DATABASE__MIN", "1")
+            .env("EVENKEEL_KEYS", identities().dir());
         let process = ChildProcess::spawn(command);
         process
             .wait_for_line(LONG, |line| line.starts_with("What is wrong"))

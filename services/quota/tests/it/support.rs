@@ -12,8 +12,8 @@ use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::quota::v1::quota_steps_client::QuotaStepsClient;
 use rpc::step::{Op, StepCall};
 use sqlx::PgPool;
-use test_support::TestDatabase;
-use tonic::transport::Channel;
+use test_support::{TestDatabase, identities};
+use token::Channel;
 use tonic::{Request, Status};
 
 /// What is left below which `quota.low` is told. Few tests go there.
@@ -61,16 +61,21 @@ impl Quota {
         let deps = quota::Deps {
             pool: PoolGauge::new("quota", pool.clone()),
             steps_pool: PoolGauge::new("quota-steps", pool.clone()),
+            guard: identities().guard("quota"),
         };
-        let service = quota::build(&quota::Config { low_below: LOW_BELOW }, deps);
+        let service = quota::build(&quota::Config { low_below: LOW_BELOW }, deps).unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(1));
         let supervisor = Supervisor::new(shutdown.clone());
         let health = Health::new().await;
         let mut channels = Vec::new();
-        for (name, routes) in [("quota", service.public), ("quota-steps", service.steps)] {
+        let listeners = [
+            ("quota", "task", service.public),
+            ("quota-steps", "saga", service.steps),
+        ];
+        for (name, caller, routes) in listeners {
             let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
             let url = format!("http://{}", listener.local_addr());
-            channels.push(rpc::channel::lazy(&url).unwrap());
+            channels.push(identities().channel(&url, caller, "quota"));
             let (health, shutdown) = (health.clone(), shutdown.clone());
             supervisor.spawn(name, async move {
                 process::grpc::serve(name, listener, routes, &health, &shutdown, &Limits::default()).await

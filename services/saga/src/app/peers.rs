@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use prost::Message;
+use token::{Channel, Credentials};
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
@@ -22,12 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_CHANNELS: usize = 64;
 
 /// Channels to other instances, by address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Peers {
+    credentials: Credentials,
     channels: Mutex<HashMap<String, Channel>>,
 }
 
 impl Peers {
+    /// Calls other instances under the name that they have in common.
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            channels: Mutex::default(),
+        }
+    }
+
     /// Passes a request on to the instance at `address`, by the gRPC path of its method. What that instance answers is
     /// the answer.
     pub(crate) async fn forward<Q, A>(
@@ -89,6 +98,7 @@ impl Peers {
             tracing::error!(address, %error, "an instance published an address that is none");
             Error::AskAgain
         })?;
+        let channel = self.credentials.channel(channel, self.credentials.name().clone());
         if channels.len() >= MAX_CHANNELS {
             channels.clear();
         }

@@ -8,13 +8,21 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use process::grpc::Permit;
-use proto::saga::v1::completion_service_server::CompletionServiceServer;
-use proto::saga::v1::operator_service_server::OperatorServiceServer;
-use proto::saga::v1::saga_service_server::SagaServiceServer;
+use proto::saga::v1::completion_service_server::{self, CompletionServiceServer};
+use proto::saga::v1::operator_service_server::{self, OperatorServiceServer};
+use proto::saga::v1::saga_service_server::{self, SagaServiceServer};
+use token::{OPERATOR, ORCHESTRATOR};
 use tonic::{Request, Response, Status};
 
 use crate::app::{App, Caller, Error, FORWARDED_HEADER};
 use crate::definitions;
+
+/// What is served, by full name.
+pub(crate) const SERVICES: [&str; 3] = [
+    saga_service_server::SERVICE_NAME,
+    operator_service_server::SERVICE_NAME,
+    completion_service_server::SERVICE_NAME,
+];
 
 /// Returns the services as routes for a listener.
 pub(crate) fn routes(app: &Arc<App>) -> tonic::service::Routes {
@@ -27,12 +35,21 @@ pub(crate) fn routes(app: &Arc<App>) -> tonic::service::Routes {
 
 fn caller<T>(request: &Request<T>) -> Caller {
     let metadata = request.metadata();
+    let verified = token::caller(request);
+    let says_who = metadata
+        .get(rpc::step::ACTOR_HEADER)
+        .and_then(|name| name.to_str().ok())
+        .is_some_and(|name| !name.trim().is_empty());
+    // Another instance has verified the caller, and says who it was.
+    let from_peer = verified.is_service(ORCHESTRATOR) && metadata.contains_key(FORWARDED_HEADER);
     Caller {
-        actor: rpc::step::actor(metadata),
-        named: metadata
-            .get(rpc::step::ACTOR_HEADER)
-            .and_then(|name| name.to_str().ok())
-            .is_some_and(|name| !name.trim().is_empty()),
+        actor: if from_peer {
+            rpc::step::actor(metadata)
+        } else {
+            verified.actor(metadata)
+        },
+        // Many people share the identity of the operator.
+        named: says_who || !verified.is_service(OPERATOR),
         traceparent: telemetry::trace::current_traceparent(),
         forwarded: metadata.contains_key(FORWARDED_HEADER),
         permit: request.extensions().get::<Permit>().cloned(),

@@ -162,7 +162,7 @@ async fn make(
 async fn send(
     reply: &MessageDescriptor,
     path: &PathAndQuery,
-    channel: tonic::transport::Channel,
+    channel: token::Channel,
     request: Request<DynamicMessage>,
 ) -> Result<Response<DynamicMessage>, Status> {
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_REPLY_BYTES);

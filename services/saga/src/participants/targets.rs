@@ -9,7 +9,7 @@ use rpc::channel::EndpointError;
 use saga_definition::Participants as Allowed;
 use saga_engine::{Participant, ParticipantId};
 use serde::Deserialize;
-use tonic::transport::Channel;
+use token::{Channel, Credentials, NameError, ServiceName};
 
 /// Name under which requests that are published count as one participant.
 const OUTBOX: &str = "outbox";
@@ -30,6 +30,9 @@ pub struct Config {
     /// File with an encoded `FileDescriptorSet`, imports included, for services that are not Evenkeel's own.
     #[serde(default)]
     pub descriptors: Option<PathBuf>,
+    /// Name under which it checks the orchestrator's tokens; if absent, `quota` for our own `evenkeel.quota.v1`, else the package.
+    #[serde(default)]
+    pub audience: Option<String>,
     /// Most calls to it at the same time; the limit for all participants if absent. At least 1.
     #[serde(default)]
     pub limit: Option<usize>,
@@ -46,6 +49,15 @@ pub enum ConfigError {
         /// The cause.
         #[source]
         source: EndpointError,
+    },
+    /// Nobody could check a token for it.
+    #[error("participant {prefix}: the audience is not usable")]
+    Audience {
+        /// The participant.
+        prefix: String,
+        /// The cause.
+        #[source]
+        source: NameError,
     },
     /// No call could ever be made.
     #[error("participant {0}: limit must be at least 1")]
@@ -107,13 +119,17 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Reads the descriptor files and prepares one channel for each participant, which connects on first use.
+    /// Reads the descriptor files and prepares one channel for each participant, which connects on first use, and over which
+    /// `credentials` say who calls.
     ///
     /// To be called within a tokio runtime, the one the calls will run on.
     ///
     /// # Errors
     /// [`ConfigError`] names the participant whose configuration is wrong.
-    pub fn open(participants: &BTreeMap<String, Config>) -> Result<Self, ConfigError> {
+    pub fn open(
+        participants: &BTreeMap<String, Config>,
+        credentials: &Credentials,
+    ) -> Result<Self, ConfigError> {
         let mut types = proto::descriptor_pool();
         let mut by_prefix = BTreeMap::new();
         let mut limits = Vec::new();
@@ -131,11 +147,15 @@ impl Targets {
                 prefix: prefix.clone(),
                 source,
             })?;
+            let audience = audience(prefix, config).map_err(|source| ConfigError::Audience {
+                prefix: prefix.clone(),
+                source,
+            })?;
             limits.push((prefix.as_str().into(), config.limit));
             let target = Target {
                 id: ParticipantId(position),
                 error_domain: config.error_domain.as_str().into(),
-                channel,
+                channel: credentials.channel(channel, audience),
             };
             by_prefix.insert(prefix.clone(), Arc::new(target));
         }
@@ -185,6 +205,15 @@ impl Targets {
     }
 }
 
+/// Whom a participant's tokens are for: the service, whatever the version of its package.
+fn audience(prefix: &str, config: &Config) -> Result<ServiceName, NameError> {
+    let own = prefix
+        .strip_prefix("evenkeel.")
+        .and_then(|rest| rest.split('.').next());
+    let name = config.audience.as_deref().or(own).unwrap_or(prefix);
+    name.parse()
+}
+
 fn add_descriptors(types: &mut DescriptorPool, prefix: &str, path: &PathBuf) -> Result<(), ConfigError> {
     let unreadable = |source| ConfigError::Unreadable {
         prefix: prefix.to_owned(),
@@ -228,13 +257,31 @@ mod tests {
             url: url.to_owned(),
             error_domain: "test.evenkeel".to_owned(),
             descriptors: None,
+            audience: None,
             limit: None,
         }
     }
 
+    fn credentials() -> Credentials {
+        test_support::identities().credentials("saga")
+    }
+
+    #[test]
+    fn tokens_are_for_the_service_whatever_the_package() {
+        let named = |prefix, config: Config| audience(prefix, &config).map(|name| name.to_string());
+        assert_eq!(named("evenkeel.quota.v1", config("x")).as_deref(), Ok("quota"));
+        assert_eq!(named("acme.shop.v1", config("x")).as_deref(), Ok("acme.shop.v1"));
+        let other = Config {
+            audience: Some("shop".to_owned()),
+            ..config("x")
+        };
+        assert_eq!(named("acme.shop.v1", other).as_deref(), Ok("shop"));
+        assert!(named("acme shop", config("x")).is_err());
+    }
+
     #[tokio::test]
     async fn the_longest_prefix_answers_and_unknown_services_have_no_target() {
-        let targets = Targets::open(&BTreeMap::from([
+        let participants = BTreeMap::from([
             (
                 "a".to_owned(),
                 Config {
@@ -249,8 +296,8 @@ mod tests {
                     ..config("http://b:1")
                 },
             ),
-        ]))
-        .unwrap();
+        ]);
+        let targets = Targets::open(&participants, &credentials()).unwrap();
         let domain = |service| targets.of_service(service).map(|t| t.error_domain.to_string());
         assert_eq!(domain("a.b.Steps").as_deref(), Some("inner"));
         assert_eq!(domain("a.bc.Steps").as_deref(), Some("outer"));
@@ -259,7 +306,9 @@ mod tests {
 
     #[tokio::test]
     async fn each_mistake_names_the_participant() {
-        let open = |config| Targets::open(&BTreeMap::from([("shop.v1".to_owned(), config)])).unwrap_err();
+        let open = |config| {
+            Targets::open(&BTreeMap::from([("shop.v1".to_owned(), config)]), &credentials()).unwrap_err()
+        };
         let missing = Config {
             descriptors: Some("/does/not/exist".into()),
             ..config("http://a:1")
@@ -306,7 +355,11 @@ mod tests {
             descriptors: Some(path.clone()),
             ..config("http://a:1")
         };
-        let error = Targets::open(&BTreeMap::from([("acme.shop.v1".to_owned(), hiding)])).unwrap_err();
+        let error = Targets::open(
+            &BTreeMap::from([("acme.shop.v1".to_owned(), hiding)]),
+            &credentials(),
+        )
+        .unwrap_err();
         std::fs::remove_file(path).unwrap();
         assert!(matches!(error, ConfigError::SameName { file, .. } if file == own));
     }

@@ -185,6 +185,7 @@ fn with_lab(scratch: &Scratch, database: &TestDatabase, participant: &Participan
     let lab = participants::Config {
         url: "http://lab.invalid:1".to_owned(),
         error_domain: "lab".to_owned(),
+        audience: None,
         descriptors: Some(file),
         limit: None,
     };

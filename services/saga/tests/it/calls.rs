@@ -43,10 +43,15 @@ impl Fixture {
         let config = Config {
             url: url.to_owned(),
             error_domain: DOMAIN.to_owned(),
+            audience: None,
             descriptors: None,
             limit: None,
         };
-        let targets = Targets::open(&BTreeMap::from([("evenkeel.bench.v1".to_owned(), config)])).unwrap();
+        let targets = Targets::open(
+            &BTreeMap::from([("evenkeel.bench.v1".to_owned(), config)]),
+            &test_support::identities().credentials("saga"),
+        )
+        .unwrap();
         let definition = check(DEFINITION, &targets).unwrap();
         // Never connected: what is asked for is compiled already.
         let pool = PgPoolOptions::new()

@@ -248,6 +248,8 @@ async fn a_mistake_in_a_built_in_definition_stops_the_start() {
     let database = database().await;
     let deps = saga::Deps {
         listener: process::grpc::Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+        guard: test_support::identities().guard("saga"),
+        credentials: test_support::identities().credentials("saga"),
         shutdown: process::Shutdown::new(std::time::Duration::from_secs(1)),
         events: None,
         definitions: vec![("wrong.yaml".to_owned(), "saga: WRONG".to_owned())],

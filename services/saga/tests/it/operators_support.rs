@@ -3,16 +3,16 @@
 use ids::SagaId;
 use proto::saga::v1 as pb;
 use proto::saga::v1::operator_service_client::OperatorServiceClient;
-use test_support::TestDatabase;
+use test_support::{TestDatabase, identities};
+use token::Channel;
 use tonic::Request;
-use tonic::transport::Channel;
 
 use crate::service::{Instance, request, until_step};
 
 /// Client of the operators' service of an instance.
 pub(crate) fn console(instance: &Instance) -> OperatorServiceClient<Channel> {
     let url = format!("http://{}", instance.running.local_addr());
-    OperatorServiceClient::new(rpc::channel::lazy(&url).unwrap())
+    OperatorServiceClient::new(identities().channel(&url, "operator", "saga"))
 }
 
 /// A request of this person.

@@ -66,6 +66,7 @@ impl Shop {
         let shop = participants::Config {
             url: "http://shop.invalid:1".to_owned(),
             error_domain: "shop".to_owned(),
+            audience: None,
             descriptors: Some(descriptors(&self.scratch, name, order)),
             limit: None,
         };

@@ -57,7 +57,7 @@ async fn a_saga_runs_to_its_end_and_shows_what_it_did() {
             "succeeded"
         ]
     );
-    assert_eq!(shown.history[0].actor, "unknown");
+    assert_eq!(shown.history[0].actor, "operator");
     assert_eq!(shown.history.last().unwrap().seq + 1, saga.state_version);
     instance.stop().await.unwrap();
 }
@@ -249,7 +249,7 @@ async fn a_cancel_unwinds_until_the_pivot_may_have_started() {
     let history = instance.get(&saga.saga_id).await.history;
     let unwinding = history.iter().find(|event| event.kind == "unwinding").unwrap();
     assert_eq!(unwinding.error.as_ref().unwrap().message, "changed my mind");
-    assert_eq!(unwinding.actor, "unknown");
+    assert_eq!(unwinding.actor, "operator");
 
     participant.play(|seen| match seen.label().as_str() {
         "PIVOT/action" => Act::Hang,

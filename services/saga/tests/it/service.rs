@@ -8,9 +8,9 @@ use process::grpc::Listener;
 use proto::saga::v1 as pb;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use saga::{Config, Deps, Error, Running, participants};
-use test_support::TestDatabase;
+use test_support::{TestDatabase, identities};
+use token::Channel;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::participant::{DOMAIN, Participant};
 
@@ -49,6 +49,7 @@ pub(crate) fn config(database: &TestDatabase, participant: &Participant) -> Conf
     let steps = participants::Config {
         url: participant.url(),
         error_domain: DOMAIN.to_owned(),
+        audience: None,
         descriptors: None,
         limit: None,
     };
@@ -82,6 +83,8 @@ impl Instance {
         let shutdown = Shutdown::new(Duration::from_secs(2));
         let deps = Deps {
             listener,
+            guard: identities().guard("saga"),
+            credentials: identities().credentials("saga"),
             shutdown: shutdown.clone(),
             events,
             definitions: vec![("orders.yaml".to_owned(), ORDERS.to_owned())],
@@ -89,7 +92,7 @@ impl Instance {
         let running = saga::spawn(config, deps).unwrap();
         let url = format!("http://{}", running.local_addr());
         Self {
-            client: SagaServiceClient::new(rpc::channel::lazy(&url).unwrap()),
+            client: SagaServiceClient::new(identities().channel(&url, "operator", "saga")),
             shutdown,
             running,
         }

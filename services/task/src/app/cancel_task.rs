@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ids::{SagaId, TaskId};
+use ids::{SagaId, TaskId, UserId};
 use proto::saga::v1::{CancelSagaRequest, WaitSagaRequest, WaitUntil, wait_until};
 use rpc::error::{Reason, info};
 use tonic::Status;
@@ -20,14 +20,19 @@ const CALL_SLACK: Duration = Duration::from_secs(5);
 /// Cancels a task. Answers it as it stands when the wait is over: `cancelled`, or `failing` on its way there.
 ///
 /// A task that has failed or is cancelled already is answered as it is.
-pub(crate) async fn cancel_task(app: &App, id: TaskId, reason: &str) -> Result<Task, Error> {
+pub(crate) async fn cancel_task(
+    app: &App,
+    id: TaskId,
+    visible_to: Option<UserId>,
+    reason: &str,
+) -> Result<Task, Error> {
     if reason.chars().count() > MAX_REASON_CHARS {
         return Err(Error::Argument {
             field: "reason",
             problem: format!("must be at most {MAX_REASON_CHARS} characters"),
         });
     }
-    let task = get_task(app, id).await?;
+    let task = get_task(app, id, visible_to).await?;
     match task.state {
         TaskState::Failed | TaskState::Cancelled => return Ok(task),
         TaskState::Completed => {
@@ -48,7 +53,7 @@ pub(crate) async fn cancel_task(app: &App, id: TaskId, reason: &str) -> Result<T
         Err(status) if is_too_late(&status) => return settled(app, id).await,
         Err(status) => return Err(Error::CancelUnknown(status)),
     }
-    get_task(app, id).await
+    get_task(app, id, None).await
 }
 
 fn is_too_late(status: &Status) -> bool {
@@ -58,7 +63,7 @@ fn is_too_late(status: &Status) -> bool {
 
 /// Answers a task whose saga cannot be cancelled any more: fine if it came to the same, else a refusal.
 async fn settled(app: &App, id: TaskId) -> Result<Task, Error> {
-    let task = get_task(app, id).await?;
+    let task = get_task(app, id, None).await?;
     match task.state {
         TaskState::Failing | TaskState::Failed | TaskState::Cancelled => Ok(task),
         TaskState::Pending | TaskState::Processing | TaskState::Completed => Err(Error::NotCancellable {

@@ -54,15 +54,11 @@ impl Wish {
     /// Checks a wish.
     pub(crate) fn parse(
         app: &App,
-        user_id: &str,
+        user_id: UserId,
         feature_id: String,
         input: Option<Struct>,
         request_id: String,
     ) -> Result<Self, Error> {
-        let user_id = user_id.parse().map_err(|source| Error::Id {
-            field: "user_id",
-            source,
-        })?;
         let feature = app
             .config
             .features

@@ -1,6 +1,6 @@
 //! GetTask.
 
-use ids::TaskId;
+use ids::{TaskId, UserId};
 
 use super::{App, Error};
 use crate::store::tasks::{self, Task};
@@ -13,7 +13,11 @@ pub(crate) fn task_id(text: &str) -> Result<TaskId, Error> {
     })
 }
 
-/// Finds a task.
-pub(crate) async fn get_task(app: &App, id: TaskId) -> Result<Task, Error> {
-    tasks::find(&app.pool, id).await?.ok_or(Error::NoTask(id))
+/// Finds a task. For a user who is confined to its own, somebody else's does not exist: whether there is one is nobody's
+/// business.
+pub(crate) async fn get_task(app: &App, id: TaskId, visible_to: Option<UserId>) -> Result<Task, Error> {
+    tasks::find(&app.pool, id)
+        .await?
+        .filter(|task| visible_to.is_none_or(|user_id| user_id == task.user_id))
+        .ok_or(Error::NoTask(id))
 }

@@ -22,12 +22,8 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Checks a request.
-    pub(crate) fn parse(request: &pb::ListTasksRequest) -> Result<Self, Error> {
-        let user_id = request.user_id.parse().map_err(|source| Error::Id {
-            field: "user_id",
-            source,
-        })?;
+    /// Checks a request for the tasks of a user.
+    pub(crate) fn parse(user_id: UserId, request: &pb::ListTasksRequest) -> Result<Self, Error> {
         let size = page_size(request.page_size)?;
         let states = states(&request.states)?;
         let after = match request.page_token.as_str() {

@@ -21,10 +21,10 @@ use std::sync::Arc;
 use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use rpc::step::ACTOR_HEADER;
+use token::Channel;
 use tokio::sync::Notify;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 
 pub(crate) use self::error::Error;
 use crate::config::Config;
@@ -44,12 +44,12 @@ pub(crate) struct App {
     pub(crate) feeds: Feeds,
 }
 
-/// Makes a call to the orchestrator on behalf of a user.
+/// Makes a call to the orchestrator on behalf of a user. The orchestrator writes down `task/user_…`.
 pub(crate) fn on_behalf_of<T>(user_id: ids::UserId, message: T, timeout: std::time::Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     telemetry::trace::inject(request.metadata_mut());
-    if let Ok(actor) = MetadataValue::try_from(format!("{}/{user_id}", crate::DOMAIN)) {
+    if let Ok(actor) = MetadataValue::try_from(user_id.to_string()) {
         request.metadata_mut().insert(ACTOR_HEADER, actor);
     }
     request

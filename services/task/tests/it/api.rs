@@ -81,7 +81,7 @@ async fn a_task_is_created_runs_and_shows_its_result() {
     assert_eq!((done.steps_done, done.error_reason.as_str()), (2, ""));
     assert!(done.finished_at.is_some());
     assert_eq!(world.sagas.quota(), 999);
-    assert_eq!(world.sagas.actors(), [format!("task.evenkeel/{user}")]);
+    assert_eq!(world.sagas.actors(), [format!("task/{user}")]);
 }
 
 #[tokio::test]
@@ -366,7 +366,7 @@ async fn a_wrong_list_is_refused_by_name() {
     let world = World::without_worker(simple(), |_| {}).await;
     type Spoil = fn(&mut pb::ListTasksRequest);
     let cases: [(&str, Spoil); 7] = [
-        ("INVALID_ID", |r| r.user_id.clear()),
+        ("INVALID_ARGUMENT", |r| r.user_id.clear()),
         ("INVALID_ARGUMENT", |r| r.page_size = 501),
         ("INVALID_ARGUMENT", |r| r.states = vec![0]),
         ("INVALID_ARGUMENT", |r| r.states = vec![99]),

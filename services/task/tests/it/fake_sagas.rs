@@ -8,15 +8,15 @@ use std::time::Duration;
 use ids::SagaId;
 use prost::Message;
 use proto::saga::v1 as pb;
-use proto::saga::v1::saga_service_server::{SagaService, SagaServiceServer};
+use proto::saga::v1::saga_service_server::{SERVICE_NAME, SagaService, SagaServiceServer};
 use proto::saga::v1::{OperationState, SagaPhase, SagaReason};
 use proto::task::v1::TaskRunInput;
 use proto::task::v1::task_steps_client::TaskStepsClient;
 use rpc::error::{Reason, code_name, info};
 use serde_json::json;
-use test_support::eventually;
+use test_support::{eventually, identities};
+use token::Channel;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
 use crate::world::{DEADLINE, Run, value};
@@ -55,7 +55,8 @@ impl FakeSagas {
     }
 
     pub(crate) fn routes(&self) -> Routes {
-        Routes::new(SagaServiceServer::new(self.clone()))
+        let guard = identities().guard("saga").layer(&[SERVICE_NAME]).unwrap();
+        guard.guard(Routes::new(SagaServiceServer::new(self.clone())))
     }
 
     pub(crate) fn participant(&self, steps: TaskStepsClient<Channel>) {
@@ -111,7 +112,9 @@ impl FakeSagas {
 
     fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let mut inner = self.lock();
-        inner.actors.push(rpc::step::actor(request.metadata()));
+        inner
+            .actors
+            .push(token::caller(request).actor(request.metadata()));
         if inner.down {
             return Err(Status::unavailable("down"));
         }

@@ -16,21 +16,17 @@ use rpc::step::{Op, StepCall};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use task::{Config, DEMO_PROVIDER};
-use test_support::{TestDatabase, eventually};
-use token::{Caller, Role, User};
+use test_support::{TestDatabase, eventually, identities};
+use token::{Channel, Role};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
-use tonic::service::{InterceptorLayer, Routes};
-use tonic::transport::{Channel, Server};
+use tonic::service::Routes;
+use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::fake_sagas::FakeSagas;
-
-/// Metadata that says whom a test calls as.
-pub(crate) const CALLER: &str = "test-caller";
 
 /// Longest that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -131,37 +127,27 @@ async fn deps(db: &TestDatabase, sagas: &Channel, events: events::Config) -> tas
         steps_pool: PoolGauge::new("task-steps", db.pool(task::SCHEMA).await),
         sagas: SagaServiceClient::new(sagas.clone()),
         broker: Broker::new(events, db.pool(events::SCHEMA).await).unwrap(),
+        guard: identities().guard("task"),
     }
 }
 
-/// Reads whom a test calls as: metadata [`CALLER`] with a user's id or `nobody`; without it a service that names users.
-fn caller(metadata: &MetadataMap) -> Caller {
-    match metadata.get(CALLER).map(|value| value.to_str().unwrap()) {
-        None => Caller::Service {
-            name: "gateway".parse().unwrap(),
-        },
-        Some("nobody") => Caller::Anonymous,
-        Some(user) => Caller::User(User {
-            user_id: user.parse().unwrap(),
-            session_id: "session".into(),
-            role: Role::User,
-            epoch: 0,
-        }),
-    }
+/// Makes a request one of a user.
+pub(crate) fn as_user<T>(mut request: Request<T>, user_id: UserId) -> Request<T> {
+    let bearer = identities().bearer(user_id, Role::User);
+    request
+        .metadata_mut()
+        .insert("authorization", bearer.parse().unwrap());
+    request
 }
 
-async fn serve(routes: Routes) -> Channel {
+/// Serves a service `to`, and opens a channel to it for the service `from`.
+async fn serve(routes: Routes, from: &str, to: &str) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let incoming = TcpListenerStream::new(listener);
-    let known = InterceptorLayer::new(|mut request: Request<()>| {
-        let caller = caller(request.metadata());
-        request.extensions_mut().insert(caller);
-        Ok(request)
-    });
-    let mut server = Server::builder().max_concurrent_streams(Some(4_096)).layer(known);
+    let mut server = Server::builder().max_concurrent_streams(Some(4_096));
     tokio::spawn(server.add_routes(routes).serve_with_incoming(incoming));
-    rpc::channel::lazy(&url).unwrap()
+    identities().channel(&url, from, to)
 }
 
 impl World {
@@ -184,12 +170,12 @@ impl World {
         let mut config = config(&provider, features);
         adjust(&mut config);
         let sagas = FakeSagas::new();
-        let sagas_channel = serve(sagas.routes()).await;
+        let sagas_channel = serve(sagas.routes(), "task", "saga").await;
         let deps = deps(&db, &sagas_channel, events::Config::default()).await;
         let pool = deps.pool.pool().clone();
         let service = task::build(config.clone(), deps).unwrap();
-        let tasks = TaskServiceClient::new(serve(service.public).await);
-        let steps = TaskStepsClient::new(serve(service.steps).await);
+        let tasks = TaskServiceClient::new(serve(service.public, "gateway", "task").await);
+        let steps = TaskStepsClient::new(serve(service.steps, "saga", "task").await);
         sagas.participant(steps.clone());
         Self {
             provider,
@@ -216,8 +202,8 @@ impl World {
         let service = task::build(self.config.clone(), deps).unwrap();
         let jobs = Worker::spawn(service.jobs);
         Process {
-            watch: WatchServiceClient::new(serve(service.public).await),
-            steps: TaskStepsClient::new(serve(service.steps).await),
+            watch: WatchServiceClient::new(serve(service.public, "gateway", "task").await),
+            steps: TaskStepsClient::new(serve(service.steps, "saga", "task").await),
             jobs,
         }
     }

@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use proto::saga::v1::operator_service_client::OperatorServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
-use tonic::transport::Channel;
 
 use crate::client;
 use crate::exit::{Code, Failure};
+use crate::identity::{Channel, Identity};
 use crate::output::{self, Format};
 
 mod activate;
@@ -89,8 +89,8 @@ enum Verb {
 }
 
 /// Runs one `evenkeel saga` command.
-pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
-    let session = Session::open(args.server)?;
+pub(crate) async fn run(args: Args, identity: &Identity) -> Result<Code, Failure> {
+    let session = Session::open(args.server, identity)?;
     match args.verb {
         Verb::List(args) => list::run(session, args).await,
         Verb::Show(args) => show::run(session, args).await,
@@ -130,8 +130,8 @@ struct Session {
 }
 
 impl Session {
-    fn open(server: Server) -> Result<Self, Failure> {
-        let channel = client::channel(&server.url)?;
+    fn open(server: Server, identity: &Identity) -> Result<Self, Failure> {
+        let channel = identity.channel(&server.url, "saga")?;
         Ok(Self {
             sagas: SagaServiceClient::new(channel.clone()),
             operators: OperatorServiceClient::new(channel),

@@ -10,7 +10,7 @@ use test_support::eventually;
 use tonic::{Code, Request, Status};
 
 use super::{Reader, append_many, task_of, world};
-use crate::world::{CALLER, DEADLINE, Process, Run, World, reason, simple};
+use crate::world::{DEADLINE, Process, Run, World, as_user, reason, simple};
 
 #[tokio::test]
 async fn a_slow_reader_is_told_so_and_may_resume() {
@@ -123,12 +123,12 @@ async fn a_process_that_ends_sends_its_readers_elsewhere() {
 }
 
 /// Opens a stream as somebody, of `user_id`.
-async fn watch_as(process: &Process, caller: &str, user_id: &str) -> Result<pb::WatchResponse, Status> {
-    let mut request = Request::new(pb::WatchRequest {
+async fn watch_as(process: &Process, caller: UserId, user_id: &str) -> Result<pb::WatchResponse, Status> {
+    let request = Request::new(pb::WatchRequest {
         user_id: user_id.to_owned(),
         last_seq: None,
     });
-    request.metadata_mut().insert(CALLER, caller.parse().unwrap());
+    let request = as_user(request, caller);
     let mut stream = process.watch.clone().watch(request).await?.into_inner();
     Ok(stream.message().await?.unwrap())
 }
@@ -140,41 +140,36 @@ async fn users_watch_themselves_and_nobody_else() {
     let user = UserId::new();
     let run = task_of(&process, user).await;
     for named in [String::new(), user.to_string()] {
-        let first = watch_as(&process, &user.to_string(), &named).await.unwrap();
+        let first = watch_as(&process, user, &named).await.unwrap();
         let Some(Event::Snapshot(snapshot)) = first.event else {
             panic!("{first:?}");
         };
         assert_eq!(snapshot.tasks[0].task_id, run.task_id.to_string());
     }
-    let stranger = UserId::new().to_string();
-    for (caller, named, expected) in [
-        (stranger.as_str(), user.to_string(), "PERMISSION_DENIED"),
-        ("nobody", user.to_string(), "UNAUTHENTICATED"),
-        ("nobody", String::new(), "UNAUTHENTICATED"),
-    ] {
-        let status = watch_as(&process, caller, &named).await.unwrap_err();
-        assert_eq!(reason(&status), expected);
-        let mut list = Request::new(pb::ListNotificationsRequest {
-            user_id: named.clone(),
-            ..Default::default()
-        });
-        list.metadata_mut().insert(CALLER, caller.parse().unwrap());
-        let status = process.watch.clone().list_notifications(list).await.unwrap_err();
-        assert_eq!(reason(&status), expected);
-        let mut mark = Request::new(pb::MarkNotificationsReadRequest {
-            user_id: named,
-            all: true,
-            ..Default::default()
-        });
-        mark.metadata_mut().insert(CALLER, caller.parse().unwrap());
-        let status = process
-            .watch
-            .clone()
-            .mark_notifications_read(mark)
-            .await
-            .unwrap_err();
-        assert_eq!(reason(&status), expected);
-    }
+    let (stranger, named) = (UserId::new(), user.to_string());
+    let status = watch_as(&process, stranger, &named).await.unwrap_err();
+    assert_eq!(reason(&status), "PERMISSION_DENIED");
+    let list = Request::new(pb::ListNotificationsRequest {
+        user_id: named.clone(),
+        ..Default::default()
+    });
+    let listed = process
+        .watch
+        .clone()
+        .list_notifications(as_user(list, stranger))
+        .await;
+    assert_eq!(reason(&listed.unwrap_err()), "PERMISSION_DENIED");
+    let mark = Request::new(pb::MarkNotificationsReadRequest {
+        user_id: named,
+        all: true,
+        ..Default::default()
+    });
+    let marked = process
+        .watch
+        .clone()
+        .mark_notifications_read(as_user(mark, stranger))
+        .await;
+    assert_eq!(reason(&marked.unwrap_err()), "PERMISSION_DENIED");
 }
 
 #[tokio::test]

@@ -1,0 +1,125 @@
+//! Who people at the command line are: holders of the key of `operator`.
+
+use std::path::{Path, PathBuf};
+
+use token::{Bearer, Credentials, OPERATOR, ServiceName};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Status, transport};
+
+use crate::exit::{Code, Failure};
+
+/// Where keys are unless something else is said: below the data of `evenkeel dev`.
+pub(crate) const DEFAULT_DIR: &str = ".evenkeel/keys";
+/// Environment variable that names the directory.
+pub(crate) const VARIABLE: &str = "EVENKEEL_KEYS";
+
+/// A channel whose calls say who makes them, if there is a key to say it with.
+pub(crate) type Channel = InterceptedService<transport::Channel, Signature>;
+
+/// Adds the token, if any.
+#[derive(Debug, Clone)]
+pub(crate) struct Signature(Option<Bearer>);
+
+impl Interceptor for Signature {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        match &mut self.0 {
+            Some(bearer) => bearer.call(request),
+            None => Ok(request),
+        }
+    }
+}
+
+/// Who makes the calls of this command.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity(Option<Credentials>);
+
+impl Identity {
+    /// Takes the operator's key from the directory that was given. Where none was given and there is none in the usual
+    /// place, calls say nothing: what needs nobody still works, and the server says what does not.
+    ///
+    /// # Errors
+    /// The directory that was given has no usable key.
+    pub(crate) fn operator(given: Option<&Path>) -> Result<Self, Failure> {
+        let dir = given.unwrap_or(Path::new(DEFAULT_DIR));
+        match open(dir, OPERATOR) {
+            Ok(credentials) => Ok(Self(Some(credentials))),
+            Err(_) if given.is_none() && !dir.join(format!("{OPERATOR}.key.pem")).exists() => Ok(Self(None)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Takes the identity of a service.
+    pub(crate) const fn of(credentials: Credentials) -> Self {
+        Self(Some(credentials))
+    }
+
+    /// Opens a channel to a service; it connects on first use.
+    ///
+    /// # Errors
+    /// If the URL is not one.
+    pub(crate) fn channel(&self, url: &str, service: &str) -> Result<Channel, Failure> {
+        let channel = rpc::channel::lazy(url)
+            .map_err(|e| Failure::new(Code::Usage, "the server's address is wrong").because(&e))?;
+        let audience = name(service)?;
+        let bearer = self.0.as_ref().map(|credentials| credentials.bearer(audience));
+        Ok(InterceptedService::new(channel, Signature(bearer)))
+    }
+}
+
+/// Reads the name of a service.
+///
+/// # Errors
+/// It is not one.
+pub(crate) fn name(service: &str) -> Result<ServiceName, Failure> {
+    service
+        .parse()
+        .map_err(|error| Failure::new(Code::Usage, "this is no name of a service").because(&error))
+}
+
+/// Reads the private key of a service.
+///
+/// # Errors
+/// It is not there, or not a key; the failure says how to make one.
+pub(crate) fn open(dir: &Path, service: &str) -> Result<Credentials, Failure> {
+    Credentials::open(dir, name(service)?).map_err(|error| no_keys(dir, service).because(&error))
+}
+
+/// The failure of a process that has no keys, and what to do about it.
+pub(crate) fn no_keys(dir: &Path, service: &str) -> Failure {
+    Failure::config(format!(
+        "there is no usable key of {service} in {}",
+        dir.display()
+    ))
+    .next(format!(
+        "make keys with `evenkeel keys init DIR`, and name the directory with --keys or {VARIABLE}"
+    ))
+}
+
+/// Makes the keys that are not there yet, for everybody who has one.
+///
+/// # Errors
+/// The directory cannot be written.
+pub(crate) fn ensure(dir: &Path) -> Result<(), Failure> {
+    for service in EVERYBODY {
+        create(dir, service)?;
+    }
+    Ok(())
+}
+
+/// Who has keys: the services, people at the command line, the benchmark.
+pub(crate) const EVERYBODY: [&str; 7] = ["saga", "quota", "task", "auth", "gateway", OPERATOR, "bench"];
+
+/// Makes the keys of one service, unless they are there.
+///
+/// # Errors
+/// The directory cannot be written, or the name is none.
+pub(crate) fn create(dir: &Path, service: &str) -> Result<token::Created, Failure> {
+    token::create(dir, &name(service)?)
+        .map_err(|error| Failure::unavailable(format!("cannot make the keys of {service}")).because(&error))
+}
+
+/// Makes a directory absolute, for processes that are started elsewhere.
+pub(crate) fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
+}

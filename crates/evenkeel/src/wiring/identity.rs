@@ -1,0 +1,75 @@
+//! What a service knows of who calls it, and what it shows when it calls.
+
+use std::convert::Infallible;
+
+use kv::Kv;
+use process::{PoolConfig, Supervisor, pool};
+use token::{Credentials, Guard, ServiceKeys, UserKeys, Verifier};
+
+use super::settings::{Name, Settings};
+use crate::exit::Failure;
+use crate::identity;
+
+/// Connections of a service to the Postgres store of keys and values, where administrators' epochs are.
+pub(crate) const CONNECTIONS: u32 = 2;
+
+/// The keys of a service, read before anything is claimed.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) credentials: Credentials,
+    services: ServiceKeys,
+}
+
+impl Keys {
+    /// Reads the keys of a service from the directory of the settings.
+    ///
+    /// # Errors
+    /// There are none, or they cannot be used.
+    pub(crate) fn open(name: Name, settings: &Settings) -> Result<Self, Failure> {
+        let dir = &settings.identity.keys;
+        let services =
+            ServiceKeys::open(dir).map_err(|error| identity::no_keys(dir, name.text()).because(&error))?;
+        Ok(Self {
+            credentials: identity::open(dir, name.text())?,
+            services,
+        })
+    }
+
+    /// Makes what stands before the handlers of the service. Users' keys are fetched from the auth service when the first of
+    /// them calls; nothing waits for it here.
+    ///
+    /// # Errors
+    /// Wrong settings, or a database that does not answer.
+    pub(crate) async fn guard(&self, settings: &Settings, supervisor: &Supervisor) -> Result<Guard, Failure> {
+        let auth = rpc::channel::lazy(&settings.peers.auth)
+            .map_err(|error| Failure::config("peers.auth is wrong").because(&error))?;
+        let audience = self.credentials.name().clone();
+        let verifier = Verifier::new(audience, self.services.clone(), UserKeys::fetched(auth));
+        let store = store(settings).await?;
+        let sweeper = store.sweeper();
+        let stop = supervisor.shutdown().token();
+        supervisor.spawn(sweeper.name, async move {
+            (sweeper.run)(stop).await;
+            Ok::<_, Infallible>(())
+        });
+        Ok(Guard::new(verifier).with_epochs(store))
+    }
+}
+
+async fn store(settings: &Settings) -> Result<Kv, Failure> {
+    let wrong = |error: &dyn std::error::Error| Failure::config("the kv settings are wrong").because(error);
+    let config = PoolConfig {
+        min: 0,
+        max: CONNECTIONS,
+        ..settings.database.clone()
+    };
+    let pool = pool::connect("kv", kv::SCHEMA, &config)
+        .await
+        .map_err(|error| match error {
+            pool::Error::Limits { .. } | pool::Error::Schema(_) | pool::Error::Url { .. } => wrong(&error),
+            pool::Error::Connect { .. } => {
+                Failure::unavailable("the database does not answer").because(&error)
+            }
+        })?;
+    Kv::open(&settings.kv, pool).map_err(|error| wrong(&error))
+}
