@@ -61,27 +61,38 @@ async fn find_or_make(app: &App, phone: &Phone) -> Result<(UserId, bool), Error>
 }
 
 async fn by_password(app: &App, phone: &Phone, password: &str, client: &Client) -> Result<Issued, Error> {
-    let found = store::account::by_phone(&app.pool, &app.blind_phone(phone)).await?;
-    let known = found.and_then(|user| Some((user.user_id, user.state, user.password_hash?)));
-    let Some((user_id, state, hash)) = known else {
-        app.passwords.verify_nobody(password).await?;
-        return Err(Error::LoginFailed);
-    };
-    if !app.passwords.verify(password, &hash).await? {
-        return Err(Error::LoginFailed);
+    let blind = app.blind_phone(phone);
+    // A second time if the hash has been replaced in between: by another one of the same password, when two logins at once
+    // find it too cheap, or by that of another password, which is wrong then.
+    for _ in 0..2 {
+        let found = store::account::by_phone(&app.pool, &blind).await?;
+        let known = found.and_then(|user| Some((user.user_id, user.state, user.password_hash?)));
+        let Some((user_id, state, hash)) = known else {
+            app.passwords.verify_nobody(password).await?;
+            return Err(Error::LoginFailed);
+        };
+        if !app.passwords.verify(password, &hash).await? {
+            return Err(Error::LoginFailed);
+        }
+        if state == State::Banned {
+            return Err(Error::UserBanned);
+        }
+        let proved = Proved {
+            user_id,
+            method: Method::Password,
+            password_hash: Some(&hash),
+            new_user: false,
+        };
+        match open_session(app, proved, client).await {
+            Ok(issued) => {
+                rehash(app, user_id, password, &hash).await;
+                return Ok(issued);
+            }
+            Err(Error::LoginFailed) => {}
+            Err(error) => return Err(error),
+        }
     }
-    if state == State::Banned {
-        return Err(Error::UserBanned);
-    }
-    let proved = Proved {
-        user_id,
-        method: Method::Password,
-        password_hash: Some(&hash),
-        new_user: false,
-    };
-    let issued = open_session(app, proved, client).await?;
-    rehash(app, user_id, password, &hash).await;
-    Ok(issued)
+    Err(Error::LoginFailed)
 }
 
 /// Replaces a hash that is cheaper than those of today. The user is in already: that it does not work out, or that the
