@@ -1,8 +1,10 @@
 //! Doubles of outside providers: real servers that behave like the real thing, and misbehave on request.
 //!
 //! * [`ai`]: a text-generation provider over HTTP.
+//! * [`sms`]: Tencent Cloud SMS.
+//! * [`wechat`]: WeChat's login of mini programs.
 //!
-//! What it is not: part of production. Nothing here checks credentials, and books are kept in memory only.
+//! What it is not: part of production. Keys are made at the start, and books are kept in memory only.
 //!
 //! Invariants:
 //! * A double keeps books: every request it received, and every effect it had. Tests read them to prove that no
@@ -10,3 +12,10 @@
 //! * A double misbehaves only as its programme says, in the order in which the requests arrive.
 
 pub mod ai;
+pub mod sms;
+pub mod wechat;
+
+/// Returns 32 random letters and digits.
+fn random_text() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
