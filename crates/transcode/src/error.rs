@@ -1,73 +1,70 @@
-//! What can be wrong with a contract, and with a request.
+//! Why descriptors cannot be served.
 
-use rpc::error::Reason;
+use crate::template::TemplateError;
 
-/// The descriptors cannot be served.
-#[derive(Debug, thiserror::Error)]
+/// A mistake in the descriptors or in the list of services, found at the start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// The descriptors lack `google/api/annotations.proto`.
+    #[error("the descriptors do not have the extension google.api.http")]
+    NoAnnotations,
     /// A service that is to be served is not in the descriptors.
-    #[error("there is no service {0}")]
-    NoService(String),
-    /// A method's HTTP rule is wrong.
-    #[error("{method}: {problem}")]
-    Rule {
+    #[error("the descriptors have no service {0}")]
+    UnknownService(String),
+    /// An annotation makes no sense.
+    #[error("{method}: {template:?} cannot be served: {mistake}")]
+    Binding {
         /// Full name of the method.
         method: String,
+        /// Path template as written; empty if there is none.
+        template: String,
         /// What is wrong.
-        problem: String,
+        mistake: Mistake,
     },
-    /// Two methods want the same requests.
-    #[error("{first} and {second} have the same HTTP method and path")]
-    Conflict {
-        /// Full name of a method.
+    /// Two bindings answer to the same requests.
+    #[error("{first} and {second} both want {verb} {template:?}")]
+    Duplicate {
+        /// Full name of the method that had it first.
         first: String,
-        /// Full name of another, or the same.
+        /// Full name of the method that wants it too; may be the same.
         second: String,
+        /// HTTP method.
+        verb: http::Method,
+        /// Path template of the second.
+        template: String,
     },
 }
 
-/// No method is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Miss {
-    /// No route has this path.
-    NotFound,
-    /// The path has other HTTP methods: these.
-    MethodNotAllowed(Vec<http::Method>),
-    /// The path cannot be decoded.
-    BadPath(&'static str),
-}
-
-/// A request that does not fit its method.
+/// What is wrong with an annotation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct BadRequest {
-    /// `MALFORMED_BODY` for what is no JSON, `INVALID_ARGUMENT` for what does not fit.
-    pub reason: Reason,
-    /// What is wrong, for people. Has the field's name where there is one.
-    pub message: String,
-    /// The field, as written in JSON, for example `inputData.text`.
-    pub field: Option<String>,
-}
-
-impl BadRequest {
-    pub(crate) fn malformed(message: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::MalformedBody,
-            message: message.into(),
-            field: None,
-        }
-    }
-
-    pub(crate) fn field(field: &str, problem: &str) -> Self {
-        let message = if field.is_empty() {
-            format!("the body {problem}")
-        } else {
-            format!("{field} {problem}")
-        };
-        Self {
-            reason: Reason::InvalidArgument,
-            message,
-            field: (!field.is_empty()).then(|| field.to_owned()),
-        }
-    }
+pub enum Mistake {
+    /// None of get, put, post, delete, patch is given.
+    #[error("it has no method")]
+    NoPattern,
+    /// `additional_bindings` inside of `additional_bindings`.
+    #[error("further bindings do not nest")]
+    NestedBindings,
+    /// The path template is not in the grammar.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// HTTP has no way to send a stream of requests as JSON.
+    #[error("the method streams requests")]
+    ClientStreaming,
+    /// GET and DELETE have no body (RFC 9110, 9.3).
+    #[error("GET and DELETE have no body")]
+    BodyNotAllowed,
+    /// A name in the annotation is not a field of the message.
+    #[error("{message} has no field {field}")]
+    UnknownField {
+        /// Full name of the message.
+        message: String,
+        /// The name.
+        field: String,
+    },
+    /// The path fills a field that is repeated, a map or a message, or lies below one that is not a message.
+    #[error("a path cannot fill {0}")]
+    NotPlain(String),
+    /// The path fills two members of a oneof.
+    #[error("the path fills {0} beside another member of its oneof")]
+    Oneof(String),
 }

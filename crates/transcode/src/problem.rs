@@ -1,267 +1,180 @@
-//! Errors as `application/problem+json` (RFC 9457), from the one catalogue of reasons.
+//! The one shape of errors over HTTP: RFC 9457 `application/problem+json`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rpc::error::{self, Reason};
-use serde_json::json;
+use rpc::error::{Reason, info};
+use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// Media type of problems.
-pub const CONTENT_TYPE: &str = "application/problem+json";
-/// Domain of what the HTTP side says itself.
+use crate::bad_request::BadRequest;
+use crate::lang::Lang;
+
+/// Media type of [`Problem::to_json`].
+pub const MEDIA_TYPE: &str = "application/problem+json";
+/// Domain of the reasons that the HTTP edge gives itself.
 pub const DOMAIN: &str = "gateway.evenkeel";
-/// Languages of `Accept-Language` that are looked at.
-const MAX_LANGUAGES: usize = 16;
 
-/// A language that titles are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lang {
-    /// English.
-    #[default]
-    En,
-    /// Chinese as in mainland China.
-    ZhCn,
-}
-
-impl Lang {
-    /// Chooses by `Accept-Language` (RFC 9110, 12.5.4); English if nothing fits.
-    #[must_use]
-    pub fn negotiate(accepted: Option<&str>) -> Self {
-        let mut best = (0.0, Self::En);
-        for part in accepted.unwrap_or("").split(',').take(MAX_LANGUAGES) {
-            let mut fields = part.split(';');
-            let range = fields.next().unwrap_or("").trim();
-            let weight = fields.find_map(|field| field.trim().strip_prefix("q=")?.parse::<f32>().ok());
-            let weight = weight.unwrap_or(1.0).clamp(0.0, 1.0);
-            let primary = range.split('-').next().unwrap_or("");
-            let lang = match primary.to_ascii_lowercase().as_str() {
-                "zh" => Self::ZhCn,
-                "en" | "*" => Self::En,
-                _ => continue,
-            };
-            if weight > best.0 {
-                best = (weight, lang);
-            }
-        }
-        best.1
-    }
-
-    /// Returns its tag, for `Content-Language`.
-    #[must_use]
-    pub const fn tag(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::ZhCn => "zh-CN",
-        }
-    }
-}
-
-/// One error, for a client.
+/// A failure, for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What went wrong.
+    /// What went wrong; decides the HTTP status.
     pub reason: Reason,
-    detail: String,
-    domain: String,
-    facts: BTreeMap<String, String>,
-    retry_after: Option<Duration>,
+    /// Language of the title.
+    pub lang: Lang,
+    /// What went wrong this time, in English; the text of the reason, in its language, where that must stay inside.
+    pub detail: String,
+    /// Who gave the reason, for example `task.evenkeel`.
+    pub domain: String,
+    /// Id of the HTTP request.
+    pub request_id: String,
+    /// Further facts.
+    pub metadata: BTreeMap<String, String>,
+    /// Time after which it makes sense to try again, for `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Members<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: u16,
+    reason: &'a str,
+    domain: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'a BTreeMap<String, String>,
 }
 
 impl Problem {
-    /// Makes an error of the HTTP side itself.
+    /// Makes a problem that the HTTP edge found itself.
     #[must_use]
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, detail: impl Into<String>, lang: Lang, request_id: impl Into<String>) -> Self {
         Self {
             reason,
+            lang,
             detail: detail.into(),
             domain: DOMAIN.to_owned(),
-            facts: BTreeMap::new(),
+            request_id: request_id.into(),
+            metadata: BTreeMap::new(),
             retry_after: None,
         }
     }
 
-    /// Makes an error of what a service answered. Texts of defects stay inside.
+    /// Makes the problem of a request that cannot be read. Metadata say where: `field`, or `line` and `column`.
     #[must_use]
-    pub fn from_status(status: &Status) -> Self {
-        let info = error::info(status);
-        let known = info.as_ref().and_then(|info| Reason::by_name(&info.reason));
-        let reason = known.unwrap_or_else(|| by_code(status.code()));
-        let hidden = matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss);
-        // A status without a reason is a library's; its text is not for clients.
-        let detail = if hidden || info.is_none() {
-            String::new()
-        } else {
-            status.message().to_owned()
-        };
-        let (domain, facts) = info.map_or_else(
-            || (DOMAIN.to_owned(), BTreeMap::new()),
-            |info| (info.domain, info.metadata.into_iter().collect()),
-        );
-        let retry = status
-            .get_details_retry_info()
-            .and_then(|retry| retry.retry_delay);
-        Self {
-            reason,
-            detail,
-            domain,
-            facts: if hidden { BTreeMap::new() } else { facts },
-            retry_after: retry,
+    pub fn from_bad_request(bad: &BadRequest, lang: Lang, request_id: impl Into<String>) -> Self {
+        let mut problem = Self::new(bad.reason, bad.to_string(), lang, request_id);
+        if let Some(field) = &bad.field {
+            problem.metadata.insert("field".to_owned(), field.clone());
         }
+        if let Some(position) = bad.position {
+            problem
+                .metadata
+                .insert("line".to_owned(), position.line.to_string());
+            problem
+                .metadata
+                .insert("column".to_owned(), position.column.to_string());
+        }
+        problem
     }
 
-    /// Adds a fact for machines.
+    /// Makes the problem of a call that failed.
+    ///
+    /// A status from our services has `ErrorInfo`; its reason, message and metadata are shown. Without it the status comes
+    /// from a transport or a library: its code gives the reason, and its message, which may name hosts, stays inside. So
+    /// does everything about INTERNAL, UNKNOWN and DATA_LOSS.
     #[must_use]
-    pub fn with_fact(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
-        self
+    pub fn from_status(status: &Status, lang: Lang, request_id: impl Into<String>) -> Self {
+        let hidden = matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss);
+        let known = info(status)
+            .filter(|_| !hidden)
+            .and_then(|info| Some((Reason::by_name(&info.reason)?, info)));
+        let mut problem = match known {
+            Some((reason, info)) => Self {
+                domain: info.domain,
+                metadata: info.metadata.into_iter().collect(),
+                ..Self::new(reason, status.message(), lang, request_id)
+            },
+            None => {
+                let reason = by_code(status.code());
+                Self::new(reason, title(reason, lang), lang, request_id)
+            }
+        };
+        if problem.detail.is_empty() {
+            title(problem.reason, lang).clone_into(&mut problem.detail);
+        }
+        problem.retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        problem
     }
 
-    /// Says when to try again.
+    /// Adds a fact for machines; one of the same name is replaced.
     #[must_use]
-    pub const fn retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
+    pub fn with_fact(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(name.into(), value.into());
         self
     }
 
     /// Returns the HTTP status.
     #[must_use]
-    pub const fn http_status(&self) -> u16 {
+    pub const fn status(&self) -> u16 {
         self.reason.http_status()
     }
 
-    /// Returns the value of `Retry-After` in whole seconds, at least 1.
+    /// Returns the value of `Retry-After`: whole seconds, rounded up, at least 1.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        let after = self.retry_after?;
-        Some(
-            after
+        let rounded = |delay: Duration| {
+            delay
                 .as_secs()
-                .saturating_add(u64::from(after.subsec_nanos() > 0))
-                .max(1),
-        )
+                .saturating_add(u64::from(delay.subsec_nanos() > 0))
+        };
+        self.retry_after.map(|delay| rounded(delay).max(1))
     }
 
     /// Writes the body.
     #[must_use]
-    pub fn to_json(&self, lang: Lang, request_id: &str) -> Vec<u8> {
-        let title = match lang {
-            Lang::En => self.reason.text_en(),
-            Lang::ZhCn => self.reason.text_zh(),
+    pub fn to_json(&self) -> Vec<u8> {
+        let members = Members {
+            r#type: format!("/errors/{}", self.reason.name()),
+            title: title(self.reason, self.lang),
+            status: self.status(),
+            detail: &self.detail,
+            code: self.reason.number(),
+            reason: self.reason.name(),
+            domain: &self.domain,
+            request_id: &self.request_id,
+            metadata: &self.metadata,
         };
-        let mut body = json!({
-            "type": format!("/errors/{}", self.reason.name()),
-            "title": title,
-            "status": self.http_status(),
-            "code": self.reason.number(),
-            "reason": self.reason.name(),
-            "domain": self.domain,
-            "requestId": request_id,
-        });
-        if !self.detail.is_empty() {
-            body["detail"] = self.detail.as_str().into();
-        }
-        if !self.facts.is_empty() {
-            body["metadata"] = json!(self.facts);
-        }
-        body.to_string().into_bytes()
+        serde_json::to_vec(&members).expect("texts and numbers are JSON")
     }
 }
 
-/// What a status without one of our reasons means: most come from the transport.
+const fn title(reason: Reason, lang: Lang) -> &'static str {
+    match lang {
+        Lang::En => reason.text_en(),
+        Lang::ZhCn => reason.text_zh(),
+    }
+}
+
+/// Returns the nearest reason for a status that carries none.
 const fn by_code(code: Code) -> Reason {
     match code {
-        Code::InvalidArgument | Code::OutOfRange => Reason::InvalidArgument,
-        Code::DeadlineExceeded | Code::Cancelled => Reason::DeadlineExceeded,
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::AlreadyExists => {
+            Reason::InvalidArgument
+        }
         Code::NotFound => Reason::RouteNotFound,
+        // tonic reports its own timeouts as CANCELLED.
+        Code::DeadlineExceeded | Code::Cancelled => Reason::DeadlineExceeded,
         Code::PermissionDenied => Reason::PermissionDenied,
         Code::Unauthenticated => Reason::Unauthenticated,
         Code::ResourceExhausted => Reason::Overloaded,
-        Code::Unavailable => Reason::Unavailable,
-        Code::Unimplemented => Reason::MethodNotAllowed,
-        Code::Ok
-        | Code::Unknown
-        | Code::AlreadyExists
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::Internal
-        | Code::DataLoss => Reason::Internal,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn body(problem: &Problem, lang: Lang) -> Value {
-        serde_json::from_slice(&problem.to_json(lang, "r-1")).unwrap()
-    }
-
-    #[test]
-    fn a_refusal_is_shown_with_its_facts_in_both_languages() {
-        let status = Reason::QuotaInsufficient.status_with(
-            "quota.evenkeel",
-            "3 wanted, 1 available",
-            [("available".to_owned(), "1".to_owned())].into(),
-        );
-        let problem = Problem::from_status(&status);
-        assert_eq!(problem.http_status(), 403);
-        let english = body(&problem, Lang::En);
-        assert_eq!(english["title"], "Not enough quota; please renew");
-        assert_eq!(english["detail"], "3 wanted, 1 available");
-        assert_eq!(english["metadata"]["available"], "1");
-        assert_eq!(english["type"], "/errors/QUOTA_INSUFFICIENT");
-        assert_eq!(
-            (&english["code"], &english["requestId"]),
-            (&3001.into(), &"r-1".into())
-        );
-        assert_eq!(body(&problem, Lang::ZhCn)["title"], "配额不足,请续费");
-    }
-
-    #[test]
-    fn texts_of_defects_and_of_libraries_stay_inside() {
-        let defect = Reason::Internal.status("task.evenkeel", "column x does not exist");
-        let library = Status::unavailable("tcp connect error: 10.0.0.7:7103");
-        for (status, reason) in [
-            (defect, "INTERNAL"),
-            (library, "UNAVAILABLE"),
-            (Status::unknown("h2"), "INTERNAL"),
-        ] {
-            let shown = body(&Problem::from_status(&status), Lang::En);
-            assert_eq!(shown["reason"], reason);
-            assert_eq!(shown.get("detail"), None);
-        }
-    }
-
-    #[test]
-    fn every_reason_survives_the_way_through_a_service() {
-        for reason in Reason::ALL {
-            let problem = Problem::from_status(&reason.status("x.evenkeel", "m"));
-            assert_eq!(problem.reason, reason);
-            assert!((400..600).contains(&problem.http_status()));
-        }
-    }
-
-    #[test]
-    fn waiting_is_told_in_whole_seconds() {
-        let problem = Problem::new(Reason::RateLimited, "").retry_after(Duration::from_millis(1_200));
-        assert_eq!(problem.retry_after_seconds(), Some(2));
-        assert_eq!(Problem::new(Reason::Internal, "").retry_after_seconds(), None);
-    }
-
-    #[test]
-    fn languages_are_chosen_by_weight() {
-        let of = |text| Lang::negotiate(Some(text));
-        assert_eq!(of("zh-CN,zh;q=0.9,en;q=0.8"), Lang::ZhCn);
-        assert_eq!(of("en-US,zh;q=0.9"), Lang::En);
-        assert_eq!(of("fr, zh-TW;q=0.5"), Lang::ZhCn);
-        assert_eq!(of("zh;q=0, en;q=0.1"), Lang::En);
-        for odd in ["", ";;;q=,", "q=1", "zh;q=NaN", &",".repeat(10_000)] {
-            let _ = of(odd);
-        }
-        assert_eq!(Lang::negotiate(None), Lang::En);
+        // A service that does not have the method yet is about to be replaced by one that does.
+        Code::Unavailable | Code::Aborted | Code::Unimplemented => Reason::Unavailable,
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Reason::Internal,
     }
 }

@@ -1,150 +1,90 @@
-//! Values from the path and the query.
+//! Query parameters: `pageSize=10&states=PENDING&states=FAILED&filter.name=x`.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value as Field};
-use serde_json::Value;
+use std::collections::HashSet;
 
-use crate::BadRequest;
-use crate::json::{FieldPath, Given, convert};
+use prost_reflect::{DynamicMessage, FieldDescriptor};
 
-/// Most parameters of a query, and levels of a field path.
-const MAX_PARAMETERS: usize = 200;
-const MAX_LEVELS: usize = 8;
+use crate::bad_request::{At, BadRequest, shown};
+use crate::binding::{Binding, is_plain, structured};
+use crate::decode::{self, field_by_key};
+use crate::percent::{Place, decode};
+use crate::route::{dotted, set_in};
 
-/// Decodes `%XX`; `None` if it is not that, or not UTF-8. In queries a plus is a space.
-pub(crate) fn decode(text: &str, plus_is_space: bool) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                bytes.push(u8::try_from(high * 16 + low).ok()?);
-            }
-            b'+' if plus_is_space => bytes.push(b' '),
-            byte => bytes.push(byte),
+/// Fills the message from a raw query. Values of one key that is a repeated field come one by one; empty pieces between
+/// ampersands say nothing.
+pub(crate) fn apply(binding: &Binding, query: &str, message: &mut DynamicMessage) -> Result<(), BadRequest> {
+    let mut seen = HashSet::new();
+    for piece in query.split('&').filter(|piece| !piece.is_empty()) {
+        let (key, text) = piece.split_once('=').unwrap_or((piece, ""));
+        let key = decode(key, Place::Query)
+            .map_err(|error| BadRequest::content(format!("a key of the query is malformed: {error}")))?;
+        let at = At::Name(&At::Root, &key);
+        let text = decode(text, Place::Query).map_err(|error| at.bad(error.to_string()))?;
+        let path = resolve(binding, &key, at)?;
+        // The key may be in the other spelling; errors have the one that is documented.
+        let name = dotted(&path);
+        let at = At::Name(&At::Root, &name);
+        if binding.fills(&path) {
+            return Err(at.bad("it is not a query parameter here; the path or the body has it"));
         }
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// Reads a query into names and values.
-pub(crate) fn parameters(query: &str) -> Result<Vec<(String, String)>, BadRequest> {
-    let mut found = Vec::new();
-    for part in query.split('&').filter(|part| !part.is_empty()) {
-        if found.len() == MAX_PARAMETERS {
-            return Err(bad(&format!(
-                "the query has more than {MAX_PARAMETERS} parameters"
-            )));
-        }
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let decoded = decode(name, true).zip(decode(value, true));
-        found.push(decoded.ok_or_else(|| bad("the query is not UTF-8 in percent encoding"))?);
-    }
-    Ok(found)
-}
-
-fn bad(message: &str) -> BadRequest {
-    BadRequest {
-        reason: rpc::error::Reason::InvalidArgument,
-        message: message.to_owned(),
-        field: None,
-    }
-}
-
-/// Finds a field by either spelling.
-fn field_of(message: &DynamicMessage, name: &str) -> Option<FieldDescriptor> {
-    use prost_reflect::ReflectMessage as _;
-    let descriptor = message.descriptor();
-    descriptor
-        .get_field_by_json_name(name)
-        .or_else(|| descriptor.get_field_by_name(name))
-}
-
-/// Sets a field from its text. A field that is not repeated may be set once; `shown` is its name for people.
-pub(crate) fn set(
-    message: &mut DynamicMessage,
-    names: &[&str],
-    text: String,
-    shown: &str,
-) -> Result<(), BadRequest> {
-    let path = FieldPath::ROOT.then(shown);
-    let unknown = || BadRequest::field(shown, "is not known");
-    let (Some((name, deeper)), true) = (names.split_first(), names.len() <= MAX_LEVELS) else {
-        return Err(unknown());
-    };
-    let field = field_of(message, name).ok_or_else(unknown)?;
-    if !deeper.is_empty() {
+        let Some(field) = path.last() else { continue };
         let kind = field.kind();
-        let ours = kind
-            .as_message()
-            .is_some_and(|inner| !inner.full_name().starts_with("google.protobuf."));
-        if !ours || field.is_list() || field.is_map() {
-            return Err(unknown());
+        if field.is_map() || !is_plain(&kind) {
+            return Err(at.bad("a query cannot hold this field"));
         }
-        let Field::Message(inner) = message.get_field_mut(&field) else {
-            return Err(unknown());
-        };
-        return set(inner, deeper, text, shown);
-    }
-    if field.is_map() {
-        return Err(BadRequest::field(shown, "can only be given in a body"));
-    }
-    let kind = field.kind();
-    // Times, durations and wrappers have a text; other messages do not.
-    let value = match kind.as_message() {
-        Some(inner) if inner.full_name().starts_with("google.protobuf.") => wrapped(&kind, text, &path)?,
-        Some(_) => return Err(BadRequest::field(shown, "can only be given in a body")),
-        None => convert(&kind, Value::String(text), Given::Text, &path)?,
-    };
-    if field.is_list() {
-        if let Field::List(items) = message.get_field_mut(&field) {
-            items.push(value);
+        let value = decode::element(&kind, &decode::plain(&kind, &text), at, path.len())?;
+        if field.is_list() {
+            push(message, &path, value, at)?;
+        } else if seen.insert(name.clone()) {
+            set_in(message, &path, value, at)?;
+        } else {
+            return Err(at.bad(format!("it is given twice, the second time as {}", shown(&text))));
         }
-        return Ok(());
     }
-    if let Some(oneof) = field.containing_oneof()
-        && let Some(other) = oneof
-            .fields()
-            .find(|other| *other != field && message.has_field(other))
-    {
-        return Err(BadRequest::field(
-            shown,
-            &format!("and {} exclude each other", other.json_name()),
-        ));
-    }
-    message.set_field(&field, value);
     Ok(())
 }
 
-/// Reads a text as a wrapped scalar: wrappers of numbers and booleans take JSON's own form.
-fn wrapped(kind: &Kind, text: String, path: &FieldPath<'_>) -> Result<Field, BadRequest> {
-    let as_text = convert(kind, Value::String(text.clone()), Given::Text, path);
-    as_text.or_else(|error| match serde_json::from_str::<Value>(&text) {
-        Ok(plain @ (Value::Bool(_) | Value::Number(_))) => convert(kind, plain, Given::Json, path),
-        Ok(_) | Err(_) => Err(error),
-    })
+/// Follows a dotted key, in either spelling of each name.
+fn resolve(binding: &Binding, key: &str, at: At<'_>) -> Result<Vec<FieldDescriptor>, BadRequest> {
+    let mut message = Some(binding.method.input());
+    let mut path: Vec<FieldDescriptor> = Vec::new();
+    for name in key.split('.') {
+        let field = message.as_ref().and_then(|message| field_by_key(message, name));
+        let field = field.ok_or_else(|| at.bad("there is no such query parameter"))?;
+        message = structured(&field);
+        path.push(field);
+    }
+    Ok(path)
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn percent_encoding_is_strict() {
-        assert_eq!(decode("a%2Fb+c", false).as_deref(), Some("a/b+c"));
-        assert_eq!(decode("a+b%20c", true).as_deref(), Some("a b c"));
-        for wrong in ["%", "%2", "%zz", "%ff", "%e4%b8"] {
-            assert_eq!(decode(wrong, true), None, "{wrong}");
+/// Appends to a repeated field.
+fn push(
+    message: &mut DynamicMessage,
+    path: &[FieldDescriptor],
+    value: prost_reflect::Value,
+    at: At<'_>,
+) -> Result<(), BadRequest> {
+    match path {
+        [] => Ok(()),
+        [field] => {
+            message
+                .get_field_mut(field)
+                .as_list_mut()
+                .expect("the field is repeated")
+                .push(value);
+            Ok(())
         }
-    }
-
-    proptest! {
-        #[test]
-        fn any_query_is_read_without_a_panic(query in "\\PC{0,60}") {
-            let _ = parameters(&query);
+        [field, rest @ ..] => {
+            decode::distinct(message, field, at)?;
+            push(
+                message
+                    .get_field_mut(field)
+                    .as_message_mut()
+                    .expect("only messages are on the way"),
+                rest,
+                value,
+                at,
+            )
         }
     }
 }

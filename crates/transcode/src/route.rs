@@ -1,190 +1,163 @@
-//! One method, found for one request.
+//! One request's way to its method and back.
 
-use http::Method;
 use http::uri::PathAndQuery;
-use prost_reflect::{DynamicMessage, MethodDescriptor, Value as Field};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MethodDescriptor, Value};
 use proto::access::v1::Access;
-use serde_json::{Map, Value};
 
-use crate::BadRequest;
-use crate::json::{self, FieldPath};
+use crate::bad_request::{At, BadRequest};
+use crate::binding::{Binding, Body};
+use crate::decode::{self, field_by_key};
+use crate::encode::{self, Unwritable};
+use crate::json::Json;
 use crate::query;
-use crate::transcoder::{Binding, Body};
 
-/// The method that a request means, with what its path says.
+/// A method that answers a path, with what the path says.
 #[derive(Debug)]
-pub struct Route<'t> {
-    pub(crate) binding: &'t Binding,
-    /// Fields that the path fills, decoded.
-    pub(crate) values: Vec<(&'t [String], String)>,
+pub struct Route<'a> {
+    pub(crate) binding: &'a Binding,
+    /// Texts of the template's variables.
+    pub(crate) captured: Vec<String>,
 }
 
-impl Route<'_> {
-    /// Returns the method.
+impl<'a> Route<'a> {
+    /// Returns the gRPC method.
     #[must_use]
-    pub fn method(&self) -> &MethodDescriptor {
+    pub const fn method(&self) -> &'a MethodDescriptor {
         &self.binding.method
     }
 
-    /// Returns the HTTP method.
+    /// Returns the path template as in the proto: a name for metrics and traces that holds no ids.
     #[must_use]
-    pub fn verb(&self) -> &Method {
-        &self.binding.verb
-    }
-
-    /// Returns the path template, for metrics and logs: `/api/v1/tasks/{task_id}`.
-    #[must_use]
-    pub fn template(&self) -> &str {
+    pub fn template(&self) -> &'a str {
         &self.binding.text
     }
 
-    /// Returns the method's path in gRPC: `/evenkeel.task.v1.TaskService/GetTask`.
+    /// Returns the path of the gRPC call, `/package.Service/Method`.
     #[must_use]
-    pub fn grpc_path(&self) -> &PathAndQuery {
+    pub const fn grpc_path(&self) -> &'a PathAndQuery {
         &self.binding.grpc_path
     }
 
-    /// Returns who may call the method.
+    /// Returns who may call the method; `Unspecified` is nobody. Whether the caller is one of them is not known here.
     #[must_use]
     pub const fn access(&self) -> Access {
         self.binding.access
     }
 
-    /// Tells whether the method takes a body.
+    /// True if the answer is a stream of messages.
     #[must_use]
-    pub fn takes_body(&self) -> bool {
-        self.binding.body != Body::Nothing
+    pub fn server_streaming(&self) -> bool {
+        self.binding.method.is_server_streaming()
     }
 
-    /// Makes the method's message.
+    /// Lists the variables of the path: dotted names as in the proto, and decoded texts.
+    pub fn variables(&self) -> impl Iterator<Item = (String, &str)> {
+        let names = self
+            .binding
+            .template
+            .variables
+            .iter()
+            .map(|variable| variable.field_path.join("."));
+        names.zip(self.captured.iter().map(String::as_str))
+    }
+
+    /// Builds the request from path, raw query and body. An empty body is no body. The caller bounds their sizes.
     ///
     /// # Errors
-    /// What does not fit, with the name of the field.
+    /// `MALFORMED_BODY` or `PAYLOAD_TOO_LARGE` if the body is not JSON that can be read; `INVALID_ARGUMENT` if it, the
+    /// path or the query does not fit the message, or two of them disagree.
     pub fn request(&self, query: Option<&str>, body: Option<&[u8]>) -> Result<DynamicMessage, BadRequest> {
-        let body = body.filter(|body| !body.is_empty());
-        let mut message = self.read_body(body)?;
-        let in_body = message.clone();
-        for (name, value) in query::parameters(query.unwrap_or(""))? {
-            if self.binding.body == Body::Everything {
-                return Err(BadRequest::field(
-                    &shown(&name),
-                    "is to be given in the body, not in the query",
-                ));
+        let json = body
+            .filter(|body| !body.is_empty())
+            .map(Json::parse)
+            .transpose()?;
+        let mut message = self.read_body(json.as_ref())?;
+        for (path, text) in self.binding.captures.iter().zip(&self.captured) {
+            let name = dotted(path);
+            let at = At::Name(&At::Root, &name);
+            let Some(field) = path.last() else { continue };
+            let value = decode::element(&field.kind(), &decode::plain(&field.kind(), text), at, path.len())?;
+            if let Some(json) = json.as_ref().and_then(|json| self.given(json, path))
+                && decode::field_value(field, json, at, path.len())?.is_some_and(|given| given != value)
+            {
+                return Err(at.bad("the body has another value than the path"));
             }
-            let names: Vec<&str> = name.split('.').collect();
-            if self.is_taken(&names, &message)? {
-                return Err(BadRequest::field(&shown(&name), "comes twice"));
-            }
-            query::set(&mut message, &names, value, &shown(&name))?;
+            set_in(&mut message, path, value, at)?;
         }
-        for (names, value) in &self.values {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let dotted = names.join(".");
-            let mut alone = DynamicMessage::new(self.binding.method.input());
-            query::set(&mut alone, &names, value.clone(), &dotted)?;
-            let wanted = value_at(&alone, &names);
-            if let Some(given) = value_at(&in_body, &names).filter(|given| Some(given) != wanted.as_ref()) {
-                drop(given);
-                return Err(BadRequest::field(
-                    &dotted,
-                    "is another in the path than in the body",
-                ));
-            }
-            query::set(&mut message, &names, value.clone(), &dotted)?;
+        if let Some(query) = query {
+            query::apply(self.binding, query, &mut message)?;
         }
         Ok(message)
     }
 
-    /// Tells whether a parameter repeats what is given already; lists may be.
-    fn is_taken(&self, names: &[&str], message: &DynamicMessage) -> Result<bool, BadRequest> {
-        let canonical = canonical(message, names);
-        let Some(canonical) = canonical else {
-            return Ok(false);
-        };
-        let path: Vec<&str> = canonical.iter().map(String::as_str).collect();
-        let bound = self
-            .values
-            .iter()
-            .any(|(field, _)| field.iter().map(String::as_str).eq(path.iter().copied()));
-        if let Body::Field(field) = &self.binding.body
-            && path.first() == Some(&field.as_str())
-        {
-            return Err(BadRequest::field(
-                &shown(&names.join(".")),
-                "is to be given in the body, not in the query",
-            ));
+    /// Writes what the client gets: the whole reply, or the field that the annotation names as `response_body`.
+    ///
+    /// # Errors
+    /// See [`Unwritable`].
+    pub fn response(&self, reply: &DynamicMessage) -> Result<Vec<u8>, Unwritable> {
+        match &self.binding.response_body {
+            None => encode::to_json(reply),
+            Some(field) => encode::field_to_json(reply, field),
         }
-        let given = value_at(message, &path);
-        Ok(bound || given.is_some_and(|value| !matches!(value, Field::List(_))))
     }
 
-    fn read_body(&self, body: Option<&[u8]>) -> Result<DynamicMessage, BadRequest> {
+    fn read_body(&self, json: Option<&Json<'_>>) -> Result<DynamicMessage, BadRequest> {
         let input = self.binding.method.input();
-        match (&self.binding.body, body) {
-            (_, None) => Ok(DynamicMessage::new(input)),
-            (Body::Nothing, Some(_)) => Err(BadRequest {
-                reason: rpc::error::Reason::InvalidArgument,
-                message: "this method takes no body".to_owned(),
-                field: None,
-            }),
-            (Body::Everything, Some(body)) => json::message(&input, json::parse(body)?, &FieldPath::ROOT),
-            (Body::Field(name), Some(body)) => {
-                let value = Value::Object([(name.clone(), json::parse(body)?)].into_iter().collect());
-                json::message(&input, value, &FieldPath::ROOT)
+        let mut message = DynamicMessage::new(input.clone());
+        match (&self.binding.body, json) {
+            (_, None) => {}
+            (Body::None, Some(_)) => return Err(BadRequest::content("this request has no body")),
+            (Body::Whole, Some(json)) => message = decode::message(&input, json, At::Root, 0)?,
+            (Body::Field(field), Some(json)) => {
+                let at = At::Name(&At::Root, field.json_name());
+                if let Some(value) = decode::field_value(field, json, at, 0)? {
+                    message.set_field(field, value);
+                }
             }
         }
+        Ok(message)
     }
 
-    /// Writes the answer.
-    #[must_use]
-    pub fn response(&self, message: &DynamicMessage) -> Vec<u8> {
-        let value = json::value(message);
-        let value = match &self.binding.response_body {
-            None => value,
-            Some(name) => {
-                let field = self.binding.method.output().get_field_by_name(name);
-                let name = field
-                    .map(|field| field.json_name().to_owned())
-                    .unwrap_or_default();
-                // An absent message is shown as one without fields.
-                let shown = value.as_object().and_then(|fields| fields.get(&name)).cloned();
-                shown.unwrap_or_else(|| Value::Object(Map::new()))
-            }
+    /// Returns what the body has for a field that the path fills, if it has it too.
+    fn given<'j>(&self, json: &'j Json<'j>, path: &[FieldDescriptor]) -> Option<&'j Json<'j>> {
+        let path = match &self.binding.body {
+            Body::None => return None,
+            Body::Whole => path,
+            Body::Field(field) => path.split_first().filter(|(first, _)| *first == field)?.1,
         };
-        value.to_string().into_bytes()
+        path.iter().try_fold(json, |json, field| {
+            let Json::Object(entries) = json else { return None };
+            let named = |key: &str| field_by_key(field.parent_message(), key).as_ref() == Some(field);
+            entries.iter().find(|(key, _)| named(key)).map(|(_, json)| json)
+        })
     }
 }
 
-/// A name that came from outside, up to a bound.
-fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
+/// Sets a field somewhere inside of a message; what is on the way comes into being.
+pub(crate) fn set_in(
+    message: &mut DynamicMessage,
+    path: &[FieldDescriptor],
+    value: Value,
+    at: At<'_>,
+) -> Result<(), BadRequest> {
+    match path {
+        [] => Ok(()),
+        [field] => decode::set(message, field, value, at),
+        [field, rest @ ..] => {
+            decode::distinct(message, field, at)?;
+            let inner = message
+                .get_field_mut(field)
+                .as_message_mut()
+                .expect("only messages are on the way");
+            set_in(inner, rest, value, at)
+        }
+    }
 }
 
-/// Names of a field path as in the contract, whichever spelling was used.
-fn canonical(message: &DynamicMessage, names: &[&str]) -> Option<Vec<String>> {
-    use prost_reflect::ReflectMessage as _;
-    let mut descriptor = Some(message.descriptor());
-    let mut path = Vec::new();
-    for name in names {
-        let inside = descriptor?;
-        let field = inside
-            .get_field_by_json_name(name)
-            .or_else(|| inside.get_field_by_name(name))?;
-        path.push(field.name().to_owned());
-        descriptor = field.kind().as_message().cloned();
-    }
-    Some(path)
-}
-
-/// The value of a field that is set.
-fn value_at(message: &DynamicMessage, names: &[&str]) -> Option<Field> {
-    let (name, deeper) = names.split_first()?;
-    if !message.has_field_by_name(name) {
-        return None;
-    }
-    let value = message.get_field_by_name(name)?.into_owned();
-    if deeper.is_empty() {
-        return Some(value);
-    }
-    value_at(value.as_message()?, deeper)
+/// Returns a path in JSON names.
+pub(crate) fn dotted(path: &[FieldDescriptor]) -> String {
+    path.iter()
+        .map(FieldDescriptor::json_name)
+        .collect::<Vec<_>>()
+        .join(".")
 }

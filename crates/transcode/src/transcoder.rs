@@ -1,235 +1,167 @@
-//! Which method a request means.
-
-use std::fmt;
+//! All bindings, and which of them answers a request.
 
 use http::Method;
-use http::uri::PathAndQuery;
-use prost_reflect::{DescriptorPool, DynamicMessage, ExtensionDescriptor, MethodDescriptor, Value as Field};
-use proto::access::v1::Access;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 
-use crate::query::decode;
-use crate::template::Template;
-use crate::{Error, Miss, Route};
+use crate::bad_request::BadRequest;
+use crate::binding::Binding;
+use crate::error::Error;
+use crate::matcher::{End, Matcher};
+use crate::percent::{Place, decode};
+use crate::route::Route;
+use crate::rule;
+use crate::template::Segment;
 
-const HTTP: &str = "google.api.http";
-const ACCESS: &str = "evenkeel.access.v1.access";
-/// The methods of `google.api.HttpRule`, as fields.
-const VERBS: [(&str, Method); 5] = [
-    ("get", Method::GET),
-    ("put", Method::PUT),
-    ("post", Method::POST),
-    ("delete", Method::DELETE),
-    ("patch", Method::PATCH),
-];
-
-/// One way to reach a method.
+/// The HTTP face of a set of gRPC services. Built once at the start; lookups borrow from it.
 #[derive(Debug)]
-pub(crate) struct Binding {
-    pub(crate) verb: Method,
-    /// The template as written.
-    pub(crate) text: String,
-    pub(crate) template: Template,
-    pub(crate) body: Body,
-    /// Field that the answer shows instead of the whole message.
-    pub(crate) response_body: Option<String>,
-    pub(crate) method: MethodDescriptor,
-    pub(crate) grpc_path: PathAndQuery,
-    pub(crate) access: Access,
-    /// Place among the ways of its method.
-    pub(crate) place: usize,
-}
-
-/// What the body of a request fills.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body {
-    Nothing,
-    Everything,
-    Field(String),
-}
-
-/// The routes of services.
 pub struct Transcoder {
-    /// More literal templates first, so that the first match is the right one.
     pub(crate) bindings: Vec<Binding>,
+    matcher: Matcher,
 }
 
-impl fmt::Debug for Transcoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transcoder")
-            .field("bindings", &self.bindings.len())
-            .finish()
-    }
+/// Why no method answers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Miss {
+    /// No template fits the path. A slash at the end and empty segments fit none.
+    #[error("there is no such path")]
+    NotFound,
+    /// The path is known; these are its methods, in alphabetical order. HEAD is with GET, since the caller serves it so.
+    #[error("the path does not have this method")]
+    MethodNotAllowed(Vec<Method>),
+    /// The path is not properly percent-encoded.
+    #[error(transparent)]
+    BadPath(#[from] BadRequest),
 }
 
 impl Transcoder {
-    /// Reads the HTTP rules of services, by their full names. Methods without a rule are not reached.
+    /// Reads the annotations of every method of `services`, by full names. Methods without annotation have no route.
     ///
     /// # Errors
-    /// A service is unknown, a rule is wrong, or two methods want the same requests.
+    /// See [`Error`]: nothing that is ambiguous or cannot work is left for a request to find.
     pub fn new(pool: &DescriptorPool, services: &[&str]) -> Result<Self, Error> {
-        let http = pool.get_extension_by_name(HTTP);
-        let access = pool.get_extension_by_name(ACCESS);
-        let mut bindings = Vec::new();
+        let extension = rule::extension(pool)?;
+        let mut transcoder = Self {
+            bindings: Vec::new(),
+            matcher: Matcher::default(),
+        };
         for name in services {
-            let service = pool.get_service_by_name(name);
-            let service = service.ok_or_else(|| Error::NoService((*name).to_owned()))?;
+            let service = pool
+                .get_service_by_name(name)
+                .ok_or_else(|| Error::UnknownService((*name).to_owned()))?;
             for method in service.methods() {
-                let Some(rule) = http.as_ref().and_then(|http| option(&method, http)) else {
-                    continue;
+                let error = |template: &str, mistake| Error::Binding {
+                    method: method.full_name().to_owned(),
+                    template: template.to_owned(),
+                    mistake,
                 };
-                let Field::Message(rule) = rule else { continue };
-                let may = access.as_ref().and_then(|access| option(&method, access));
-                let may = may.and_then(|value| value.as_enum_number()).unwrap_or_default();
-                let may = Access::try_from(may).unwrap_or(Access::Unspecified);
-                bindings.push(Binding::new(&method, &rule, may, 0)?);
-                let more = rule.get_field_by_name("additional_bindings");
-                let more = more
-                    .as_ref()
-                    .and_then(|value| value.as_list())
-                    .unwrap_or_default();
-                for (place, rule) in more.iter().filter_map(Field::as_message).enumerate() {
-                    bindings.push(Binding::new(&method, rule, may, place + 1)?);
+                for rule in rule::rules(&method, &extension).map_err(|mistake| error("", mistake))? {
+                    let binding =
+                        Binding::new(&method, &rule).map_err(|mistake| error(&rule.template, mistake))?;
+                    transcoder.add(binding)?;
                 }
             }
         }
-        bindings.sort_by(|a, b| {
-            (&a.template.segments, &a.template.verb).cmp(&(&b.template.segments, &b.template.verb))
-        });
-        let same = |a: &Binding, b: &Binding| {
-            a.verb == b.verb
-                && a.template.segments == b.template.segments
-                && a.template.verb == b.template.verb
-        };
-        for (at, binding) in bindings.iter().enumerate() {
-            if let Some(other) = bindings[at + 1..].iter().find(|other| same(binding, other)) {
-                return Err(Error::Conflict {
-                    first: binding.method.full_name().to_owned(),
-                    second: other.method.full_name().to_owned(),
-                });
-            }
-        }
-        Ok(Self { bindings })
+        Ok(transcoder)
     }
 
-    /// Finds the method that a request means. `path` is as it came, without the query.
+    fn add(&mut self, binding: Binding) -> Result<(), Error> {
+        let inserted = self
+            .matcher
+            .insert(&binding.template, &binding.verb, self.bindings.len());
+        inserted.map_err(|first| Error::Duplicate {
+            first: self.bindings[first].method.full_name().to_owned(),
+            second: binding.method.full_name().to_owned(),
+            verb: binding.verb.clone(),
+            template: binding.text.clone(),
+        })?;
+        self.bindings.push(binding);
+        Ok(())
+    }
+
+    /// Lists what is served: HTTP method, path template as in the proto, gRPC method; in the order of the services and
+    /// of their protos.
+    pub fn bindings(&self) -> impl Iterator<Item = (&Method, &str, &MethodDescriptor)> {
+        self.bindings
+            .iter()
+            .map(|binding| (&binding.verb, binding.text.as_str(), &binding.method))
+    }
+
+    /// Finds the method for a path as it came, percent-encoded and without query.
+    ///
+    /// The most specific template decides, from left to right: a literal beats a variable, a verb beats a colon in a
+    /// variable. If that template does not have the HTTP method, another one is not tried: `DELETE /users/me` must never
+    /// become `DELETE /users/{user_id}`.
     ///
     /// # Errors
-    /// There is none.
-    pub fn route(&self, verb: &Method, path: &str) -> Result<Route<'_>, Miss> {
-        let bare = path.strip_prefix('/').ok_or(Miss::NotFound)?;
-        let segments: Vec<&str> = bare.split('/').collect();
-        let mut allowed = Vec::new();
-        for binding in &self.bindings {
-            let Some(taken) = match_verb(&binding.template, &segments) else {
-                continue;
-            };
-            if binding.verb != verb {
-                if !allowed.contains(&binding.verb) {
-                    allowed.push(binding.verb.clone());
-                }
-                continue;
-            }
-            let mut values = Vec::with_capacity(taken.len());
-            for (variable, parts) in binding.template.variables.iter().zip(taken) {
-                let decoded: Option<Vec<String>> = parts.iter().map(|part| decode(part, false)).collect();
-                let decoded = decoded.ok_or(Miss::BadPath("the path is not UTF-8 in percent encoding"))?;
-                values.push((variable.field.as_slice(), decoded.join("/")));
-            }
-            return Ok(Route { binding, values });
-        }
-        if allowed.is_empty() {
+    /// See [`Miss`].
+    pub fn route(&self, method: &Method, raw_path: &str) -> Result<Route<'_>, Miss> {
+        let raw: Vec<&str> = raw_path
+            .strip_prefix('/')
+            .ok_or(Miss::NotFound)?
+            .split('/')
+            .collect();
+        if raw.contains(&"") {
             return Err(Miss::NotFound);
         }
-        Err(Miss::MethodNotAllowed(allowed))
-    }
-}
-
-/// Compares a path with a template; a custom verb is the end of the last segment.
-fn match_verb<'p>(template: &Template, segments: &[&'p str]) -> Option<Vec<Vec<&'p str>>> {
-    let Some(verb) = template.verb.as_deref() else {
-        return template.matches(segments, None);
-    };
-    let (last, before) = segments.split_last()?;
-    let (last, found) = last.rsplit_once(':')?;
-    let mut segments = before.to_vec();
-    segments.push(last);
-    template.matches(&segments, Some(found)).filter(|_| found == verb)
-}
-
-fn option(method: &MethodDescriptor, extension: &ExtensionDescriptor) -> Option<Field> {
-    let options: DynamicMessage = method.options();
-    options
-        .has_extension(extension)
-        .then(|| options.get_extension(extension).into_owned())
-}
-
-impl Binding {
-    fn new(
-        method: &MethodDescriptor,
-        rule: &DynamicMessage,
-        access: Access,
-        place: usize,
-    ) -> Result<Self, Error> {
-        let wrong = |problem: String| Error::Rule {
-            method: method.full_name().to_owned(),
-            problem,
+        let decoded: Vec<_> = raw.iter().map(|raw| segment(raw)).collect::<Result<_, _>>()?;
+        let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+        // An escaped colon is data.
+        let split = raw.last().and_then(|last| last.rsplit_once(':'));
+        let verb = match split {
+            Some((before, verb)) => Some((segment(before)?, segment(verb)?)),
+            None => None,
         };
-        let text = |name: &str| {
-            let value = rule.get_field_by_name(name);
-            value
-                .and_then(|value| value.as_str().map(str::to_owned))
-                .unwrap_or_default()
-        };
-        let found = VERBS.iter().find(|(name, _)| rule.has_field_by_name(name));
-        let (name, verb) = found.ok_or_else(|| wrong("has no get, put, post, delete or patch".to_owned()))?;
-        let path = text(name);
-        let template = Template::parse(&path).map_err(|problem| wrong(format!("{path:?} {problem}")))?;
-        let input = method.input();
-        for variable in &template.variables {
-            let mut inside = Some(input.clone());
-            for name in &variable.field {
-                let field = inside
-                    .as_ref()
-                    .and_then(|message| message.get_field_by_name(name));
-                let field = field.ok_or_else(|| wrong(format!("{path:?} names no field {name}")))?;
-                if field.is_list() || field.is_map() {
-                    return Err(wrong(format!(
-                        "{path:?} puts a part of the path into the repeated field {name}"
-                    )));
-                }
-                inside = field.kind().as_message().cloned();
-            }
-        }
-        let has = |message: &prost_reflect::MessageDescriptor, name: &str| {
-            message.get_field_by_name(name).is_some()
-        };
-        let body = match text("body").as_str() {
-            "" => Body::Nothing,
-            "*" => Body::Everything,
-            field if has(&input, field) => Body::Field(field.to_owned()),
-            field => return Err(wrong(format!("body: there is no field {field}"))),
-        };
-        if body != Body::Nothing && matches!(*verb, Method::GET | Method::DELETE) {
-            return Err(wrong(format!("{verb} has no body")));
-        }
-        let response_body = Some(text("response_body")).filter(|field| !field.is_empty());
-        if let Some(field) = response_body.iter().find(|field| !has(&method.output(), field)) {
-            return Err(wrong(format!("response_body: there is no field {field}")));
-        }
-        let grpc_path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-        let grpc_path = grpc_path
-            .parse()
-            .map_err(|_| wrong("has a name that is no path".to_owned()))?;
-        Ok(Self {
-            verb: verb.clone(),
-            text: path,
-            template,
-            body,
-            response_body,
-            method: method.clone(),
-            grpc_path,
-            access,
-            place,
+        let verb = verb
+            .as_ref()
+            .map(|(before, verb)| (before.as_ref(), verb.as_ref()));
+        let end = self.matcher.find(&segments, verb).ok_or(Miss::NotFound)?;
+        let binding = end
+            .get(crate::matcher::name(method))
+            .ok_or_else(|| not_allowed(end))?;
+        let binding = &self.bindings[*binding];
+        Ok(Route {
+            binding,
+            captured: captured(binding, raw)?,
         })
     }
+}
+
+/// Returns the text of each variable.
+fn captured(binding: &Binding, mut raw: Vec<&str>) -> Result<Vec<String>, BadRequest> {
+    if binding.template.verb.is_some()
+        && let Some(last) = raw.last_mut()
+        && let Some((before, _)) = last.rsplit_once(':')
+    {
+        *last = before;
+    }
+    let text = |variable: &crate::template::Variable| {
+        let rest = binding.template.segments[variable.covers.clone()].contains(&Segment::Rest);
+        let end = if rest { raw.len() } else { variable.covers.end };
+        let place = if variable.several {
+            Place::Segments
+        } else {
+            Place::Segment
+        };
+        let decoded: Result<Vec<_>, _> = raw[variable.covers.start..end]
+            .iter()
+            .map(|raw| decode(raw, place))
+            .collect();
+        decoded
+            .map(|segments| segments.join("/"))
+            .map_err(|error| BadRequest::content(error.to_string()))
+    };
+    binding.template.variables.iter().map(text).collect()
+}
+
+fn segment(raw: &str) -> Result<std::borrow::Cow<'_, str>, BadRequest> {
+    decode(raw, Place::Segment)
+        .map_err(|error| BadRequest::content(format!("the path is malformed: {error}")))
+}
+
+fn not_allowed(end: &End) -> Miss {
+    let head = end.contains_key("GET").then_some("HEAD");
+    let mut names: Vec<_> = end.keys().copied().chain(head).collect();
+    names.sort_unstable();
+    let method = |name: &str| Method::from_bytes(name.as_bytes()).expect("names of methods are methods");
+    Miss::MethodNotAllowed(names.into_iter().map(method).collect())
 }

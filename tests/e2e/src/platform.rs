@@ -399,7 +399,11 @@ impl Platform {
                 url(self.ports.quota_steps),
                 &["evenkeel.quota.v1.QuotaSteps"],
             ),
-            ("task", url(self.ports.task), &["evenkeel.task.v1.TaskService"]),
+            (
+                "task",
+                url(self.ports.task),
+                &["evenkeel.task.v1.TaskService", "evenkeel.task.v1.WatchService"],
+            ),
             (
                 "task",
                 url(self.ports.task_steps),

@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use doubles::ai::{self, AiProvider};
+use doubles::sms::SmsProvider;
 use process::{Shutdown, Supervisor};
 use uuid::Uuid;
 
@@ -11,6 +12,7 @@ use crate::demo::{self, Outcome};
 use crate::exit::{Code, Failure};
 use crate::identity::{self, Identity};
 use crate::output::{self, Cell, Table, Tone};
+use crate::wiring::accounts;
 use crate::wiring::admin::Watch;
 use crate::wiring::database::{self, Database};
 use crate::wiring::events;
@@ -38,7 +40,7 @@ pub(crate) struct Args {
     /// [default: .evenkeel, or /var/lib/evenkeel where root cannot share that]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// First port: Postgres, then saga +1, quota +2, task +3, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
+    /// First port: Postgres, then saga +1, quota +2, task +3, auth +4, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=60_000))]
     port_base: Option<u16>,
     /// Settings as TOML
@@ -106,6 +108,10 @@ async fn run_on(
     let mut watch = Watch::bind(settings.admin_address(settings.listen.public(Name::Saga)))?;
     let supervisor = Supervisor::new(shutdown);
     let broker = events::open(&settings, &supervisor).await?;
+    let providers = accounts::complete(&mut settings, base).await?;
+    let accounts = Bound::bind(Name::Auth, &settings)?;
+    let auth = format!("http://{}", accounts.public());
+    settings.peers.auth.clone_from(&auth);
     let participants = [
         Bound::bind(Name::Quota, &settings)?,
         Bound::bind(Name::Task, &settings)?,
@@ -131,7 +137,8 @@ async fn run_on(
         Orchestrator::Here(bound) => format!("http://{}", bound.public()),
     };
     settings.peers.saga.clone_from(&saga);
-    for bound in participants {
+    settings.peers.quota.clone_from(&quota);
+    for bound in [accounts].into_iter().chain(participants) {
         let (name, address, own) = (bound.name(), bound.public(), bound.credentials());
         let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
         watch = watch.add(name, address, own, readiness)?;
@@ -147,10 +154,12 @@ async fn run_on(
     };
     let watched = watch.start()?;
     let places = Places {
+        auth,
         saga,
         quota,
         task,
         provider: provider.url(),
+        sms: providers.sms.as_ref().map(SmsProvider::url),
         admin: format!("http://{}", watched.local_addr()),
         database: database.url.clone(),
         keys: settings.identity.keys.clone(),
@@ -216,10 +225,13 @@ fn use_provider(settings: &mut Settings, provider: &AiProvider) {
 /// Where everything is.
 #[derive(Debug)]
 pub(crate) struct Places {
+    pub(crate) auth: String,
     pub(crate) saga: String,
     pub(crate) quota: String,
     pub(crate) task: String,
     pub(crate) provider: String,
+    /// The SMS double, if it runs here.
+    pub(crate) sms: Option<String>,
     pub(crate) admin: String,
     pub(crate) database: String,
     /// Directory of the keys, absolute.
@@ -241,11 +253,16 @@ impl Places {
             ("saga", &self.saga, "evenkeel saga list"),
             ("quota", &self.quota, "evenkeel quota grant new 10"),
             ("task", &self.task, "evenkeel task features"),
+            ("auth", &self.auth, "grpcurl and the like: evenkeel.auth.v1"),
             ("AI provider", &self.provider, "a double; see GET /_books"),
             ("admin", &self.admin, "GET /metrics, /readyz, /status"),
             ("database", &self.database, "select * from saga_instances"),
         ];
-        for (name, place, example) in rows {
+        let sms = self
+            .sms
+            .iter()
+            .map(|url| ("SMS", url, "a double; see GET /_books"));
+        for (name, place, example) in rows.into_iter().chain(sms) {
             table.row(vec![
                 name.into(),
                 Cell::new(place, Tone::Bold),
@@ -259,6 +276,7 @@ impl Places {
                 ("EVENKEEL_SAGA_URL", self.saga.clone()),
                 ("EVENKEEL_QUOTA_URL", self.quota.clone()),
                 ("EVENKEEL_TASK_URL", self.task.clone()),
+                ("EVENKEEL_AUTH_URL", self.auth.clone()),
             ]);
         }
         if self.keys != identity::absolute(Path::new(identity::DEFAULT_DIR)) {
@@ -325,6 +343,8 @@ mod tests {
             admin: "http://127.0.0.1:7121".to_owned(),
             database: DEV_DATABASE_URL.to_owned(),
             keys: identity::absolute(Path::new(identity::DEFAULT_DIR)),
+            auth: "http://127.0.0.1:7104".to_owned(),
+            sms: None,
         }
     }
 
@@ -336,6 +356,7 @@ mod tests {
           saga         http://127.0.0.1:7101                                        evenkeel saga list
           quota        http://127.0.0.1:7102                                        evenkeel quota grant new 10
           task         http://127.0.0.1:7103                                        evenkeel task features
+          auth         http://127.0.0.1:7104                                        grpcurl and the like: evenkeel.auth.v1
           AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
           admin        http://127.0.0.1:7121                                        GET /metrics, /readyz, /status
           database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances

@@ -148,6 +148,7 @@ pub(crate) const STORE: (&str, &Migrator) = (kv::SCHEMA, &kv::MIGRATOR);
 /// Migrations of a service.
 pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
     match name {
+        Name::Auth => (auth::SCHEMA, &auth::MIGRATOR),
         Name::Quota => (quota::SCHEMA, &quota::MIGRATOR),
         Name::Task => (task::SCHEMA, &task::MIGRATOR),
         Name::Saga => (saga::SCHEMA, &saga::MIGRATOR),
@@ -199,25 +200,35 @@ async fn set_search_path(connection: &mut PgConnection) -> Result<(), sqlx::Erro
 /// # Errors
 /// Contradicting limits, or a database that does not answer.
 pub(crate) async fn pools(name: Name, config: &PoolConfig) -> Result<(PoolGauge, PoolGauge), Failure> {
+    let steps = half_pool(name, name.steps_text(), config);
+    Ok((pool(name, config).await?, steps.await?))
+}
+
+/// Opens the one pool of a service that takes no steps: half of a budget, as its public side would have elsewhere.
+///
+/// # Errors
+/// As [`pools`].
+pub(crate) async fn pool(name: Name, config: &PoolConfig) -> Result<PoolGauge, Failure> {
+    half_pool(name, name.text(), config).await
+}
+
+async fn half_pool(name: Name, pool_name: &str, config: &PoolConfig) -> Result<PoolGauge, Failure> {
     let (schema, _) = migrator(name);
     let half = PoolConfig {
         min: config.min / 2,
         max: (config.max / 2).max(1),
         ..config.clone()
     };
-    let open = async |pool_name: &str| {
-        let pool = pool::connect(pool_name, schema, &half).await;
-        pool.map(|pool| PoolGauge::new(pool_name, pool))
-            .map_err(|error| match error {
-                pool::Error::Limits { .. } | pool::Error::Schema(_) | pool::Error::Url { .. } => {
-                    Failure::config("the database settings are wrong").because(&error)
-                }
-                pool::Error::Connect { .. } => {
-                    Failure::unavailable("the database does not answer").because(&error)
-                }
-            })
-    };
-    Ok((open(name.text()).await?, open(name.steps_text()).await?))
+    let pool = pool::connect(pool_name, schema, &half).await;
+    pool.map(|pool| PoolGauge::new(pool_name, pool))
+        .map_err(|error| match error {
+            pool::Error::Limits { .. } | pool::Error::Schema(_) | pool::Error::Url { .. } => {
+                Failure::config("the database settings are wrong").because(&error)
+            }
+            pool::Error::Connect { .. } => {
+                Failure::unavailable("the database does not answer").because(&error)
+            }
+        })
 }
 
 /// Sagas by status and reason, as the view `saga_instances` shows them.

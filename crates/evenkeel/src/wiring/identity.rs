@@ -35,28 +35,40 @@ impl Keys {
         })
     }
 
-    /// Makes what stands before the handlers of the service. Users' keys are fetched from the auth service when the first of
-    /// them calls; nothing waits for it here.
-    ///
-    /// # Errors
-    /// Wrong settings, or a database that does not answer.
-    pub(crate) async fn guard(&self, settings: &Settings, supervisor: &Supervisor) -> Result<Guard, Failure> {
-        let auth = rpc::channel::lazy(&settings.peers.auth)
-            .map_err(|error| Failure::config("peers.auth is wrong").because(&error))?;
+    /// Makes what stands before the handlers of the service.
+    pub(crate) fn guard(&self, users: UserKeys, store: Kv) -> Guard {
         let audience = self.credentials.name().clone();
-        let verifier = Verifier::new(audience, self.services.clone(), UserKeys::fetched(auth));
-        let store = store(settings).await?;
-        let sweeper = store.sweeper();
-        let stop = supervisor.shutdown().token();
-        supervisor.spawn(sweeper.name, async move {
-            (sweeper.run)(stop).await;
-            Ok::<_, Infallible>(())
-        });
-        Ok(Guard::new(verifier).with_epochs(store))
+        let verifier = Verifier::new(audience, self.services.clone(), users);
+        Guard::new(verifier).with_epochs(store)
     }
 }
 
-async fn store(settings: &Settings) -> Result<Kv, Failure> {
+/// Users' keys as the auth service publishes them. Fetched when the first user calls; nothing waits for it here.
+///
+/// # Errors
+/// A wrong address.
+pub(crate) fn fetched(settings: &Settings) -> Result<UserKeys, Failure> {
+    let auth = rpc::channel::lazy(&settings.peers.auth)
+        .map_err(|error| Failure::config("peers.auth is wrong").because(&error))?;
+    Ok(UserKeys::fetched(auth))
+}
+
+/// Opens the store of keys and values, and keeps it clean.
+///
+/// # Errors
+/// Wrong settings, or a database that does not answer.
+pub(crate) async fn store(settings: &Settings, supervisor: &Supervisor) -> Result<Kv, Failure> {
+    let store = open_store(settings).await?;
+    let sweeper = store.sweeper();
+    let stop = supervisor.shutdown().token();
+    supervisor.spawn(sweeper.name, async move {
+        (sweeper.run)(stop).await;
+        Ok::<_, Infallible>(())
+    });
+    Ok(store)
+}
+
+async fn open_store(settings: &Settings) -> Result<Kv, Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::config("the kv settings are wrong").because(error);
     let config = PoolConfig {
         min: 0,

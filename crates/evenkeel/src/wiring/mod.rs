@@ -1,5 +1,6 @@
 //! Builds services: settings, databases, listeners, and what joins them. The only place that names a service crate.
 
+pub(crate) mod accounts;
 pub(crate) mod admin;
 pub(crate) mod database;
 pub(crate) mod events;

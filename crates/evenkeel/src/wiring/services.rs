@@ -8,11 +8,12 @@ use process::Supervisor;
 use process::grpc::{self, Limits, Listener};
 use process::health::{Health, Readiness};
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
+use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use token::{Credentials, Guard};
 use tonic::service::Routes;
 
-use super::identity::Keys;
+use super::identity::{Keys, fetched, store};
 use super::settings::{Name, Settings};
 use super::{database, events};
 use crate::exit::{Code, Failure};
@@ -87,16 +88,51 @@ pub(crate) async fn start(
     broker: &Broker,
     supervisor: &Supervisor,
 ) -> Result<Readiness, Failure> {
-    let guard = bound.keys.guard(settings, supervisor).await?;
+    let store = store(settings, supervisor).await?;
+    let guard = |users| bound.keys.guard(users, store.clone());
     let unguarded =
         |error: &dyn std::error::Error| Failure::config("the API cannot be guarded").because(error);
     let readiness = match bound.name {
+        Name::Auth => {
+            let pool = database::pool(Name::Auth, &settings.database).await?;
+            let quota = rpc::channel::lazy(&settings.peers.quota)
+                .map_err(|error| Failure::config("peers.quota is wrong").because(&error))?;
+            let deps = auth::Deps {
+                pool: pool.clone(),
+                kv: store.clone(),
+                // Asked in the name of the user, whose token goes with the call.
+                quota: Some(QuotaServiceClient::new(quota)),
+            };
+            let service = auth::build(settings.auth.clone(), deps)
+                .await
+                .map_err(|error| Failure::config("the auth service cannot be built").because(&error))?;
+            let layer = guard(service.user_keys)
+                .layer(&auth::SERVICES)
+                .map_err(|error| unguarded(&error))?;
+            let outbox = pool.pool().clone();
+            events::relay(broker, "auth", auth::SCHEMA, outbox, auth::FACTS, supervisor);
+            let parts = Parts {
+                public: layer.guard(service.public),
+                steps: None,
+                pool,
+                steps_pool: None,
+            };
+            let readiness = run(bound, parts, settings, supervisor).await;
+            for job in service.jobs {
+                let stop = supervisor.shutdown().token();
+                supervisor.spawn(job.name, async move {
+                    (job.run)(stop).await;
+                    Ok::<_, Infallible>(())
+                });
+            }
+            readiness
+        }
         Name::Quota => {
             let (pool, steps_pool) = database::pools(Name::Quota, &settings.database).await?;
             let deps = quota::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
-                guard,
+                guard: guard(fetched(settings)?),
             };
             let outbox = pool.pool().clone();
             events::relay(broker, "quota", quota::SCHEMA, outbox, quota::FACTS, supervisor);
@@ -105,7 +141,7 @@ pub(crate) async fn start(
                 public: service.public,
                 steps: Some(service.steps),
                 pool,
-                steps_pool,
+                steps_pool: Some(steps_pool),
             };
             run(bound, parts, settings, supervisor).await
         }
@@ -122,7 +158,7 @@ pub(crate) async fn start(
                 steps_pool: steps_pool.clone(),
                 sagas,
                 broker: broker.clone(),
-                guard,
+                guard: guard(fetched(settings)?),
             };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
@@ -132,7 +168,7 @@ pub(crate) async fn start(
                 public: service.public,
                 steps: Some(service.steps),
                 pool,
-                steps_pool,
+                steps_pool: Some(steps_pool),
             };
             let readiness = run(bound, parts, settings, supervisor).await;
             for job in service.jobs {
@@ -144,7 +180,10 @@ pub(crate) async fn start(
             }
             readiness
         }
-        Name::Saga => start_saga(bound, guard, settings, supervisor)?,
+        Name::Saga => {
+            let guard = guard(fetched(settings)?);
+            start_saga(bound, guard, settings, supervisor)?
+        }
     };
     Ok(readiness)
 }
@@ -154,7 +193,7 @@ struct Parts {
     public: Routes,
     steps: Option<Routes>,
     pool: PoolGauge,
-    steps_pool: PoolGauge,
+    steps_pool: Option<PoolGauge>,
 }
 
 async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Supervisor) -> Readiness {
@@ -163,7 +202,9 @@ async fn run(bound: Bound, parts: Parts, settings: &Settings, supervisor: &Super
     let name = bound.name.text();
     let steps_name = bound.name.steps_text();
     pool::spawn_report(parts.pool, REPORT_INTERVAL, supervisor);
-    pool::spawn_report(parts.steps_pool, REPORT_INTERVAL, supervisor);
+    if let Some(steps_pool) = parts.steps_pool {
+        pool::spawn_report(steps_pool, REPORT_INTERVAL, supervisor);
+    }
     let serve = |name, listener, routes, limits: &Limits| {
         let (health, shutdown, limits) = (health.clone(), supervisor.shutdown().clone(), limits.clone());
         supervisor.spawn(name, async move {

@@ -20,19 +20,24 @@ pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 7] = [
+const WELL_KNOWN: [(&str, &str); 10] = [
     ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "kv.redis_url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     (identity::VARIABLE, "identity.keys"),
+    ("WECHAT_APPID", "auth.wechat.app_id"),
+    ("WECHAT_SECRET", "auth.wechat.secret"),
     ("EVENKEEL_AUTH_URL", "peers.auth"),
+    ("EVENKEEL_QUOTA_URL", "peers.quota"),
     ("EVENKEEL_SAGA_URL", "peers.saga"),
 ];
 
 /// A service that this binary can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub(crate) enum Name {
+    /// Accounts: logins, tokens, sessions.
+    Auth,
     /// Quota: grants, reservations, ledger.
     Quota,
     /// Tasks: pipelines against quota.
@@ -43,11 +48,12 @@ pub(crate) enum Name {
 
 impl Name {
     /// Every service, in the order in which they are started: participants before the orchestrator.
-    pub(crate) const ALL: [Self; 3] = [Self::Quota, Self::Task, Self::Saga];
+    pub(crate) const ALL: [Self; 4] = [Self::Auth, Self::Quota, Self::Task, Self::Saga];
 
     /// Name as on the command line, and of its schema.
     pub(crate) const fn text(self) -> &'static str {
         match self {
+            Self::Auth => "auth",
             Self::Quota => "quota",
             Self::Task => "task",
             Self::Saga => "saga",
@@ -57,6 +63,7 @@ impl Name {
     /// Name of its steps listener and pool.
     pub(crate) const fn steps_text(self) -> &'static str {
         match self {
+            Self::Auth => "auth-steps",
             Self::Quota => "quota-steps",
             Self::Task => "task-steps",
             Self::Saga => "saga-steps",
@@ -69,13 +76,14 @@ impl Name {
             Self::Saga => 1,
             Self::Quota => 2,
             Self::Task => 3,
+            Self::Auth => 4,
         }
     }
 
     /// Distance of its steps port from the first port; `None` if it takes no steps.
     pub(crate) const fn steps_port_offset(self) -> Option<u16> {
         match self {
-            Self::Saga => None,
+            Self::Saga | Self::Auth => None,
             Self::Quota => Some(12),
             Self::Task => Some(13),
         }
@@ -107,6 +115,8 @@ pub(crate) struct Settings {
     pub(crate) events: ::events::Config,
     /// Keys and values that may be lost: Redis, or tables in Postgres.
     pub(crate) kv: kv::Config,
+    /// The auth service.
+    pub(crate) auth: auth::Config,
     /// The quota service.
     pub(crate) quota: quota::Config,
     /// The task service.
@@ -128,6 +138,7 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             events: ::events::Config::default(),
             kv: kv::Config::default(),
+            auth: auth::Config::default(),
             quota: quota::Config::default(),
             task: task::Config::default(),
             saga: saga::Config::default(),
@@ -136,7 +147,7 @@ impl Default for Settings {
 }
 
 /// Connections of each service where all share a process: they stay well under the 200 of a private server.
-const SHARED_POOL: (u32, u32) = (4, 28);
+const SHARED_POOL: (u32, u32) = (4, 22);
 /// Connections of the orchestrator beside its pool and its lanes: election, reading, renewal.
 const SAGA_EXTRA_CONNECTIONS: u32 = 4;
 
@@ -159,12 +170,13 @@ impl Settings {
             .saturating_add(lanes)
             .saturating_add(SAGA_EXTRA_CONNECTIONS);
         // Every process has a broker, and the orchestrator one of its own beside it.
-        let brokers = CONNECTIONS * 4;
-        let stores = super::identity::CONNECTIONS * 3;
-        // Quota and tasks have the whole budget each.
+        let brokers = CONNECTIONS * 5;
+        let stores = super::identity::CONNECTIONS * 4;
+        // Quota and tasks have the whole budget each, and accounts half of one: they take no steps.
         self.database
             .max
             .saturating_mul(2)
+            .saturating_add(self.database.max / 2)
             .saturating_add(saga)
             .saturating_add(brokers)
             .saturating_add(stores)
@@ -175,6 +187,7 @@ impl Settings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Listen {
+    auth: SocketAddr,
     quota: SocketAddr,
     quota_steps: SocketAddr,
     task: SocketAddr,
@@ -194,6 +207,7 @@ impl Listen {
         let at = |offset| local(port(base, offset));
         let steps = |name: Name| name.steps_port_offset().map_or_else(|| local(0), at);
         Self {
+            auth: at(Name::Auth.port_offset()),
             quota: at(Name::Quota.port_offset()),
             quota_steps: steps(Name::Quota),
             task: at(Name::Task.port_offset()),
@@ -205,6 +219,7 @@ impl Listen {
     /// Address of a service's public side.
     pub(crate) const fn public(&self, name: Name) -> SocketAddr {
         match name {
+            Name::Auth => self.auth,
             Name::Quota => self.quota,
             Name::Task => self.task,
             Name::Saga => self.saga,
@@ -216,13 +231,14 @@ impl Listen {
         match name {
             Name::Quota => Some(self.quota_steps),
             Name::Task => Some(self.task_steps),
-            Name::Saga => None,
+            Name::Auth | Name::Saga => None,
         }
     }
 
     /// Sets the address of a service's public side.
     pub(crate) const fn set_public(&mut self, name: Name, address: SocketAddr) {
         match name {
+            Name::Auth => self.auth = address,
             Name::Quota => self.quota = address,
             Name::Task => self.task = address,
             Name::Saga => self.saga = address,
@@ -234,7 +250,7 @@ impl Listen {
         match name {
             Name::Quota => self.quota_steps = address,
             Name::Task => self.task_steps = address,
-            Name::Saga => return false,
+            Name::Auth | Name::Saga => return false,
         }
         true
     }
@@ -288,6 +304,8 @@ pub(crate) struct Peers {
     pub(crate) saga: String,
     /// URL of the auth service, which has the keys of users' tokens.
     pub(crate) auth: String,
+    /// URL of the quota service, which the auth service asks for what profiles show.
+    pub(crate) quota: String,
 }
 
 impl Default for Peers {
@@ -295,13 +313,11 @@ impl Default for Peers {
         let at = |offset| format!("http://{}", local(port(DEFAULT_PORT_BASE, offset)));
         Self {
             saga: at(Name::Saga.port_offset()),
-            auth: at(AUTH_PORT_OFFSET),
+            auth: at(Name::Auth.port_offset()),
+            quota: at(Name::Quota.port_offset()),
         }
     }
 }
-
-/// Distance of the auth service's port from the first port.
-const AUTH_PORT_OFFSET: u16 = 4;
 
 /// By which keys services know each other.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,249 +1,158 @@
-//! One way to reach one method.
+//! One binding as an operation.
 
 use http::Method;
-use prost_reflect::prost_types::FileDescriptorProto;
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-use proto::access::v1::Access;
-use serde_json::{Map, Value, json};
+use prost_reflect::{FieldDescriptor, MessageDescriptor};
+use serde_json::{Map, Value as Json, json};
 
+use super::comments::summary;
+use super::path::Parameter;
 use super::schema::Schemas;
-use crate::transcoder::{Binding, Body};
+use crate::binding::{Binding, Body, is_plain, structured};
+use crate::route::dotted;
 
-/// Statuses that any method may answer, besides 200: what is wrong with a request, with its caller, with us.
-const ERRORS: [(u16, &str); 11] = [
-    (400, "The request is wrong."),
-    (401, "There is no token, or it is not good."),
-    (403, "The caller may not, or has not enough."),
-    (404, "There is no such thing."),
-    (409, "The state does not allow it, or somebody else has the name."),
-    (413, "The body is too large."),
-    (415, "The body is not JSON."),
-    (
-        422,
-        "It cannot be carried out, or the Idempotency-Key was used for something else.",
-    ),
-    (
-        429,
-        "Too often, or too much at once. `Retry-After` says when to try again.",
-    ),
-    (
-        503,
-        "Something is not available. `Retry-After` says when to try again.",
-    ),
-    (504, "It took too long; it may or may not have taken effect."),
-];
-/// Levels of nested messages that a query may fill.
-const QUERY_LEVELS: usize = 3;
+/// Statuses that any operation may answer with, from the catalogue and the edge.
+const ALWAYS: [u16; 8] = [400, 401, 403, 404, 429, 500, 503, 504];
+/// Those of operations with a body.
+const WITH_BODY: [u16; 2] = [413, 415];
+/// Those of operations that change something: conflicts, and keys that were used for something else.
+const CHANGING: [u16; 2] = [409, 422];
 
-/// Returns the path and the operation.
-pub(super) fn write(binding: &Binding, schemas: &mut Schemas) -> (String, Value) {
+/// Every status that a document describes.
+pub(super) fn statuses() -> impl Iterator<Item = u16> {
+    ALWAYS.into_iter().chain(WITH_BODY).chain(CHANGING)
+}
+
+/// Writes an operation. `path` are its path parameters.
+pub(super) fn operation(
+    binding: &Binding,
+    id: &str,
+    path: &[Parameter],
+    public: bool,
+    schemas: &Schemas<'_>,
+) -> Json {
     let method = &binding.method;
-    let comments = comments(method.parent_file().file_descriptor_proto(), method.path());
-    let mut operation = Map::new();
-    let suffix = if binding.place == 0 {
-        String::new()
-    } else {
-        format!("_{}", binding.place)
-    };
-    let service = method.parent_service();
-    operation.insert(
-        "operationId".to_owned(),
-        format!("{}_{}{suffix}", service.name(), method.name()).into(),
+    let mut parameters: Vec<_> = path.iter().map(Parameter::to_json).collect();
+    query(
+        binding,
+        &method.input(),
+        &mut Vec::new(),
+        schemas,
+        &mut parameters,
     );
-    operation.insert("tags".to_owned(), json!([service.name()]));
-    operation.insert("summary".to_owned(), first_line(&comments).into());
-    operation.insert("description".to_owned(), comments.into());
-    let parameters = parameters(binding, schemas);
+    if takes_key(&binding.verb) {
+        parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
+    }
+    let mut operation = json!({
+        "operationId": id,
+        "tags": [method.parent_service().name()],
+        "responses": responses(binding, schemas),
+    });
+    if let Some(comment) = schemas.comments.of(&method.parent_file(), method.path()) {
+        operation["summary"] = summary(comment).into();
+        operation["description"] = comment.into();
+    }
     if !parameters.is_empty() {
-        operation.insert("parameters".to_owned(), parameters.into());
+        operation["parameters"] = parameters.into();
     }
     if let Some(schema) = body(binding, schemas) {
-        operation.insert(
-            "requestBody".to_owned(),
-            json!({"content": {"application/json": {"schema": schema}}}),
-        );
+        // An empty body is an empty message.
+        operation["requestBody"] =
+            json!({"required": false, "content": {"application/json": {"schema": schema}}});
     }
-    operation.insert("responses".to_owned(), responses(binding, schemas));
-    let security = if binding.access == Access::Public {
-        json!([])
-    } else {
-        json!([{"bearer": []}])
-    };
-    operation.insert("security".to_owned(), security);
-    (path(binding), Value::Object(operation))
+    if public {
+        operation["security"] = json!([]);
+    }
+    operation
 }
 
-/// The path with its variables as OpenAPI writes them; a variable of several segments is shown by its name alone.
-fn path(binding: &Binding) -> String {
-    let mut path = String::new();
-    let mut rest = binding.text.as_str();
-    while let Some((before, after)) = rest.split_once('{') {
-        let (inside, after) = after.split_once('}').unwrap_or((after, ""));
-        let name = inside.split('=').next().unwrap_or(inside);
-        path.push_str(&format!("{before}{{{name}}}"));
-        rest = after;
-    }
-    path + rest
+/// True for methods whose requests may carry `Idempotency-Key`.
+fn takes_key(verb: &Method) -> bool {
+    matches!(*verb, Method::POST | Method::PUT | Method::PATCH)
 }
 
-fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
-    let mut found = Vec::new();
-    let input = binding.method.input();
-    for variable in &binding.template.variables {
-        let name = variable.field.join(".");
-        let field = field_at(&input, &variable.field);
-        let schema = field
-            .as_ref()
-            .map_or_else(|| json!({"type": "string"}), |field| schemas.of(&field.kind()));
-        let text = field.map(|field| field_comments(&field)).unwrap_or_default();
-        found.push(
-            json!({"name": name, "in": "path", "required": true, "description": text, "schema": schema}),
-        );
-    }
-    if binding.body != Body::Everything {
-        query(binding, &input, "", &[], QUERY_LEVELS, schemas, &mut found);
-    }
-    if matches!(binding.verb, Method::POST | Method::PUT | Method::PATCH) {
-        found.push(json!({
-            "name": "Idempotency-Key", "in": "header", "required": false,
-            "description": "1 to 255 visible ASCII characters. A repetition with the same key has no second effect.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
-        }));
-    }
-    found
-}
-
+/// Adds a parameter for each field that a query may fill.
 fn query(
     binding: &Binding,
     message: &MessageDescriptor,
-    prefix: &str,
-    names: &[String],
-    levels: usize,
-    schemas: &mut Schemas,
-    found: &mut Vec<Value>,
+    above: &mut Vec<FieldDescriptor>,
+    schemas: &Schemas<'_>,
+    parameters: &mut Vec<Json>,
 ) {
     for field in message.fields() {
-        let mut names = names.to_vec();
-        names.push(field.name().to_owned());
-        let in_path = binding
-            .template
-            .variables
-            .iter()
-            .any(|variable| variable.field == names);
-        if in_path || binding.body == Body::Field(names.join(".")) || field.is_map() {
-            continue;
-        }
-        let shown = format!("{prefix}{}", field.json_name());
-        if let Kind::Message(inner) = field.kind()
-            && !inner.full_name().starts_with("google.protobuf.")
-        {
-            if levels > 1 && !field.is_list() {
-                query(
-                    binding,
-                    &inner,
-                    &format!("{shown}."),
-                    &names,
-                    levels - 1,
-                    schemas,
-                    found,
-                );
+        above.push(field.clone());
+        if binding.fills(above) {
+            // The path or the body has it.
+        } else if let Some(inner) = structured(&field) {
+            // A type that contains itself would go on without end.
+            let again = above.iter().any(|outer| *outer.parent_message() == inner);
+            if !again {
+                query(binding, &inner, above, schemas, parameters);
             }
-            continue;
+        } else if !field.is_map() && is_plain(&field.kind()) {
+            let mut schema = schemas.field(&field);
+            let description = schema
+                .as_object_mut()
+                .and_then(|schema| schema.remove("description"));
+            let mut parameter = json!({"name": dotted(above), "in": "query", "schema": schema});
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            parameters.push(parameter);
         }
-        let mut schema = schemas.of(&field.kind());
-        if field.is_list() {
-            schema = json!({"type": "array", "items": schema});
-        }
-        found.push(json!({
-            "name": shown, "in": "query", "required": false, "description": field_comments(&field), "schema": schema
-        }));
+        above.pop();
     }
 }
 
-fn body(binding: &Binding, schemas: &mut Schemas) -> Option<Value> {
-    let input = binding.method.input();
+fn body(binding: &Binding, schemas: &Schemas<'_>) -> Option<Json> {
     match &binding.body {
-        Body::Nothing => None,
-        Body::Everything => {
-            // What the path says need not be said again.
-            let bound: Vec<&str> = binding
-                .template
-                .variables
-                .iter()
-                .filter(|variable| variable.field.len() == 1)
-                .map(|variable| variable.field[0].as_str())
-                .collect();
-            Some(schemas.request(&input, &bound))
+        Body::None => None,
+        Body::Field(field) => Some(schemas.field(field)),
+        Body::Whole if binding.captures.is_empty() => Some(schemas.message(&binding.method.input())),
+        // What the path fills need not be in the body.
+        Body::Whole => {
+            let in_path =
+                |field: &FieldDescriptor| binding.captures.iter().any(|path| *path == [field.clone()]);
+            Some(schemas.object(&binding.method.input(), true, |field| !in_path(field)))
         }
-        Body::Field(name) => input
-            .get_field_by_name(name)
-            .map(|field| schemas.field(&field, true)),
     }
 }
 
-fn responses(binding: &Binding, schemas: &mut Schemas) -> Value {
-    let output = binding.method.output();
-    let shown = binding
-        .response_body
-        .as_ref()
-        .and_then(|name| output.get_field_by_name(name));
-    let schema = match shown {
-        Some(field) => schemas.field(&field, false),
-        None => schemas.response(&output),
+fn responses(binding: &Binding, schemas: &Schemas<'_>) -> Json {
+    let schema = match &binding.response_body {
+        Some(field) => schemas.field(field),
+        None => schemas.message(&binding.method.output()),
+    };
+    // A stream is a message a line.
+    let streaming = binding.method.is_server_streaming();
+    let media_type = if streaming {
+        "application/x-ndjson"
+    } else {
+        "application/json"
     };
     let mut responses = Map::new();
     responses.insert(
         "200".to_owned(),
-        json!({"description": "Done.", "content": {"application/json": {"schema": schema}}}),
+        json!({"description": "OK", "content": {media_type: {"schema": schema}}}),
     );
-    let error = |text: &str| {
-        json!({
-            "description": text,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        })
+    let body: &[u16] = if binding.body == Body::None {
+        &[]
+    } else {
+        &WITH_BODY
     };
-    for (status, text) in ERRORS {
-        responses.insert(status.to_string(), error(text));
+    let changing: &[u16] = if binding.verb == Method::GET {
+        &[]
+    } else {
+        &CHANGING
+    };
+    for status in ALWAYS.iter().chain(body).chain(changing) {
+        responses.insert(
+            status.to_string(),
+            json!({"$ref": format!("#/components/responses/Problem{status}")}),
+        );
     }
-    responses.insert("default".to_owned(), error("Anything else that goes wrong."));
-    Value::Object(responses)
-}
-
-fn field_at(message: &MessageDescriptor, names: &[String]) -> Option<FieldDescriptor> {
-    let (name, deeper) = names.split_first()?;
-    let field = message.get_field_by_name(name)?;
-    if deeper.is_empty() {
-        return Some(field);
-    }
-    field_at(field.kind().as_message()?, deeper)
-}
-
-/// Comments of a field.
-pub(super) fn field_comments(field: &FieldDescriptor) -> String {
-    comments(field.parent_file().file_descriptor_proto(), field.path())
-}
-
-/// Comments before what has this path in its file, without the line breaks of the source.
-pub(super) fn comments(file: &FileDescriptorProto, path: &[i32]) -> String {
-    let locations = file.source_code_info.iter().flat_map(|info| &info.location);
-    let found = locations
-        .filter(|location| location.path == path)
-        .find_map(|location| {
-            let text = location.leading_comments.as_deref()?;
-            Some(
-                text.split('\n')
-                    .map(str::trim)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-                    .trim()
-                    .to_owned(),
-            )
-        });
-    found.unwrap_or_default()
-}
-
-/// First sentence of a text.
-pub(super) fn first_line(text: &str) -> String {
-    let end = text.find(". ").unwrap_or(text.len());
-    text[..end].trim_end_matches('.').to_owned()
+    responses.insert(
+        "default".to_owned(),
+        json!({"$ref": "#/components/responses/Problem"}),
+    );
+    responses.into()
 }
