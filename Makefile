@@ -11,17 +11,19 @@ dev:
 	deploy/ensure-postgres.sh
 	cargo run -q -p evenkeel -- dev
 
-# All tests, on a private Postgres and a private RabbitMQ on free ports.
+# All tests, on a private Postgres, RabbitMQ and Redis on free ports.
 test:
 	deploy/ensure-postgres.sh
 	-deploy/ensure-python-grpc.sh
 	deploy/ensure-rabbitmq.sh
+	deploy/ensure-redis.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace
 
 # Slow suites: every definition against the same faults; processes killed under load. Some minutes after the build.
 test-faults:
 	deploy/ensure-postgres.sh
 	deploy/ensure-rabbitmq.sh
+	deploy/ensure-redis.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test definitions --test faults -- --nocapture
 
 # Format and lints, warnings refused.

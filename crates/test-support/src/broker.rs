@@ -164,8 +164,13 @@ impl PrivateBroker {
         self.watchdog = Some(command.spawn().expect("/bin/sh runs"));
         let api = self.api();
         eventually(START_DEADLINE, || async {
-            // The API answers after the listener for AMQP does.
             blocking(api.clone(), "GET", "/api/overview".to_owned(), "").await
+        })
+        .await;
+        // On a busy machine the API may answer first.
+        let amqp = self.ports.amqp;
+        eventually(START_DEADLINE, || {
+            tokio::net::TcpStream::connect(("127.0.0.1", amqp))
         })
         .await;
     }
