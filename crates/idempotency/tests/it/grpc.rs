@@ -38,14 +38,15 @@ impl BaselineService for Fake {
             .extensions()
             .get::<Key>()
             .map(|key| key.as_str().to_owned());
-        match Code::from_i32(i32::try_from(request.get_ref().refuse_step).unwrap()) {
-            Code::Ok => Ok(Response::new(RunSagaResponse { completed: true })),
-            // Any reason: details of a status are kept as well.
-            Code::FailedPrecondition => {
-                Err(Reason::QuotaInsufficient.status("bench.evenkeel", format!("run {run}")))
-            }
-            code => Err(Status::new(code, format!("run {run} {key:?}"))),
+        let code = Code::from_i32(i32::try_from(request.get_ref().refuse_step).unwrap());
+        if code == Code::Ok {
+            return Ok(Response::new(RunSagaResponse { completed: true }));
         }
+        if code == Code::FailedPrecondition {
+            // Any reason: details of a status are kept as well.
+            return Err(Reason::QuotaInsufficient.status("bench.evenkeel", format!("run {run}")));
+        }
+        Err(Status::new(code, format!("run {run} {key:?}")))
     }
 }
 
