@@ -26,7 +26,7 @@
 //! | rate limits | `rate:{what}:whom` | the caller decides: logins and codes are refused, reads go on | every window begins anew: at most one more window's worth |
 //! | codes by SMS | `code:{phone}` | none can be sent or checked | codes on their way are void; a new one is asked for |
 //! | caches | `cache:{what}:id` | read from the database | filled again; a version that is older than the database's may come back for the time a reader takes |
-//! | idempotency of requests | `idempotency:{scope}:key` | 503 before anything is done; the caller repeats | a repetition runs again, and the database refuses or replays it |
+//! | idempotency of requests | `idempotency:{caller}:server:key` | 503 before anything is done; the caller repeats | a repetition runs again, and the database refuses or replays it |
 //! | tickets of watchers | `ticket:{ticket}` | no new connection by ticket | tickets are void; a new one is asked for |
 //!
 //! # Operating it
