@@ -33,6 +33,7 @@ mod keys;
 pub mod limits;
 pub mod password;
 pub mod phone;
+mod provider;
 pub mod sealed;
 pub mod sms;
 mod store;

@@ -66,10 +66,10 @@ impl Phone {
     /// Returns the number with its middle hidden: `+86138****8000`.
     #[must_use]
     pub fn masked(&self) -> String {
-        let shown_end = 4;
-        let hidden = 4;
-        let begin = self.0.len() - shown_end - hidden.min(self.0.len() - shown_end - 1);
-        format!("{}****{}", &self.0[..begin], &self.0[self.0.len() - shown_end..])
+        // A plus and 7 digits or more.
+        let end = self.0.len() - 4;
+        let begin = (end - 4).max(1);
+        format!("{}****{}", &self.0[..begin], &self.0[end..])
     }
 }
 
@@ -135,13 +135,50 @@ mod tests {
         assert!(!format!("{phone:?}").contains("138"));
     }
 
+    /// Texts of what numbers are written with, which are often one.
+    fn written() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "\\PC{0,40}",
+            "[+0-9() -]{0,24}",
+            "\\+[1-9][0-9]{5,15}",
+            "(\\+86)?1[0-9]{10}",
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_read_without_a_panic_and_a_form_is_stable(text in "\\PC{0,40}") {
+        fn any_text_is_refused_or_has_one_form(text in written()) {
             if let Ok(phone) = Phone::parse(&text) {
-                prop_assert_eq!(Phone::parse(phone.e164()).unwrap(), phone.clone());
-                prop_assert!(phone.masked().ends_with(&phone.e164()[phone.e164().len() - 4..]));
+                let digits = phone.e164().strip_prefix('+').unwrap();
+                prop_assert!(E164_DIGITS.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()));
+                let again = Phone::parse(phone.e164()).unwrap();
+                prop_assert_eq!(again.e164(), phone.e164());
             }
+        }
+
+        #[test]
+        fn separators_and_the_country_change_nothing(
+            national in "1[3-9][0-9]{9}",
+            country in any::<bool>(),
+            separators in prop::collection::vec((0..14_usize, "[ ()-]"), 0..8),
+        ) {
+            let mut text = format!("{}{national}", if country { "+86" } else { "" });
+            for (at, separator) in separators {
+                text.insert_str(at.min(text.len()), &separator);
+            }
+            let phone = Phone::parse(&text).unwrap();
+            prop_assert_eq!(phone.e164(), format!("+86{national}"));
+        }
+
+        #[test]
+        fn what_is_shown_hides_three_digits_or_more(text in "\\+[1-79][0-9]{6,14}") {
+            let phone = Phone::parse(&text).unwrap();
+            let masked = phone.masked();
+            let (begin, end) = masked.split_once("****").unwrap();
+            prop_assert!(text.starts_with(begin) && text.ends_with(end) && end.len() == 4);
+            prop_assert!(begin.len() + end.len() + 3 <= text.len());
+            let debug = format!("{phone:?}");
+            prop_assert!(!debug.contains(char::is_numeric), "{}", debug);
         }
     }
 }

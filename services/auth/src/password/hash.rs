@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use super::Password;
+use super::policy::MAX_BYTES;
 
 /// Waiting for a processor, for each that works; more are refused, so that a flood of logins cannot queue for minutes.
 const WAITING_PER_WORKER: usize = 32;
-/// Longest text that is compared with a hash. Nothing longer was ever set.
-const MAX_TRIED_BYTES: usize = 72;
 
 /// Settings of password hashing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -107,15 +107,16 @@ impl Passwords {
     /// # Errors
     /// [`Error::Busy`], a damaged hash, or the thread was lost.
     pub async fn verify(&self, typed: &str, hash: &str) -> Result<bool, Error> {
-        // Too long to be right, but as much work as any other.
-        let too_long = typed.len() > MAX_TRIED_BYTES;
-        let typed = if too_long { String::new() } else { typed.to_owned() };
+        // bcrypt would cut off what is longer, and reads a password with a NUL behind it again and again, so that it takes
+        // "a\0a" for "a". Neither was ever set; both cost as much as any other.
+        let may_be_right = typed.len() <= MAX_BYTES && !typed.contains('\0');
+        let typed = Zeroizing::new(if may_be_right { typed } else { "" }.to_owned());
         let hash = hash.to_owned();
         let same = self
-            .compute(move || bcrypt::verify(typed, &hash))
+            .compute(move || bcrypt::verify(typed.as_bytes(), &hash))
             .await?
             .map_err(Error::Damaged)?;
-        Ok(same && !too_long)
+        Ok(same && may_be_right)
     }
 
     /// Does the work of [`verify`](Self::verify) for a user that does not exist, or has no password.
@@ -199,8 +200,18 @@ mod tests {
                 "9IeRXmnGxMYbs",
                 "$2b$04$pQ7gRO7e6wx/936oXhNjrOUNOHL1D0h1N2IDbJZYs.1ppzSof6SPy",
             ),
+            (
+                "U*U",
+                "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+            ),
+            (
+                "U*U*U",
+                "$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a",
+            ),
         ] {
             assert!(passwords.verify(password, hash).await.unwrap());
+            let wrong = format!("{password}.");
+            assert!(!passwords.verify(&wrong, hash).await.unwrap());
         }
     }
 
@@ -214,6 +225,16 @@ mod tests {
             .unwrap();
         assert!(passwords.verify(&longest, &hash).await.unwrap());
         assert!(!passwords.verify(&format!("{longest}x"), &hash).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_password_with_a_nul_is_not_taken_for_what_stands_before_it() {
+        let passwords = passwords(4, 2);
+        let chosen = "a good password";
+        let hash = passwords.hash(&Password::chosen(chosen).unwrap()).await.unwrap();
+        let repeated = format!("{chosen}\0{chosen}");
+        assert!(!passwords.verify(&repeated, &hash).await.unwrap());
+        assert!(passwords.verify(chosen, &hash).await.unwrap());
     }
 
     #[tokio::test]

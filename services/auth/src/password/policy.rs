@@ -7,7 +7,7 @@ use super::common;
 /// Fewest characters.
 const MIN_CHARS: usize = 8;
 /// Most bytes of UTF-8: bcrypt reads no more, and what it would not read must not be taken for read.
-const MAX_BYTES: usize = 72;
+pub(super) const MAX_BYTES: usize = 72;
 
 /// A password that may be set. Not shown by `Debug`, wiped when dropped.
 #[derive(Debug, Clone)]

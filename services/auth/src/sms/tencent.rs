@@ -4,23 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::signature::{Call, authorization};
 use crate::phone::Phone;
+use crate::provider::{TIMEOUT, base_url, call, client};
 
 const SERVICE: &str = "sms";
 const ACTION: &str = "SendSms";
 const VERSION: &str = "2021-01-11";
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// How long to wait where the provider only says "too often".
-const LIMITED: Duration = Duration::from_secs(60);
+/// Longest code of the API that is passed on to logs.
+const MAX_CODE_CHARS: usize = 100;
 
 /// Settings of the sender. Without a secret id no codes are sent.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,7 +38,7 @@ pub struct Config {
     pub template: String,
     /// Region.
     pub region: String,
-    /// Base URL of the API.
+    /// Base URL of the API, without a path.
     pub url: String,
 }
 
@@ -106,6 +106,10 @@ struct Refusal {
 
 impl Tencent {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        Self::build(config, TIMEOUT)
+    }
+
+    fn build(config: &Config, timeout: Duration) -> Result<Self, Error> {
         let named = [
             ("secret_key", config.secret_key.expose_secret()),
             ("app_id", config.app_id.as_str()),
@@ -115,17 +119,15 @@ impl Tencent {
         if let Some((name, _)) = named.iter().find(|(_, value)| value.is_empty()) {
             return Err(Error::Config(format!("{name} is not set")));
         }
-        let wrong = |_| Error::Config("url is not an http(s) URL".to_owned());
-        let url: reqwest::Url = config.url.parse().map_err(wrong)?;
+        // The path is part of what is signed.
+        let url = base_url(&config.url)
+            .ok_or_else(|| Error::Config("url is not http(s)://host without a path".to_owned()))?;
         let host = match (url.host_str(), url.port()) {
             (Some(host), None) => host.to_owned(),
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (None, _) => return Err(Error::Config("url has no host".to_owned())),
         };
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|_| Error::Config("no HTTP client can be made".to_owned()))?;
+        let client = client(timeout).map_err(|_| Error::Config("no HTTP client can be made".to_owned()))?;
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
             host,
@@ -134,6 +136,11 @@ impl Tencent {
     }
 
     pub(super) async fn send(&self, phone: &Phone, code: &str) -> Result<(), Error> {
+        self.send_at(phone, code, Utc::now()).await
+    }
+
+    /// Sends with a signature of that time; the API takes those of the last and next 5 minutes.
+    async fn send_at(&self, phone: &Phone, code: &str, now: DateTime<Utc>) -> Result<(), Error> {
         let config = &self.0.config;
         let body = serde_json::to_vec(&Send {
             phone_number_set: [phone.e164()],
@@ -143,16 +150,15 @@ impl Tencent {
             template_param_set: [code],
         })
         .map_err(|error| Error::Unknown(error.to_string()))?;
-        let now = Utc::now();
-        let call = Call {
+        let signed = Call {
             service: SERVICE,
             host: &self.0.host,
             content_type: CONTENT_TYPE,
             body: &body,
             at: now,
         };
-        let authorization = authorization(&call, &config.secret_id, config.secret_key.expose_secret());
-        let sent = self
+        let authorization = authorization(&signed, &config.secret_id, config.secret_key.expose_secret());
+        let request = self
             .0
             .client
             .post(&config.url)
@@ -163,33 +169,10 @@ impl Tencent {
             .header("x-tc-version", VERSION)
             .header("x-tc-region", &config.region)
             .header("x-tc-timestamp", now.timestamp().to_string())
-            .body(body)
-            .send()
-            .await
-            .map_err(unknown)?;
-        let status = sent.status();
-        let answer = bounded(sent).await?;
-        if !status.is_success() {
-            return Err(Error::Unknown(format!("HTTP {}", status.as_u16())));
-        }
+            .body(body);
+        let answer = call(request, MAX_ANSWER_BYTES).await.map_err(Error::Unknown)?;
         verdict(&answer)
     }
-}
-
-/// Reads an answer up to its bound.
-async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unknown)? {
-        if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(Error::Unknown("the answer is too large".to_owned()));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-fn unknown(error: reqwest::Error) -> Error {
-    Error::Unknown(error.without_url().to_string())
 }
 
 /// Says what an answer means. Both the call and the message have a code of their own.
@@ -206,27 +189,43 @@ fn verdict(answer: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Classes of the codes in the API's document, by their beginning.
+/// Says what a code of the API means.
+///
+/// Source: Tencent Cloud, "SendSms", error codes (<https://www.tencentcloud.com/document/product/382/40536>).
 fn refused(code: String) -> Error {
-    let code: String = code.chars().take(100).collect();
-    if code.starts_with("LimitExceeded") || code.starts_with("RequestLimitExceeded") {
-        return Error::Limited {
-            code,
-            retry_after: LIMITED,
-        };
+    let code: String = code.chars().take(MAX_CODE_CHARS).collect();
+    match code.as_str() {
+        "FailedOperation.PhoneNumberInBlacklist"
+        | "InvalidParameterValue.IncorrectPhoneNumber"
+        | "LimitExceeded.AppCountryOrRegionInBlacklist"
+        | "UnsupportedOperation.ChineseMainlandTemplateToGlobalPhone"
+        | "UnsupportedOperation.GlobalTemplateToChineseMainlandPhone" => Error::Number(code),
+        // Too many numbers in one call: ours to mend, not to wait for.
+        "LimitExceeded.PhoneNumberCountLimit" => Error::Refused(code),
+        internal if internal.starts_with("InternalError") => Error::Unknown(code),
+        other => match limit(other) {
+            Some(retry_after) => Error::Limited { code, retry_after },
+            None => Error::Refused(code),
+        },
     }
-    if code.starts_with("InternalError") {
-        return Error::Unknown(code);
-    }
-    let number = ["PhoneNumber", "phoneNumber", "PhoneNumberInBlacklist"];
-    if number.iter().any(|word| code.contains(word)) {
-        return Error::Number(code);
-    }
-    Error::Refused(code)
+}
+
+/// How long to wait for a limit of the API; `None` if the code names none.
+fn limit(code: &str) -> Option<Duration> {
+    let seconds = match code.strip_prefix("LimitExceeded.") {
+        Some("PhoneNumberThirtySecondLimit") => 30,
+        // A day's limit may end in a minute or in a day; the API does not say.
+        Some(window) if window == "PhoneNumberOneHourLimit" || window.ends_with("DailyLimit") => 60 * 60,
+        Some(_) => 60,
+        None if code == "LimitExceeded" || code.starts_with("RequestLimitExceeded") => 60,
+        None => return None,
+    };
+    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
 mod tests {
+    use doubles::sms::{Behaviour, SmsProvider};
     use proptest::prelude::*;
 
     use super::*;
@@ -237,7 +236,7 @@ mod tests {
             Err(Error::Disabled | Error::Config(_)) => "settings".to_owned(),
             Err(Error::Unknown(_)) => "unknown".to_owned(),
             Err(Error::Number(_)) => "number".to_owned(),
-            Err(Error::Limited { .. }) => "limited".to_owned(),
+            Err(Error::Limited { retry_after, .. }) => format!("in {} s", retry_after.as_secs()),
             Err(Error::Refused(_)) => "refused".to_owned(),
         }
     }
@@ -250,11 +249,24 @@ mod tests {
         let error = |code: &str| format!(r#"{{"Response":{{"Error":{{"Code":"{code}","Message":"m"}}}}}}"#);
         let cases = [
             (status("Ok"), "sent"),
-            (status("LimitExceeded.PhoneNumberDailyLimit"), "limited"),
             (status("FailedOperation.PhoneNumberInBlacklist"), "number"),
             (status("InvalidParameterValue.IncorrectPhoneNumber"), "number"),
+            (status("LimitExceeded.AppCountryOrRegionInBlacklist"), "number"),
+            (status("LimitExceeded.PhoneNumberThirtySecondLimit"), "in 30 s"),
+            (status("LimitExceeded.DeliveryFrequencyLimit"), "in 60 s"),
+            (status("LimitExceeded.PhoneNumberOneHourLimit"), "in 3600 s"),
+            (status("LimitExceeded.PhoneNumberDailyLimit"), "in 3600 s"),
+            (status("LimitExceeded.AppDailyLimit"), "in 3600 s"),
+            (error("LimitExceeded"), "in 60 s"),
+            (error("RequestLimitExceeded.UinLimitExceeded"), "in 60 s"),
+            (error("LimitExceeded.PhoneNumberCountLimit"), "refused"),
+            (error("LimitExceededNot"), "refused"),
+            (error("MissingParameter.EmptyPhoneNumberSet"), "refused"),
+            (
+                error("FailedOperation.InsufficientBalanceInSmsPackage"),
+                "refused",
+            ),
             (error("AuthFailure.SignatureFailure"), "refused"),
-            (error("RequestLimitExceeded"), "limited"),
             (error("InternalError.Timeout"), "unknown"),
             (r#"{"Response":{"RequestId":"r"}}"#.to_owned(), "unknown"),
             ("<html>".to_owned(), "unknown"),
@@ -265,22 +277,93 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_are_incomplete_are_named() {
+    fn settings_that_are_incomplete_or_wrong_are_named() {
         let config = Config {
             secret_id: "id".to_owned(),
             secret_key: "planted".into(),
             app_id: "app".to_owned(),
             ..Config::default()
         };
-        let error = Tencent::new(&config).unwrap_err().to_string();
-        assert!(error.contains("sign") && !error.contains("planted"), "{error}");
-        assert!(!format!("{config:?}").contains("planted"));
+        let wrong = Config {
+            sign: "Evenkeel".to_owned(),
+            template: "1".to_owned(),
+            url: "https://sms.tencentcloudapi.com/v3".to_owned(),
+            ..config.clone()
+        };
+        for (config, named) in [(config, "sign"), (wrong, "url")] {
+            let error = Tencent::new(&config).unwrap_err().to_string();
+            assert!(error.contains(named) && !error.contains("planted"), "{error}");
+            assert!(!format!("{config:?}").contains("planted"));
+        }
+    }
+
+    fn client_of(double: &SmsProvider, timeout: Duration) -> Tencent {
+        let account = double.account();
+        let config = Config {
+            secret_id: account.secret_id,
+            secret_key: account.secret_key.into(),
+            app_id: "1400000000".to_owned(),
+            sign: "Evenkeel".to_owned(),
+            template: "1".to_owned(),
+            url: double.url(),
+            ..Config::default()
+        };
+        Tencent::build(&config, timeout).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_off_is_refused_and_one_that_is_a_little_off_is_not() {
+        let double = doubles::sms::start("127.0.0.1:0").await.unwrap();
+        let client = client_of(&double, TIMEOUT);
+        let phone = Phone::parse("13800138000").unwrap();
+        let hour = chrono::TimeDelta::hours(1);
+        for off in [Utc::now() - hour, Utc::now() + hour] {
+            let answer = client.send_at(&phone, "123456", off).await;
+            let Err(Error::Refused(code)) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(code, "AuthFailure.SignatureExpire");
+        }
+        assert!(double.messages().is_empty());
+        let minute = chrono::TimeDelta::minutes(1);
+        client
+            .send_at(&phone, "123456", Utc::now() - minute)
+            .await
+            .unwrap();
+        assert_eq!(double.messages().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_late_or_too_large_is_not_waited_for() {
+        let double = doubles::sms::start("127.0.0.1:0").await.unwrap();
+        let phone = Phone::parse("13800138000").unwrap();
+        let hasty = client_of(&double, Duration::from_millis(200));
+        // Who is late has sent it all the same.
+        for (behaviour, sent) in [(Behaviour::Hang, 0), (Behaviour::Delay(60_000), 1)] {
+            double.program(vec![behaviour]);
+            let answer = hasty.send(&phone, "123456").await;
+            assert!(matches!(answer, Err(Error::Unknown(_))), "{answer:?}");
+            assert_eq!(double.messages().len(), sent);
+        }
+        double.program(vec![Behaviour::Huge]);
+        let answer = client_of(&double, TIMEOUT).send(&phone, "123456").await;
+        assert!(
+            matches!(&answer, Err(Error::Unknown(why)) if why.contains("65536 bytes")),
+            "{answer:?}"
+        );
     }
 
     proptest! {
         #[test]
         fn any_answer_is_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = verdict(&bytes);
+        }
+
+        #[test]
+        fn any_code_that_is_not_ok_is_an_error(code in "\\PC{0,150}") {
+            prop_assume!(code != "Ok");
+            let json = serde_json::json!({"Response": {"SendStatusSet": [{"Code": code}]}});
+            prop_assert!(verdict(json.to_string().as_bytes()).is_err());
         }
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::provider::{TIMEOUT, base_url, call, client};
+
 const PATH: &str = "/sns/jscode2session";
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 /// Longest code that is passed on.
@@ -26,7 +27,7 @@ pub struct Config {
     pub app_id: String,
     /// App secret (`WECHAT_SECRET`).
     pub secret: SecretString,
-    /// Base URL of the API.
+    /// Base URL of the API, without a path.
     pub url: String,
 }
 
@@ -113,19 +114,20 @@ impl Wechat {
     /// # Errors
     /// The settings are incomplete or wrong.
     pub fn new(config: &Config) -> Result<Self, Error> {
+        Self::build(config, TIMEOUT)
+    }
+
+    fn build(config: &Config, timeout: Duration) -> Result<Self, Error> {
         if config.app_id.is_empty() {
             return Ok(Self(None));
         }
         if config.secret.expose_secret().is_empty() {
             return Err(Error::Config("secret is not set".to_owned()));
         }
-        let url = reqwest::Url::parse(&config.url)
-            .and_then(|base| base.join(PATH))
-            .map_err(|_| Error::Config("url is not an http(s) URL".to_owned()))?;
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|_| Error::Config("no HTTP client can be made".to_owned()))?;
+        let mut url = base_url(&config.url)
+            .ok_or_else(|| Error::Config("url is not http(s)://host without a path".to_owned()))?;
+        url.set_path(PATH);
+        let client = client(timeout).map_err(|_| Error::Config("no HTTP client can be made".to_owned()))?;
         Ok(Self(Some(Arc::new(Inner {
             config: config.clone(),
             url,
@@ -148,25 +150,11 @@ impl Wechat {
             .append_pair("secret", inner.config.secret.expose_secret())
             .append_pair("js_code", code)
             .append_pair("grant_type", "authorization_code");
-        let mut response = inner.client.get(url).send().await.map_err(unknown)?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(Error::Unknown(format!("HTTP {}", status.as_u16())));
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unknown)? {
-            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(Error::Unknown("the answer is too large".to_owned()));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        identity(&bytes)
+        let answer = call(inner.client.get(url), MAX_ANSWER_BYTES)
+            .await
+            .map_err(Error::Unknown)?;
+        identity(&answer)
     }
-}
-
-/// The URL in a client's error has the secret in it.
-fn unknown(error: reqwest::Error) -> Error {
-    Error::Unknown(error.without_url().to_string())
 }
 
 const INVALID_CODE: i64 = 40_029;
@@ -192,6 +180,7 @@ fn identity(answer: &[u8]) -> Result<Identity, Error> {
 
 #[cfg(test)]
 mod tests {
+    use doubles::wechat::Behaviour;
     use proptest::prelude::*;
 
     use super::*;
@@ -222,24 +211,78 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_error_of_the_network_does_not_hold_the_secret() {
-        let config = Config {
+    fn planted(url: &str) -> Config {
+        Config {
             app_id: "wx1".to_owned(),
             secret: "planted-secret".into(),
-            // Nobody listens on the discard port.
-            url: "http://127.0.0.1:9".to_owned(),
-        };
-        let wechat = Wechat::new(&config).unwrap();
-        let error = wechat.exchange("code").await.unwrap_err();
-        let text = format!("{error:?} {error} {wechat:?} {config:?}");
-        assert!(!text.contains("planted-secret"), "{text}");
+            url: url.to_owned(),
+        }
     }
 
     #[tokio::test]
-    async fn a_code_of_another_form_is_not_sent_and_nobody_is_asked_without_an_app() {
+    async fn an_error_of_the_network_says_why_and_does_not_hold_the_secret() {
+        // Nobody listens on the discard port.
+        let config = planted("http://127.0.0.1:9");
+        let wechat = Wechat::new(&config).unwrap();
+        let error = wechat.exchange("planted-code").await.unwrap_err();
+        let text = format!("{error:?} {error} {wechat:?} {config:?}");
+        assert!(!text.contains("planted"), "{text}");
+        assert!(text.contains("refused"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_late_or_too_large_is_not_waited_for() {
+        let double = doubles::wechat::start("127.0.0.1:0").await.unwrap();
+        let app = double.app();
+        let config = Config {
+            app_id: app.app_id,
+            secret: app.secret.into(),
+            url: double.url(),
+        };
+        let hasty = Wechat::build(&config, Duration::from_millis(200)).unwrap();
+        for behaviour in [Behaviour::Hang, Behaviour::Delay(60_000)] {
+            double.program(vec![behaviour]);
+            let code = double.code("openid", None);
+            let answer = hasty.exchange(&code).await;
+            assert!(matches!(answer, Err(Error::Unknown(_))), "{answer:?}");
+            // The answer is lost, and the code with it.
+            let again = Wechat::new(&config).unwrap().exchange(&code).await;
+            assert!(matches!(again, Err(Error::Code(40_163))), "{again:?}");
+        }
+        double.program(vec![Behaviour::Huge]);
+        let answer = Wechat::new(&config).unwrap().exchange("any").await;
+        assert!(
+            matches!(&answer, Err(Error::Unknown(why)) if why.contains("16384 bytes")),
+            "{answer:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_code_of_another_form_is_not_sent() {
+        // Nobody listens there: what is sent would end as unknown.
+        let wechat = Wechat::new(&planted("http://127.0.0.1:9")).unwrap();
+        let long = "x".repeat(MAX_CODE_BYTES + 1);
+        for code in ["", "two words", "码", "line\n", long.as_str()] {
+            let answer = wechat.exchange(code).await;
+            assert!(
+                matches!(answer, Err(Error::Code(INVALID_CODE))),
+                "{code:?}: {answer:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_without_an_app_and_half_settings_are_refused() {
         let wechat = Wechat::new(&Config::default()).unwrap();
         assert!(matches!(wechat.exchange("code").await, Err(Error::Disabled)));
+        let no_secret = Config {
+            secret: SecretString::default(),
+            ..planted("http://127.0.0.1:9")
+        };
+        for (config, named) in [(no_secret, "secret"), (planted("127.0.0.1:9"), "url")] {
+            let error = Wechat::new(&config).unwrap_err().to_string();
+            assert!(error.contains(named) && !error.contains("planted"), "{error}");
+        }
     }
 
     proptest! {

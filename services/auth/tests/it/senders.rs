@@ -131,3 +131,32 @@ async fn a_wechat_code_is_good_once() {
         Err(wechat::Error::Refused(40_125))
     ));
 }
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_since_the_secret_would_go_with_it() {
+    let wechats = [
+        doubles::wechat::start("127.0.0.1:0").await.unwrap(),
+        doubles::wechat::start("127.0.0.1:0").await.unwrap(),
+    ];
+    let app = wechats[0].app();
+    let wechat = Wechat::new(&wechat::Config {
+        app_id: app.app_id,
+        secret: app.secret.into(),
+        url: wechats[0].url(),
+    })
+    .unwrap();
+    wechats[0].program(vec![WechatBehaviour::Redirect(
+        wechats[1].url() + "/sns/jscode2session",
+    )]);
+    let answer = wechat.exchange("any").await;
+    // The other one would have refused the app id.
+    assert!(matches!(answer, Err(wechat::Error::Unknown(_))), "{answer:?}");
+
+    let providers = [
+        doubles::sms::start("127.0.0.1:0").await.unwrap(),
+        doubles::sms::start("127.0.0.1:0").await.unwrap(),
+    ];
+    providers[0].program(vec![SmsBehaviour::Redirect(providers[1].url())]);
+    let answer = sender(&providers[0]).send(&phone(), "123456").await;
+    assert!(matches!(answer, Err(sms::Error::Unknown(_))), "{answer:?}");
+}

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `POST /` with `X-TC-Action: SendSms` | checks the signature, books the message, answers as the API does |
 //! | `PUT /_program` `[behaviour, ..]` | what becomes of the next requests, one each |
+//! | `GET /_program` | shows what is left of the programme |
 //! | `GET /_books` | shows the messages: `[{"phone", "code", "template"}]` |
 //!
 //! The signature is computed here from the provider's document, not with the client's code.
 
 mod http;
+mod signature;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -32,18 +34,25 @@ pub struct Message {
     pub template: String,
 }
 
-/// What becomes of a request. As JSON: `"cut"`, `{"status": 503}`, `{"code": "LimitExceeded.DeliveryFrequencyLimit"}`.
+/// What becomes of a request whose signature is right. As JSON: `"cut"`, `{"status": 503}`,
+/// `{"code": "LimitExceeded.DeliveryFrequencyLimit"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Behaviour {
     /// Answers as usual.
     Send,
+    /// Sends, and answers after so many milliseconds.
+    Delay(u64),
     /// Answers with an HTTP status. Nothing is sent.
     Status(u16),
+    /// Answers with a redirect to this URL. Nothing is sent.
+    Redirect(String),
     /// Answers with a code of the API for the message. Nothing is sent.
     Code(String),
     /// Never answers. Nothing is sent.
     Hang,
+    /// Answers with 1 MiB. Nothing is sent.
+    Huge,
     /// Sends, and breaks the connection in the middle of the answer.
     Cut,
 }

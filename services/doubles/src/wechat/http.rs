@@ -1,10 +1,11 @@
 //! The HTTP side of the double.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Query, State as Extract};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -25,7 +26,7 @@ pub(super) async fn serve(
     let router = Router::new()
         .route("/sns/jscode2session", get(exchange))
         .route("/_codes", post(make_code))
-        .route("/_program", put(set_program))
+        .route("/_program", put(set_program).get(show_program))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state);
     tokio::select! {
@@ -46,6 +47,10 @@ async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<B
     StatusCode::NO_CONTENT
 }
 
+async fn show_program(Extract(state): Extract<Arc<State>>) -> Json<Vec<Behaviour>> {
+    Json(state.lock().program.iter().cloned().collect())
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Exchange {
@@ -59,6 +64,13 @@ async fn exchange(Extract(state): Extract<Arc<State>>, Query(query): Query<Excha
     let behaviour = state.lock().program.pop_front().unwrap_or(Behaviour::Answer);
     match behaviour {
         Behaviour::Answer => Json(answer(&state, &query)).into_response(),
+        Behaviour::Delay(millis) => {
+            let answer = answer(&state, &query);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            Json(answer).into_response()
+        }
+        Behaviour::Redirect(url) => Redirect::temporary(&url).into_response(),
+        Behaviour::Huge => " ".repeat(1024 * 1024).into_response(),
         Behaviour::Code(code) => Json(error(code)).into_response(),
         Behaviour::Status(code) => StatusCode::from_u16(code)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

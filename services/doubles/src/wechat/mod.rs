@@ -5,6 +5,7 @@
 //! | `GET /sns/jscode2session?appid&secret&js_code&grant_type` | answers as the API does; a code is good once |
 //! | `POST /_codes` `{"openid", "unionid"?}` | a person opens the mini program: `{"code"}` |
 //! | `PUT /_program` `[behaviour, ..]` | what becomes of the next requests, one each |
+//! | `GET /_program` | shows what is left of the programme |
 
 mod http;
 
@@ -25,12 +26,18 @@ const KEPT_CODES: usize = 100_000;
 pub enum Behaviour {
     /// Answers as usual.
     Answer,
+    /// Uses the code up, and answers after so many milliseconds.
+    Delay(u64),
     /// Answers with an `errcode`. The code is not used up.
     Code(i64),
     /// Answers with an HTTP status.
     Status(u16),
+    /// Answers with a redirect to this URL. The code is not used up.
+    Redirect(String),
     /// Answers with something that is not JSON.
     Garbage,
+    /// Answers with 1 MiB.
+    Huge,
     /// Never answers. The code is used up.
     Hang,
 }

@@ -1,0 +1,88 @@
+//! The provider's side of TC3-HMAC-SHA256, from its document "Signature v3".
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use axum::http::HeaderMap;
+use chrono::DateTime;
+
+use super::Account;
+
+/// Furthest that a client's clock may be off, in seconds.
+const MAX_SKEW_SECONDS: u64 = 300;
+/// Headers without which a signature says too little.
+const SIGNED_AT_LEAST: [&str; 2] = ["content-type", "host"];
+
+const MALFORMED: &str = "AuthFailure.InvalidAuthorization";
+
+/// Checks time and signature of a POST; the error is the API's code.
+pub(super) fn check(account: &Account, headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
+    let at: i64 = text(headers, "x-tc-timestamp").parse().map_err(|_| MALFORMED)?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    if u64::try_from(at).map_or(true, |at| now.abs_diff(at) > MAX_SKEW_SECONDS) {
+        return Err("AuthFailure.SignatureExpire");
+    }
+    let fields = text(headers, "authorization")
+        .strip_prefix("TC3-HMAC-SHA256 ")
+        .ok_or(MALFORMED)?;
+    let field = |name: &str| {
+        fields
+            .split(", ")
+            .find_map(|part| part.strip_prefix(name))
+            .ok_or(MALFORMED)
+    };
+    let (id, scope) = field("Credential=")?.split_once('/').ok_or(MALFORMED)?;
+    if id != account.secret_id {
+        return Err("AuthFailure.SecretIdNotFound");
+    }
+    let date = DateTime::from_timestamp(at, 0)
+        .ok_or(MALFORMED)?
+        .format("%Y-%m-%d")
+        .to_string();
+    if scope.strip_suffix("/sms/tc3_request") != Some(date.as_str()) {
+        return Err("AuthFailure.SignatureFailure");
+    }
+    let names = field("SignedHeaders=")?;
+    if SIGNED_AT_LEAST
+        .iter()
+        .any(|wanted| !names.split(';').any(|name| name == *wanted))
+    {
+        return Err(MALFORMED);
+    }
+    let mut canonical = String::from("POST\n/\n\n");
+    for name in names.split(';') {
+        canonical.push_str(&format!("{name}:{}\n", text(headers, name).trim().to_lowercase()));
+    }
+    canonical.push_str(&format!("\n{names}\n{}", hex(digest(&SHA256, body).as_ref())));
+    let hashed = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
+    let mut key = format!("TC3{}", account.secret_key).into_bytes();
+    for part in [date.as_str(), "sms", "tc3_request"] {
+        key = mac(&key, part);
+    }
+    let expected = hex(&mac(&key, &format!("TC3-HMAC-SHA256\n{at}\n{scope}\n{hashed}")));
+    if field("Signature=")? == expected {
+        Ok(())
+    } else {
+        Err("AuthFailure.SignatureFailure")
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
+}
+
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(HMAC_SHA256, key), text.as_bytes())
+        .as_ref()
+        .to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
