@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, Request, Response};
@@ -32,7 +33,8 @@ pub struct Guard {
 impl Guard {
     /// Makes a guard that refuses administrators (`UNAVAILABLE`), because it cannot tell whether their tokens are current.
     #[must_use]
-    pub const fn new(verifier: Verifier) -> Self {
+    pub fn new(verifier: Verifier) -> Self {
+        metric::describe();
         Self {
             verifier,
             epochs: None,
@@ -52,11 +54,54 @@ impl Guard {
     /// # Errors
     /// A service is not in the contract, or one of its methods does not say who may call it.
     pub fn layer(&self, services: &[&str]) -> Result<Layer, AccessError> {
-        metric::describe();
         Ok(Layer(Arc::new(Shared {
             rules: access::rules(&proto::descriptor_pool(), services)?,
             guard: self.clone(),
         })))
+    }
+
+    /// Decides on one request, for servers that are not gRPC: who calls, and whether it may. `operation` is for the log.
+    ///
+    /// # Errors
+    /// Nobody calls where somebody must, the token is not believed, or its owner may not.
+    pub async fn admit(
+        &self,
+        rule: Rule,
+        operation: &str,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Caller, Refusal> {
+        let caller = match self.identify(headers, extensions).await {
+            Ok(caller) => caller,
+            // Who logs in again may well send an old token along.
+            Err(_) if rule == Rule::Public => Caller::Anonymous,
+            Err(refusal) => {
+                metric::refused(&refusal, metric::UNKNOWN);
+                return Err(refusal);
+            }
+        };
+        match self.check(rule, &caller).await {
+            Ok(()) => {
+                metric::allowed(caller.kind());
+                Ok(caller)
+            }
+            Err(refusal) => {
+                metric::refused(&refusal, caller.kind());
+                tracing::debug!(operation, caller = caller.kind(), %refusal, "a call was refused");
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Returns when the token of a request stops being believed; `None` if it has none.
+    ///
+    /// # Errors
+    /// It is not believed now.
+    pub async fn valid_until(&self, headers: &HeaderMap) -> Result<Option<SystemTime>, Refusal> {
+        match bearer(headers)? {
+            Some(token) => Ok(Some(self.verifier.valid_until(token, SystemTime::now()).await?)),
+            None => Ok(None),
+        }
     }
 
     async fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Refusal> {
@@ -165,26 +210,7 @@ impl Shared {
         let Some(&rule) = self.rules.get(path) else {
             return Err(Refusal::NoMethod);
         };
-        let caller = match self.guard.identify(headers, extensions).await {
-            Ok(caller) => caller,
-            // Who logs in again may well send an old token along.
-            Err(_) if rule == Rule::Public => Caller::Anonymous,
-            Err(refusal) => {
-                metric::refused(&refusal, metric::UNKNOWN);
-                return Err(refusal);
-            }
-        };
-        match self.guard.check(rule, &caller).await {
-            Ok(()) => {
-                metric::allowed(caller.kind());
-                Ok(caller)
-            }
-            Err(refusal) => {
-                metric::refused(&refusal, caller.kind());
-                tracing::debug!(path, caller = caller.kind(), %refusal, "a call was refused");
-                Err(refusal)
-            }
-        }
+        self.guard.admit(rule, path, headers, extensions).await
     }
 }
 

@@ -65,6 +65,19 @@ impl Verifier {
     /// # Errors
     /// The token is not believed.
     pub async fn verify_at(&self, token: &str, now: SystemTime) -> Result<Caller, Error> {
+        Ok(self.verify_until(token, now).await?.what.clone())
+    }
+
+    /// Returns when a token stops being believed, for what goes on for longer than one call.
+    ///
+    /// # Errors
+    /// The token is not believed now.
+    pub async fn valid_until(&self, token: &str, now: SystemTime) -> Result<SystemTime, Error> {
+        let until = self.verify_until(token, now).await?;
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(until.expires) + claims::LEEWAY)
+    }
+
+    async fn verify_until(&self, token: &str, now: SystemTime) -> Result<Arc<Until<Caller>>, Error> {
         let mut key = [0; 32];
         key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         if let Some(found) = self.remembered.get(&key).await {
@@ -72,12 +85,11 @@ impl Verifier {
                 self.remembered.invalidate(&key).await;
                 return Err(Error::Expired);
             }
-            return Ok(found.what.clone());
+            return Ok(found);
         }
-        let until = self.examine(token, now).await?;
-        let caller = until.what.clone();
-        self.remembered.insert(key, Arc::new(until)).await;
-        Ok(caller)
+        let until = Arc::new(self.examine(token, now).await?);
+        self.remembered.insert(key, Arc::clone(&until)).await;
+        Ok(until)
     }
 
     async fn examine(&self, token: &str, now: SystemTime) -> Result<Until<Caller>, Error> {

@@ -32,8 +32,11 @@ impl Listener {
         self.addr
     }
 
-    /// Turns it into a listener of the runtime.
-    pub(crate) fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
+    /// Turns it into a listener of the runtime, for servers of other protocols.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
         tokio::net::TcpListener::from_std(self.listener)
     }
 
