@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// [default: .evenkeel, or /var/lib/evenkeel where root cannot share that]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// First port: Postgres, then saga +1, quota +2, task +3, auth +4, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
+    /// First port: Postgres, then saga +1, quota +2, task +3, auth +4, gateway +80, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=60_000))]
     port_base: Option<u16>,
     /// Settings as TOML
@@ -127,6 +127,8 @@ async fn run_on(
         .each_ref()
         .map(|bound| format!("http://{}", bound.public()));
     let [quota, task] = urls;
+    let gateway = Bound::bind(Name::Gateway, &settings)?;
+    let http = format!("http://{}", gateway.public());
     let orchestrator = if args.demo {
         Orchestrator::Child(Box::new(demo::Child::start(&settings, &steps, data_dir)?))
     } else {
@@ -138,7 +140,8 @@ async fn run_on(
     };
     settings.peers.saga.clone_from(&saga);
     settings.peers.quota.clone_from(&quota);
-    for bound in [accounts].into_iter().chain(participants) {
+    settings.peers.task.clone_from(&task);
+    for bound in [accounts].into_iter().chain(participants).chain([gateway]) {
         let (name, address, own) = (bound.name(), bound.public(), bound.credentials());
         let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
         watch = watch.add(name, address, own, readiness)?;
@@ -154,6 +157,7 @@ async fn run_on(
     };
     let watched = watch.start()?;
     let places = Places {
+        gateway: http,
         auth,
         saga,
         quota,
@@ -225,6 +229,7 @@ fn use_provider(settings: &mut Settings, provider: &AiProvider) {
 /// Where everything is.
 #[derive(Debug)]
 pub(crate) struct Places {
+    pub(crate) gateway: String,
     pub(crate) auth: String,
     pub(crate) saga: String,
     pub(crate) quota: String,
@@ -250,6 +255,7 @@ impl Places {
     fn welcome(&self, colour: bool) -> String {
         let mut table = Table::plain().indent(2);
         let rows = [
+            ("gateway", &self.gateway, "GET /docs, /openapi.json"),
             ("saga", &self.saga, "evenkeel saga list"),
             ("quota", &self.quota, "evenkeel quota grant new 10"),
             ("task", &self.task, "evenkeel task features"),
@@ -277,6 +283,7 @@ impl Places {
                 ("EVENKEEL_QUOTA_URL", self.quota.clone()),
                 ("EVENKEEL_TASK_URL", self.task.clone()),
                 ("EVENKEEL_AUTH_URL", self.auth.clone()),
+                ("EVENKEEL_GATEWAY_URL", self.gateway.clone()),
             ]);
         }
         if self.keys != identity::absolute(Path::new(identity::DEFAULT_DIR)) {
@@ -344,6 +351,7 @@ mod tests {
             database: DEV_DATABASE_URL.to_owned(),
             keys: identity::absolute(Path::new(identity::DEFAULT_DIR)),
             auth: "http://127.0.0.1:7104".to_owned(),
+            gateway: "http://127.0.0.1:7180".to_owned(),
             sms: None,
         }
     }
@@ -353,6 +361,7 @@ mod tests {
         insta::assert_snapshot!(places("http://127.0.0.1:7101").welcome(false), @r"
         Evenkeel runs until Ctrl-C.
 
+          gateway      http://127.0.0.1:7180                                        GET /docs, /openapi.json
           saga         http://127.0.0.1:7101                                        evenkeel saga list
           quota        http://127.0.0.1:7102                                        evenkeel quota grant new 10
           task         http://127.0.0.1:7103                                        evenkeel task features

@@ -54,6 +54,22 @@ pub(crate) struct Args {
         value_name = "URL"
     )]
     task: String,
+    /// URL of the auth service
+    #[arg(
+        long,
+        env = "EVENKEEL_AUTH_URL",
+        default_value = "http://127.0.0.1:7104",
+        value_name = "URL"
+    )]
+    auth: String,
+    /// URL of the gateway
+    #[arg(
+        long,
+        env = "EVENKEEL_GATEWAY_URL",
+        default_value = "http://127.0.0.1:7180",
+        value_name = "URL"
+    )]
+    gateway: String,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -73,7 +89,9 @@ pub(crate) async fn run(args: Args, identity: Identity) -> Result<Code, Failure>
             (Name::Saga, args.saga),
             (Name::Quota, args.quota),
             (Name::Task, args.task),
+            (Name::Auth, args.auth),
         ],
+        gateway: args.gateway,
     };
     let report = doctor::examine(&facts).await;
     output::emit(&match args.output {

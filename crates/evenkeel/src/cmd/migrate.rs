@@ -35,7 +35,9 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     };
     database::migrate(&args.database_url, &names).await?;
     let mut schemas = Vec::new();
-    let all = std::iter::once(database::EVENTS).chain(names.into_iter().map(database::migrator));
+    let all = [database::EVENTS, database::STORE]
+        .into_iter()
+        .chain(names.into_iter().filter_map(database::migrator));
     for (schema, migrator) in all {
         let migrations = migrator.iter().count();
         let value = json!({ "schema": schema, "migrations": migrations });

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{Facts, Report};
 use crate::render::time;
-use crate::wiring::database::{self, migrator};
+use crate::wiring::database::{self, EVENTS, STORE, migrator};
 use crate::wiring::settings::Name;
 
 /// Connections that Postgres keeps for its own use and administration, beyond `superuser_reserved_connections`.
@@ -39,16 +40,13 @@ pub(super) async fn examine(facts: &Facts, report: &mut Report) {
         return;
     }
     let mut migrated = true;
-    for name in Name::ALL {
-        match migrations(name, &mut connection, report).await {
+    let own = Name::ALL.into_iter().filter_map(migrator);
+    for (schema, migrator) in [EVENTS, STORE].into_iter().chain(own) {
+        match migrations(schema, migrator, &mut connection, report).await {
             Ok(current) => migrated &= current,
             Err(error) => {
                 migrated = false;
-                report.wrong(
-                    format!("schema {}", name.text()),
-                    error.to_string(),
-                    "evenkeel migrate",
-                );
+                report.wrong(format!("schema {schema}"), error.to_string(), "evenkeel migrate");
             }
         }
     }
@@ -109,11 +107,11 @@ async fn server(
 
 /// Compares what is applied with what this binary has. Returns whether the schema can be used.
 async fn migrations(
-    name: Name,
+    schema: &str,
+    migrator: &Migrator,
     connection: &mut PgConnection,
     report: &mut Report,
 ) -> Result<bool, sqlx::Error> {
-    let (schema, migrator) = migrator(name);
     let check = format!("schema {schema}");
     let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(format!("{schema}._sqlx_migrations"))

@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) connections: u32,
     /// Where the services are.
     pub(crate) services: Vec<(Name, String)>,
+    /// URL of the gateway.
+    pub(crate) gateway: String,
 }
 
 /// Examines everything. What cannot be examined is a finding, not an error.

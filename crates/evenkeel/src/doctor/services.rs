@@ -33,6 +33,30 @@ pub(super) async fn examine(facts: &Facts, report: &mut Report) {
             definitions(channel, report).await;
         }
     }
+    gateway(&facts.gateway, report).await;
+}
+
+/// Asks the gateway for a route of the auth service that needs no token, so that what is behind it is seen as well.
+async fn gateway(url: &str, report: &mut Report) {
+    let check = format!("service {}", Name::Gateway.text());
+    let asked = reqwest::Client::builder().timeout(PATIENCE).build();
+    let asked = match asked {
+        Ok(client) => client.get(format!("{url}/.well-known/jwks.json")).send().await,
+        Err(error) => Err(error),
+    };
+    match asked {
+        Ok(answer) if answer.status().is_success() => report.ok(check, format!("ready at {url}")),
+        Ok(answer) => report.wrong(
+            check,
+            format!("answers {} at {url}", answer.status()),
+            "see its log: it may not reach the auth service",
+        ),
+        Err(_) => report.wrong(
+            check,
+            format!("no answer from {url}"),
+            "start it, or give its URL with --gateway or EVENKEEL_GATEWAY_URL",
+        ),
+    }
 }
 
 async fn health(channel: Channel, check: &str, url: &str, report: &mut Report) -> bool {

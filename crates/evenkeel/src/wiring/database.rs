@@ -145,14 +145,15 @@ pub(crate) const EVENTS: (&str, &Migrator) = (events::SCHEMA, &events::MIGRATOR)
 /// Schema and migrations of what they remember for a while.
 pub(crate) const STORE: (&str, &Migrator) = (kv::SCHEMA, &kv::MIGRATOR);
 
-/// Migrations of a service.
-pub(crate) fn migrator(name: Name) -> (&'static str, &'static Migrator) {
-    match name {
+/// Schema and migrations of a service; `None` if it has none.
+pub(crate) fn migrator(name: Name) -> Option<(&'static str, &'static Migrator)> {
+    Some(match name {
         Name::Auth => (auth::SCHEMA, &auth::MIGRATOR),
         Name::Quota => (quota::SCHEMA, &quota::MIGRATOR),
         Name::Task => (task::SCHEMA, &task::MIGRATOR),
         Name::Saga => (saga::SCHEMA, &saga::MIGRATOR),
-    }
+        Name::Gateway => return None,
+    })
 }
 
 /// Brings the schemas of some services up to date, and makes their tables visible without a prefix.
@@ -164,7 +165,7 @@ pub(crate) async fn migrate(url: &str, names: &[Name]) -> Result<(), Failure> {
     // Every process has a broker and a store, so their tables come with any service.
     let all = [EVENTS, STORE]
         .into_iter()
-        .chain(names.iter().map(|name| migrator(*name)));
+        .chain(names.iter().filter_map(|name| migrator(*name)));
     for (schema, migrator) in all {
         process::migrate::run(url, schema, migrator)
             .await
@@ -182,7 +183,11 @@ pub(crate) async fn migrate(url: &str, names: &[Name]) -> Result<(), Failure> {
 
 /// Lets people write `select * from saga_instances`. Services set their own search_path and are not affected.
 async fn set_search_path(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let schemas: Vec<&str> = Name::ALL.iter().rev().map(|name| migrator(*name).0).collect();
+    let schemas: Vec<&str> = Name::ALL
+        .iter()
+        .rev()
+        .filter_map(|name| Some(migrator(*name)?.0))
+        .collect();
     let quoted: String = sqlx::query_scalar("select quote_ident(current_database())")
         .fetch_one(&mut *connection)
         .await?;
@@ -213,7 +218,7 @@ pub(crate) async fn pool(name: Name, config: &PoolConfig) -> Result<PoolGauge, F
 }
 
 async fn half_pool(name: Name, pool_name: &str, config: &PoolConfig) -> Result<PoolGauge, Failure> {
-    let (schema, _) = migrator(name);
+    let (schema, _) = migrator(name).expect("whoever has a pool has a schema");
     let half = PoolConfig {
         min: config.min / 2,
         max: (config.max / 2).max(1),

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use ::events::Broker;
+use kv::Kv;
 use process::Supervisor;
 use process::grpc::{self, Limits, Listener};
 use process::health::{Health, Readiness};
@@ -184,6 +185,10 @@ pub(crate) async fn start(
             let guard = guard(fetched(settings)?);
             start_saga(bound, guard, settings, supervisor)?
         }
+        Name::Gateway => {
+            let guard = guard(fetched(settings)?);
+            start_gateway(bound, guard, store, settings, supervisor).await?
+        }
     };
     Ok(readiness)
 }
@@ -244,6 +249,62 @@ fn start_saga(
         .map_err(|error| Failure::config("the orchestrator cannot be started").because(&error))?;
     let readiness = running.readiness();
     supervisor.spawn("saga", running.join());
+    Ok(readiness)
+}
+
+/// Streams that the gateway opens on one connection to the task service, which allows 1,024.
+const WATCHES_PER_CONNECTION: usize = 800;
+
+/// Runs the gateway. It is ready as soon as it listens: it has no database, and a service that is away is the answer 503.
+async fn start_gateway(
+    bound: Bound,
+    guard: Guard,
+    store: Kv,
+    settings: &Settings,
+    supervisor: &Supervisor,
+) -> Result<Readiness, Failure> {
+    let peers = &settings.peers;
+    let peer = |name: Name, url: &str| {
+        rpc::channel::lazy(url)
+            .map_err(|error| Failure::config(format!("peers.{} is wrong", name.text())).because(&error))
+    };
+    let upstreams = [
+        (Name::Auth, &peers.auth),
+        (Name::Quota, &peers.quota),
+        (Name::Task, &peers.task),
+        (Name::Saga, &peers.saga),
+    ];
+    let upstreams = upstreams
+        .into_iter()
+        .map(|(name, url)| Ok((format!("evenkeel.{}.v1", name.text()), peer(name, url)?)))
+        .collect::<Result<_, Failure>>()?;
+    let audience = identity::name(Name::Task.text())?;
+    let connections = settings.gateway.watch.max.div_ceil(WATCHES_PER_CONNECTION);
+    let watch = (0..connections)
+        .map(|_| {
+            let channel = peer(Name::Task, &peers.task)?;
+            Ok(bound.credentials().channel(channel, audience.clone()))
+        })
+        .collect::<Result<_, Failure>>()?;
+    let deps = gateway::Deps {
+        upstreams,
+        watch,
+        guard,
+        kv: store,
+        shutdown: supervisor.shutdown().clone(),
+    };
+    let service = gateway::build(settings.gateway.clone(), deps)
+        .map_err(|error| Failure::config("the gateway cannot be built").because(&error))?;
+    let health = Health::new().await;
+    let readiness = health.readiness();
+    supervisor.spawn("gateway", service.serve(bound.public));
+    let stop = supervisor.shutdown().token();
+    supervisor.spawn("health", async move {
+        health.set_ready(true).await;
+        stop.cancelled().await;
+        health.set_ready(false).await;
+        Ok::<_, Infallible>(())
+    });
     Ok(readiness)
 }
 

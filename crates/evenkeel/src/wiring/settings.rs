@@ -20,7 +20,7 @@ pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 10] = [
+const WELL_KNOWN: [(&str, &str); 11] = [
     ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "kv.redis_url"),
@@ -31,6 +31,7 @@ const WELL_KNOWN: [(&str, &str); 10] = [
     ("EVENKEEL_AUTH_URL", "peers.auth"),
     ("EVENKEEL_QUOTA_URL", "peers.quota"),
     ("EVENKEEL_SAGA_URL", "peers.saga"),
+    ("EVENKEEL_TASK_URL", "peers.task"),
 ];
 
 /// A service that this binary can run.
@@ -44,11 +45,13 @@ pub(crate) enum Name {
     Task,
     /// The saga orchestrator.
     Saga,
+    /// HTTP/JSON, WebSocket and SSE for clients outside.
+    Gateway,
 }
 
 impl Name {
-    /// Every service, in the order in which they are started: participants before the orchestrator.
-    pub(crate) const ALL: [Self; 4] = [Self::Auth, Self::Quota, Self::Task, Self::Saga];
+    /// Every service, in the order in which they are started: participants before the orchestrator, the front door last.
+    pub(crate) const ALL: [Self; 5] = [Self::Auth, Self::Quota, Self::Task, Self::Saga, Self::Gateway];
 
     /// Name as on the command line, and of its schema.
     pub(crate) const fn text(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Name {
             Self::Quota => "quota",
             Self::Task => "task",
             Self::Saga => "saga",
+            Self::Gateway => "gateway",
         }
     }
 
@@ -67,6 +71,7 @@ impl Name {
             Self::Quota => "quota-steps",
             Self::Task => "task-steps",
             Self::Saga => "saga-steps",
+            Self::Gateway => "gateway-steps",
         }
     }
 
@@ -77,13 +82,14 @@ impl Name {
             Self::Quota => 2,
             Self::Task => 3,
             Self::Auth => 4,
+            Self::Gateway => 80,
         }
     }
 
     /// Distance of its steps port from the first port; `None` if it takes no steps.
     pub(crate) const fn steps_port_offset(self) -> Option<u16> {
         match self {
-            Self::Saga | Self::Auth => None,
+            Self::Saga | Self::Auth | Self::Gateway => None,
             Self::Quota => Some(12),
             Self::Task => Some(13),
         }
@@ -123,6 +129,8 @@ pub(crate) struct Settings {
     pub(crate) task: task::Config,
     /// The saga orchestrator.
     pub(crate) saga: saga::Config,
+    /// The gateway.
+    pub(crate) gateway: gateway::Config,
 }
 
 impl Default for Settings {
@@ -142,6 +150,7 @@ impl Default for Settings {
             quota: quota::Config::default(),
             task: task::Config::default(),
             saga: saga::Config::default(),
+            gateway: gateway::Config::default(),
         }
     }
 }
@@ -170,8 +179,8 @@ impl Settings {
             .saturating_add(lanes)
             .saturating_add(SAGA_EXTRA_CONNECTIONS);
         // Every process has a broker, and the orchestrator one of its own beside it.
-        let brokers = CONNECTIONS * 5;
-        let stores = super::identity::CONNECTIONS * 4;
+        let brokers = CONNECTIONS * 6;
+        let stores = super::identity::CONNECTIONS * 5;
         // Quota and tasks have the whole budget each, and accounts half of one: they take no steps.
         self.database
             .max
@@ -193,6 +202,7 @@ pub(crate) struct Listen {
     task: SocketAddr,
     task_steps: SocketAddr,
     saga: SocketAddr,
+    gateway: SocketAddr,
 }
 
 impl Default for Listen {
@@ -213,6 +223,7 @@ impl Listen {
             task: at(Name::Task.port_offset()),
             task_steps: steps(Name::Task),
             saga: at(Name::Saga.port_offset()),
+            gateway: at(Name::Gateway.port_offset()),
         }
     }
 
@@ -223,6 +234,7 @@ impl Listen {
             Name::Quota => self.quota,
             Name::Task => self.task,
             Name::Saga => self.saga,
+            Name::Gateway => self.gateway,
         }
     }
 
@@ -231,7 +243,7 @@ impl Listen {
         match name {
             Name::Quota => Some(self.quota_steps),
             Name::Task => Some(self.task_steps),
-            Name::Auth | Name::Saga => None,
+            Name::Auth | Name::Saga | Name::Gateway => None,
         }
     }
 
@@ -242,6 +254,7 @@ impl Listen {
             Name::Quota => self.quota = address,
             Name::Task => self.task = address,
             Name::Saga => self.saga = address,
+            Name::Gateway => self.gateway = address,
         }
     }
 
@@ -250,7 +263,7 @@ impl Listen {
         match name {
             Name::Quota => self.quota_steps = address,
             Name::Task => self.task_steps = address,
-            Name::Auth | Name::Saga => return false,
+            Name::Auth | Name::Saga | Name::Gateway => return false,
         }
         true
     }
@@ -300,12 +313,14 @@ pub(crate) struct ListenerLimits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Peers {
-    /// URL of the saga service, which the task service calls.
+    /// URL of the saga service, which the task service and the gateway call.
     pub(crate) saga: String,
     /// URL of the auth service, which has the keys of users' tokens.
     pub(crate) auth: String,
-    /// URL of the quota service, which the auth service asks for what profiles show.
+    /// URL of the quota service, which the gateway calls, and the auth service for what profiles show.
     pub(crate) quota: String,
+    /// URL of the task service, which the gateway calls.
+    pub(crate) task: String,
 }
 
 impl Default for Peers {
@@ -315,6 +330,7 @@ impl Default for Peers {
             saga: at(Name::Saga.port_offset()),
             auth: at(Name::Auth.port_offset()),
             quota: at(Name::Quota.port_offset()),
+            task: at(Name::Task.port_offset()),
         }
     }
 }
