@@ -1,4 +1,5 @@
-//! The story of `evenkeel dev --demo`: what is promised, shown on real processes through the real API.
+//! The story of `evenkeel dev --demo`: what is promised, shown on real processes through the real API: people come
+//! through the gateway, operators over gRPC.
 //!
 //! Quota, tasks and the AI provider run in this process; the orchestrator is a child that one story kills. Every story
 //! prints the saga's timeline and the quota before and after, and checks what was promised.
@@ -7,6 +8,7 @@ mod child;
 mod narrator;
 mod stage;
 mod stories;
+mod web;
 
 use doubles::ai::AiProvider;
 

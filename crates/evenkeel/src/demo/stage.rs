@@ -3,22 +3,21 @@
 use std::time::{Duration, Instant};
 
 use doubles::ai::AiProvider;
-use ids::UserId;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::quota::v1::{Balance, CreateGrantRequest, GetBalanceRequest};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::saga::v1::{GetSagaRequest, GetSagaResponse, ListSagasRequest, Saga};
 use proto::task::v1::task_service_client::TaskServiceClient;
-use proto::task::v1::{CancelTaskRequest, CreateTaskRequest, GetTaskRequest, ListTasksRequest, Task};
+use proto::task::v1::{GetTaskRequest, Task};
 use serde_json::json;
 use tonic::Status;
 
+use super::web::{Answer, Person, Web};
 use super::{Child, Narrator};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::cmd::dev::Places;
 use crate::exit::{Code, Failure};
 use crate::identity::Channel;
-use crate::proto_json;
 use crate::render::saga::{Timeline, has_ended};
 
 /// Nothing in a story takes longer than this.
@@ -32,6 +31,7 @@ pub(super) struct Stage<'a> {
     pub(super) provider: &'a AiProvider,
     pub(super) child: Child,
     pub(super) places: &'a Places,
+    pub(super) web: Web,
     sagas: SagaServiceClient<Channel>,
     quota: QuotaServiceClient<Channel>,
     tasks: TaskServiceClient<Channel>,
@@ -49,6 +49,7 @@ impl<'a> Stage<'a> {
             narrator,
             provider,
             child,
+            web: Web::open(&places.gateway)?,
             places,
             sagas: SagaServiceClient::new(operator.channel(&places.saga, "saga")?),
             quota: QuotaServiceClient::new(operator.channel(&places.quota, "quota")?),
@@ -57,11 +58,18 @@ impl<'a> Stage<'a> {
     }
 
     /// Opens an account with some quota for a new user; returns the user and the balance.
-    pub(super) async fn user_with(&mut self, amount: i64) -> Result<(String, Balance), Failure> {
-        let user_id = UserId::new().to_string();
+    pub(super) async fn user_with(&mut self, amount: i64) -> Result<(Person, Balance), Failure> {
+        let person = self.web.register().await?;
+        let balance = self.grant(&person, amount).await?;
+        Ok((person, balance))
+    }
+
+    /// Gives somebody quota, as an operator.
+    pub(super) async fn grant(&mut self, person: &Person, amount: i64) -> Result<Balance, Failure> {
+        let user_id = person.user_id.clone();
         let request = CreateGrantRequest {
             grant_id: format!("demo-{user_id}"),
-            user_id: user_id.clone(),
+            user_id,
             amount,
             priority: 0,
             source: "the demo".to_owned(),
@@ -70,13 +78,12 @@ impl<'a> Stage<'a> {
             .quota
             .create_grant(client::request(request, CALL_TIMEOUT))
             .await;
-        let balance = self.answered(answer)?.balance.unwrap_or_default();
-        Ok((user_id, balance))
+        Ok(self.answered(answer)?.balance.unwrap_or_default())
     }
 
-    pub(super) async fn balance(&mut self, user_id: &str) -> Result<Balance, Failure> {
+    pub(super) async fn balance(&mut self, person: &Person) -> Result<Balance, Failure> {
         let request = GetBalanceRequest {
-            user_id: user_id.to_owned(),
+            user_id: person.user_id.clone(),
         };
         let answer = self
             .quota
@@ -85,22 +92,17 @@ impl<'a> Stage<'a> {
         Ok(self.answered(answer)?.balance.unwrap_or_default())
     }
 
-    /// Creates a task; the inner result is the service's own answer.
+    /// Creates a task over HTTP.
     pub(super) async fn create_task(
-        &mut self,
-        user_id: &str,
+        &self,
+        person: &Person,
         feature: &str,
         text: &str,
-    ) -> Result<Task, Status> {
-        let input = json!({ "text": text, "language": "English" }).to_string();
-        let request = CreateTaskRequest {
-            user_id: user_id.to_owned(),
-            feature_id: feature.to_owned(),
-            input_data: proto_json::parse_struct(&input).ok(),
-            request_id: String::new(),
-        };
-        let answer = self.tasks.create_task(client::request(request, PATIENCE)).await?;
-        Ok(answer.into_inner().task.unwrap_or_default())
+        key: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        let input = json!({ "text": text, "language": "English" });
+        let body = json!({ "featureId": feature, "inputData": input });
+        self.web.post("/api/v1/tasks", Some(person), key, body).await
     }
 
     pub(super) async fn task(&mut self, task_id: &str) -> Result<Task, Failure> {
@@ -111,29 +113,20 @@ impl<'a> Stage<'a> {
         Ok(self.answered(answer)?.task.unwrap_or_default())
     }
 
-    pub(super) async fn tasks_of(&mut self, user_id: &str) -> Result<Vec<Task>, Failure> {
-        let request = ListTasksRequest {
-            user_id: user_id.to_owned(),
-            ..ListTasksRequest::default()
-        };
-        let answer = self
-            .tasks
-            .list_tasks(client::request(request, CALL_TIMEOUT))
-            .await;
-        Ok(self.answered(answer)?.tasks)
+    /// Counts somebody's tasks.
+    pub(super) async fn tasks_of(&self, person: &Person) -> Result<usize, Failure> {
+        let listed = self.web.get("/api/v1/tasks", person).await?;
+        Ok(listed.body["tasks"].as_array().map_or(usize::MAX, Vec::len))
     }
 
-    pub(super) async fn cancel_task(&mut self, task_id: &str) -> Result<Task, Failure> {
-        let request = CancelTaskRequest {
-            task_id: task_id.to_owned(),
-            reason: "changed my mind".to_owned(),
-        };
-        let answer = self.tasks.cancel_task(client::request(request, PATIENCE)).await;
-        Ok(self.answered(answer)?.task.unwrap_or_default())
+    pub(super) async fn cancel_task(&self, person: &Person, task_id: &str) -> Result<Answer, Failure> {
+        let body = json!({ "reason": "changed my mind" });
+        let path = format!("/api/v1/tasks/{task_id}/cancel");
+        self.web.post(&path, Some(person), None, body).await
     }
 
     /// The saga that a user's refused request has left.
-    pub(super) async fn saga_of(&mut self, user_id: &str) -> Result<Option<Saga>, Failure> {
+    pub(super) async fn saga_of(&mut self, person: &Person) -> Result<Option<Saga>, Failure> {
         let request = ListSagasRequest::default();
         let answer = self
             .sagas
@@ -143,7 +136,7 @@ impl<'a> Stage<'a> {
             .answered(answer)?
             .sagas
             .into_iter()
-            .find(|saga| saga.input_json.contains(user_id)))
+            .find(|saga| saga.input_json.contains(&person.user_id)))
     }
 
     pub(super) async fn saga(&mut self, saga_id: &str) -> Result<GetSagaResponse, Status> {

@@ -7,13 +7,12 @@ use doubles::ai::{Behaviour, Rule};
 use proto::quota::v1::Balance;
 use proto::saga::v1::{GetSagaResponse, OperationState, Saga, SagaPhase, SagaReason};
 use proto::task::v1::TaskState;
-use rpc::error;
 
 use super::stage::Stage;
+use super::web::Answer;
 use crate::client;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::output::{Cell, Table, Tone};
-use crate::render;
 use crate::wiring::database;
 
 /// What the features that ship cost.
@@ -28,7 +27,10 @@ type Story = for<'s> fn(&'s mut Stage<'_>) -> Played<'s>;
 /// The stories in their order, with their titles.
 pub(super) fn all() -> [(&'static str, Story); 5] {
     [
-        ("A task that completes", |stage| Box::pin(completes(stage))),
+        (
+            "Somebody registers, logs in and runs a task, watched live",
+            |stage| Box::pin(completes(stage)),
+        ),
         ("A task whose provider fails: the quota comes back", |stage| {
             Box::pin(provider_fails(stage))
         }),
@@ -46,11 +48,25 @@ pub(super) fn all() -> [(&'static str, Story); 5] {
 
 async fn completes(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let text = "The harbour was quiet that morning.";
-    let (user, before) = stage.user_with(10).await?;
-    let task = created(stage, &user, TRANSLATE.0, text).await?;
+    let registered = stage.web.register().await?;
+    let person = stage.web.login(&registered).await?;
+    stage.narrator.say(&format!(
+        "{} has registered and logged in over HTTP, and is granted 10.",
+        person.user_id
+    ))?;
+    let before = stage.grant(&person, 10).await?;
+    let mut watch = stage.web.watch(&person).await?;
+    let key = uuid::Uuid::now_v7().to_string();
+    let first = stage.create_task(&person, TRANSLATE.0, text, Some(&key)).await?;
+    let task = created(stage, &first, TRANSLATE.0)?;
+    let again = stage.create_task(&person, TRANSLATE.0, text, Some(&key)).await?;
+    let told = watch.until(&task.task_id, ["COMPLETED", "FAILED"]).await?;
+    stage
+        .narrator
+        .say(&format!("The WebSocket told: {}.", told.states.join(", ")))?;
     let ended = stage.end(&task.saga_id).await?;
     stage.timeline(&ended)?;
-    let after = stage.balance(&user).await?;
+    let after = stage.balance(&person).await?;
     stage.narrator.quota(&before, &after)?;
     let task = stage.task(&task.task_id).await?;
     let phase = phase_of(&ended);
@@ -62,6 +78,23 @@ async fn completes(stage: &mut Stage<'_>) -> Result<(), Failure> {
     stage
         .narrator
         .promise(done, "the task is completed and has its result")?;
+    let same = again.replayed && !first.replayed && again.body == first.body;
+    let one = stage.tasks_of(&person).await? == 1;
+    stage.narrator.promise(
+        same && one,
+        "the POST repeated with its Idempotency-Key had the first answer, and there is one task",
+    )?;
+    let gapless = told.numbers.windows(2).all(|pair| pair[1] == pair[0] + 1);
+    let live = told.states.last().is_some_and(|state| state == "COMPLETED") && told.states.len() > 1;
+    stage.narrator.promise(
+        live && gapless,
+        "the WebSocket told every change up to the end, numbered without a gap",
+    )?;
+    let refreshed = stage.web.refresh(&person).await?;
+    stage.narrator.promise(
+        refreshed.user_id == person.user_id,
+        "the refresh token gave a new access token, which works",
+    )?;
     conserved(stage, &after, &before, TRANSLATE.1)?;
     once(stage, text, 2)
 }
@@ -76,7 +109,8 @@ async fn provider_fails(stage: &mut Stage<'_>) -> Result<(), Failure> {
         .prompt(text),
     ]);
     let (user, before) = stage.user_with(10).await?;
-    let task = created(stage, &user, SUMMARIZE.0, text).await?;
+    let answer = stage.create_task(&user, SUMMARIZE.0, text, None).await?;
+    let task = created(stage, &answer, SUMMARIZE.0)?;
     let ended = stage.end(&task.saga_id).await?;
     stage.timeline(&ended)?;
     let after = stage.balance(&user).await?;
@@ -98,26 +132,23 @@ async fn provider_fails(stage: &mut Stage<'_>) -> Result<(), Failure> {
 async fn refused(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let text = "A text for which there is no money.";
     let (user, before) = stage.user_with(TRANSLATE.1 - 1).await?;
-    let answer = stage.create_task(&user, TRANSLATE.0, text).await;
-    let reason = match &answer {
-        Ok(_) => None,
-        Err(status) => error::info(status).map(|info| info.reason),
-    };
-    if let Some(reason) = &reason {
-        stage.narrator.say(&format!("CreateTask answered {reason}."))?;
-    }
+    let answer = stage.create_task(&user, TRANSLATE.0, text, None).await?;
+    let reason = answer.text("reason").to_owned();
+    stage
+        .narrator
+        .say(&format!("POST /tasks answered {} {reason}.", answer.status))?;
     if let Some(saga) = stage.saga_of(&user).await? {
         let ended = stage.end(&saga.saga_id).await?;
         stage.timeline(&ended)?;
     }
     let after = stage.balance(&user).await?;
     stage.narrator.quota(&before, &after)?;
-    let told = reason.as_deref() == Some("QUOTA_INSUFFICIENT");
+    let told = answer.status == 403 && reason == "QUOTA_INSUFFICIENT";
     stage
         .narrator
         .promise(told, "the caller was told QUOTA_INSUFFICIENT at once")?;
     let tasks = stage.tasks_of(&user).await?;
-    stage.narrator.promise(tasks.is_empty(), "there is no task")?;
+    stage.narrator.promise(tasks == 0, "there is no task")?;
     conserved(stage, &after, &before, 0)?;
     once(stage, text, 0)
 }
@@ -128,11 +159,12 @@ async fn cancelled(stage: &mut Stage<'_>) -> Result<(), Failure> {
         .provider
         .program(vec![Rule::always(Behaviour::Hang).prompt(text)]);
     let (user, before) = stage.user_with(10).await?;
-    let task = created(stage, &user, SUMMARIZE.0, text).await?;
+    let answer = stage.create_task(&user, SUMMARIZE.0, text, None).await?;
+    let task = created(stage, &answer, SUMMARIZE.0)?;
     stage.until_asked(text).await?;
     let half_way = stage.balance(&user).await?;
     stage.narrator.say("The provider is at work; the user cancels.")?;
-    let answer = stage.cancel_task(&task.task_id).await?;
+    let answer = stage.cancel_task(&user, &task.task_id).await?;
     let ended = stage.end(&task.saga_id).await?;
     stage.timeline(&ended)?;
     let after = stage.balance(&user).await?;
@@ -146,10 +178,11 @@ async fn cancelled(stage: &mut Stage<'_>) -> Result<(), Failure> {
         phase == (SagaPhase::Compensated, SagaReason::Cancelled),
         "the saga is COMPENSATED (CANCELLED)",
     )?;
-    let task = stage.task(&answer.task_id).await?;
-    stage
-        .narrator
-        .promise(task.state() == TaskState::Cancelled, "the task is cancelled")?;
+    let task = stage.task(&task.task_id).await?;
+    stage.narrator.promise(
+        answer.status == 200 && task.state() == TaskState::Cancelled,
+        "the task is cancelled",
+    )?;
     conserved(stage, &after, &before, 0)
 }
 
@@ -159,7 +192,8 @@ async fn killed(stage: &mut Stage<'_>) -> Result<(), Failure> {
         Rule::times(1, Behaviour::Answer).prompt(text).delay_ms(1_500),
     ]);
     let (user, before) = stage.user_with(10).await?;
-    let task = created(stage, &user, TRANSLATE.0, text).await?;
+    let answer = stage.create_task(&user, TRANSLATE.0, text, None).await?;
+    let task = created(stage, &answer, TRANSLATE.0)?;
     stage.until_asked(text).await?;
     stage.until(&task.saga_id, "RUN_PIPELINE", in_the_middle).await?;
     let pid = stage.child.kill().await?;
@@ -227,21 +261,26 @@ pub(super) async fn epilogue(stage: &mut Stage<'_>) -> Result<(), Failure> {
     )
 }
 
-/// Creates a task that must not be refused, and says so.
-async fn created(
-    stage: &mut Stage<'_>,
-    user: &str,
-    feature: &str,
-    text: &str,
-) -> Result<proto::task::v1::Task, Failure> {
-    let task = match stage.create_task(user, feature, text).await {
-        Ok(task) => task,
-        Err(status) => return Err(client::failure(&status, &stage.places.task)),
+/// What the answer to a POST says of the new task.
+struct Created {
+    task_id: String,
+    saga_id: String,
+}
+
+/// Reads the answer to a POST that must not be refused, and says what it was.
+fn created(stage: &Stage<'_>, answer: &Answer, feature: &str) -> Result<Created, Failure> {
+    let task = Created {
+        task_id: answer.text("taskId").to_owned(),
+        saga_id: answer.text("sagaId").to_owned(),
     };
-    let state = render::task::state_name(task.state());
+    if answer.status != 200 || task.task_id.is_empty() {
+        let told = format!("POST /tasks answered {}: {}", answer.status, answer.body);
+        return Err(Failure::new(Code::Failed, told));
+    }
     stage.narrator.say(&format!(
-        "CreateTask({feature}) answered {}, {state}.",
-        task.task_id
+        "POST /tasks ({feature}) answered {}, {}.",
+        task.task_id,
+        answer.text("status")
     ))?;
     Ok(task)
 }
