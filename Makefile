@@ -1,5 +1,5 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev test test-faults check bench ci lint-proto deny readme
+.PHONY: demo dev test test-faults check bench ci lint-proto deny readme api-test
 
 # Plays the five stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
@@ -35,6 +35,11 @@ check:
 bench:
 	deploy/ensure-postgres.sh
 	cargo run -q --profile bench-run -p evenkeel -- bench sagas
+
+# Generated requests against the served OpenAPI document: no 5xx, nothing undocumented. Needs PyPI the first time.
+api-test:
+	deploy/ensure-postgres.sh
+	deploy/api-test.sh
 
 # What the README says is what happens.
 readme:

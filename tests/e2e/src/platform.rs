@@ -105,6 +105,8 @@ pub struct Platform {
     /// Orchestrator, or the one process of `dev`.
     pub saga: Option<ChildProcess>,
     others: Vec<ChildProcess>,
+    /// The gateway, once the front door is open.
+    pub gateway: Option<ChildProcess>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +115,8 @@ struct Ports {
     quota_steps: u16,
     task: u16,
     task_steps: u16,
+    auth: u16,
+    gateway: u16,
 }
 
 /// The port in the line `export <variable>=http://127.0.0.1:<port>` that `dev` prints.
@@ -162,6 +166,8 @@ impl Platform {
             quota_steps: free_port(),
             task: free_port(),
             task_steps: free_port(),
+            auth: free_port(),
+            gateway: free_port(),
         };
         let orchestrator = Orchestrator {
             instance: "saga-0".to_owned(),
@@ -187,6 +193,7 @@ impl Platform {
             scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
+            gateway: None,
         };
         let quota = platform.command(&[
             "serve",
@@ -223,19 +230,26 @@ impl Platform {
                 quota_steps: 0,
                 task: 0,
                 task_steps: 0,
+                auth: 0,
+                gateway: 0,
             },
             participants: BTreeMap::new(),
             environment: Vec::new(),
             scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
+            gateway: None,
         };
         let mut command = platform.command(&["dev", "--port-base", "0"]);
-        command.env_remove("EVENKEEL_PEERS__SAGA");
+        for peer in ["SAGA", "QUOTA", "TASK", "AUTH"] {
+            command.env_remove(format!("EVENKEEL_PEERS__{peer}"));
+        }
         let dev = ChildProcess::spawn(command);
         platform.orchestrator.port = said_port(&dev, "EVENKEEL_SAGA_URL").await;
         platform.ports.quota = said_port(&dev, "EVENKEEL_QUOTA_URL").await;
         platform.ports.task = said_port(&dev, "EVENKEEL_TASK_URL").await;
+        platform.ports.auth = said_port(&dev, "EVENKEEL_AUTH_URL").await;
+        platform.ports.gateway = said_port(&dev, "EVENKEEL_GATEWAY_URL").await;
         platform.saga = Some(dev);
         platform.ready().await;
         platform
@@ -252,11 +266,80 @@ impl Platform {
             .env("EVENKEEL_DATABASE__MAX", "30")
             .env("EVENKEEL_KEYS", identities().dir())
             .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
+            .env("EVENKEEL_PEERS__QUOTA", url(self.ports.quota))
+            .env("EVENKEEL_PEERS__TASK", url(self.ports.task))
+            .env("EVENKEEL_PEERS__AUTH", url(self.ports.auth))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
             .env("EVENKEEL_ADMIN__LISTEN", local(0))
             .env("EVENKEEL_TELEMETRY__LEVEL", "info")
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Starts the auth service and the gateway of a platform of one process a service, and waits until both answer. Users'
+    /// tokens are signed with the key of [`identities`], which the auth service finds in its database.
+    pub async fn open_front_door(&mut self) {
+        let vault = auth::sealed::Config::generate().expect("keys can be made");
+        self.seed_signing_key(&vault).await;
+        let keys: String = vault
+            .keys
+            .iter()
+            .map(|key| format!("{{ version = {}, key = {:?} }}", key.version, key.key))
+            .collect();
+        let settings = format!(
+            "[auth.vault]\nkeys = [{keys}]\nindex_key = {:?}\n",
+            vault.index_key
+        );
+        let config = self.scratch.path().join("auth.toml");
+        std::fs::write(&config, settings).expect("the directory can be written");
+        let mut auth = self.command(&["serve", "auth", "--listen", &local(self.ports.auth)]);
+        auth.arg("--config").arg(&config);
+        self.others.push(ChildProcess::spawn(auth));
+        self.start_gateway();
+        self.gateway_ready().await;
+    }
+
+    /// Starts the gateway's process; the one before must have ended.
+    pub fn start_gateway(&mut self) {
+        let gateway = self.command(&["serve", "gateway", "--listen", &local(self.ports.gateway)]);
+        self.gateway = Some(ChildProcess::spawn(gateway));
+    }
+
+    /// Waits until the gateway answers with what the auth service says.
+    pub async fn gateway_ready(&self) {
+        let keys = format!("{}/.well-known/jwks.json", self.gateway_url());
+        eventually(LONG, || async {
+            let answer = reqwest::get(&keys).await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    async fn seed_signing_key(&self, vault: &auth::sealed::Config) {
+        let key = identities().users();
+        let place = auth::sealed::Place {
+            table: "auth.signing_key",
+            column: "private_sealed",
+            row: key.kid(),
+        };
+        let pem = key.to_pem().expect("the key is whole");
+        let vault = auth::sealed::Vault::new(vault).expect("the keys are good");
+        let sealed = vault.seal(place, pem.as_bytes()).expect("it is small");
+        sqlx::query(
+            "insert into auth.signing_key (kid, public_x, private_sealed, state, activated_at) \
+             values ($1, $2, $3, 'active', clock_timestamp())",
+        )
+        .bind(key.kid())
+        .bind(&key.jwk().x)
+        .bind(sealed)
+        .execute(self.sql())
+        .await
+        .expect("the table is empty");
+    }
+
+    /// URL of the gateway.
+    pub fn gateway_url(&self) -> String {
+        url(self.ports.gateway)
     }
 
     /// Starts the orchestrator's process; the one before must have ended.
@@ -380,6 +463,7 @@ impl Platform {
     /// name.
     pub fn listeners(&self) -> Vec<(&'static str, String, &'static [&'static str])> {
         vec![
+            ("auth", url(self.ports.auth), &auth::SERVICES),
             (
                 "saga",
                 url(self.orchestrator.port),

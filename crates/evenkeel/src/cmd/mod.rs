@@ -13,3 +13,4 @@ pub(crate) mod quota;
 pub(crate) mod saga;
 pub(crate) mod serve;
 pub(crate) mod task;
+pub(crate) mod user;

@@ -85,6 +85,27 @@ async fn a_task_is_created_runs_and_shows_its_result() {
 }
 
 #[tokio::test]
+async fn every_number_that_json_has_comes_back_as_it_went_in() {
+    let world = World::new(simple()).await;
+    let user = UserId::new();
+    let input = json!({
+        "text": "hello",
+        "numbers": [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 0.1 + 0.2, 1.0 / 3.0, 9_007_199_254_740_993_i64, -0.0],
+    });
+    let task = create(&world, wish(user, "r-1", &input)).await.unwrap();
+    let done = until(&world, &task.task_id, TaskState::Completed).await;
+    assert_eq!(done.input_data, Some(structure(&input)));
+    // The same again is the same task, and one such task does not hide the others.
+    let again = create(&world, wish(user, "r-1", &input)).await.unwrap();
+    assert_eq!(again.task_id, task.task_id);
+    let request = pb::ListTasksRequest {
+        user_id: user.to_string(),
+        ..pb::ListTasksRequest::default()
+    };
+    assert_eq!(list(&world, request).await.unwrap().tasks.len(), 1);
+}
+
+#[tokio::test]
 async fn without_quota_there_is_no_task_and_the_caller_is_told() {
     let world = World::new(simple()).await;
     world.sagas.set_quota(0);
