@@ -6,6 +6,7 @@ use rpc::step::{Op, StepCall};
 use sha2::{Digest as _, Sha256};
 use sqlx::{Acquire, Connection, PgConnection, Postgres};
 use tonic::{Response, Status};
+use tracing::Instrument as _;
 
 use crate::answer::{self, key, unknown};
 use crate::decide::{self, ActionRow, Answer, Decision, Own, Settlement};
@@ -27,6 +28,31 @@ use crate::{Again, Done, Stop};
 /// * `STEP_METADATA_INVALID`: the index is above 2,147,483,647.
 /// * `UNAVAILABLE` or `INTERNAL`: the outcome is unknown. The cause is in the log.
 pub async fn run<'p, P, R, E, F>(
+    pool: P,
+    call: &StepCall,
+    request: &impl Message,
+    domain: &'static str,
+    work: F,
+) -> Result<Response<R>, Status>
+where
+    P: Acquire<'p, Database = Postgres>,
+    R: Message + Default,
+    E: Into<Stop>,
+    F: for<'c> AsyncFnOnce(&'c mut PgConnection, Again) -> Result<Done<R>, E>,
+{
+    let span = tracing::info_span!(
+        "barrier",
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        step = %call.step,
+        attempt = call.attempt
+    );
+    carry_out(pool, call, request, domain, work)
+        .instrument(span)
+        .await
+}
+
+async fn carry_out<'p, P, R, E, F>(
     pool: P,
     call: &StepCall,
     request: &impl Message,

@@ -11,7 +11,7 @@ use test_support::{TestBroker, TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 
 /// Listens to everything.
-async fn listen(
+pub(crate) async fn listen(
     database: &TestDatabase,
     amqp_url: &str,
     heard: &Arc<Mutex<Vec<Received>>>,

@@ -17,4 +17,5 @@ mod mending;
 mod metrics;
 mod newcomer;
 mod stories;
+mod traces;
 mod zombie;
