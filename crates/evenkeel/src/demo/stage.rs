@@ -63,8 +63,8 @@ impl<'a> Stage<'a> {
             grant_id: format!("demo-{user_id}"),
             user_id: user_id.clone(),
             amount,
-            priority: 0,
-            source: "the demo".to_owned(),
+            note: "the demo".to_owned(),
+            ..CreateGrantRequest::default()
         };
         let answer = self
             .quota

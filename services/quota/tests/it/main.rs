@@ -6,11 +6,14 @@
 )]
 
 mod access;
+mod clawback;
 mod concurrency;
 mod conservation;
+mod expiry;
 mod grants;
 mod input;
 mod ledger;
+mod order_steps;
 mod oversell;
 mod reservations;
 mod schema;
