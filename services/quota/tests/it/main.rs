@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod burn_order;
 mod clawback;
 mod concurrency;
 mod conservation;
@@ -13,6 +14,7 @@ mod expiry;
 mod grants;
 mod input;
 mod ledger;
+mod migration;
 mod order_steps;
 mod oversell;
 mod reservations;
