@@ -17,7 +17,10 @@ pub(crate) struct Granted {
 /// Adds quota to a user, once per grant id and once per line of a source. The first grant opens the account. What comes
 /// after its own expiry is granted and expires at once.
 pub(crate) async fn create_grant(conn: &mut PgConnection, grant: &Grant) -> Result<Granted, Error> {
-    let (before, _) = store::account::open_and_lock(conn, grant.user_id).await?;
+    let (mut before, due) = store::account::open_and_lock(conn, grant.user_id).await?;
+    if due {
+        settle::due(conn, &mut before).await?;
+    }
     // Every other figure is at most this one.
     if before.granted.checked_add(grant.amount.get()).is_none() {
         return Err(Error::Invalid {

@@ -193,6 +193,64 @@ async fn an_extension_that_was_granted_is_kept() {
     f.quota.assert_no_drift().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_replicas_expire_each_reservation_once() {
+    let f = Fixture::new().await;
+    let other = Quota::serve(f.database.pool(quota::SCHEMA).await).await;
+    let user = f.user_with(1_000).await;
+    // More than the job reads at once.
+    for _ in 0..130 {
+        f.quota.reserve(user, TaskId::new(), 1).await.unwrap();
+    }
+    sqlx::query("update quota_transactions set expires_at = clock_timestamp() - interval '1 s'")
+        .execute(&f.quota.pool)
+        .await
+        .unwrap();
+    f.quota.run_jobs();
+    other.run_jobs();
+    eventually(DEADLINE, || async {
+        f.quota.balance(user).await == [1_000, 1_000, 0, 0]
+    })
+    .await;
+    let told: i64 = sqlx::query_scalar("select count(*) from outbox where topic = 'quota.expired'")
+        .fetch_one(&f.quota.pool)
+        .await
+        .unwrap();
+    assert_eq!(told, 130);
+    f.quota.assert_no_drift().await;
+}
+
+#[tokio::test]
+async fn a_broken_account_does_not_keep_others_from_expiring() {
+    let f = Fixture::new().await;
+    let (broken, whole) = (f.user_with(10).await, f.user_with(10).await);
+    let (first, second) = (TaskId::new(), TaskId::new());
+    f.quota.reserve(broken, first, 3).await.unwrap();
+    f.quota.reserve(whole, second, 3).await.unwrap();
+    // Its reservation cannot be given back: the account would have less than nothing reserved.
+    sqlx::query("update account set available = 10, reserved = 0 where user_id = $1")
+        .bind(broken.uuid())
+        .execute(&f.quota.pool)
+        .await
+        .unwrap();
+    f.quota.run_out(first).await;
+    f.quota.run_out(second).await;
+    f.quota.run_jobs();
+    eventually(DEADLINE, || async {
+        f.quota.balance(whole).await == [10, 10, 0, 0]
+    })
+    .await;
+    let stuck = f.quota.reservation(first).await.unwrap();
+    assert_eq!(stuck.state(), ReservationState::Expired, "by the clock");
+    // Once it is mended, the job goes on with it.
+    assert!(quota::rebuild_account(&f.quota.pool, broken).await.unwrap());
+    eventually(DEADLINE, || async {
+        f.quota.balance(broken).await == [10, 10, 0, 0]
+    })
+    .await;
+    f.quota.assert_no_drift().await;
+}
+
 #[tokio::test]
 async fn what_is_left_of_a_grant_is_lost_with_its_end() {
     let f = Fixture::new().await;
