@@ -1,7 +1,7 @@
 //! The facts that other services learn from the outbox. Key is the user id. Data: `userId`, `available` (what the user has
-//! left afterwards), `timestamp` (RFC 3339), and what the topic adds: `amount` with `taskId` or `grantId`; `quota.granted` also
-//! `kind`, `expiresAt`, `sourceType`, `sourceId`; clawbacks `clawbackId`. `quota.expired` tells of a reservation (`taskId`) or of a
-//! grant (`grantId`).
+//! left afterwards), `timestamp` (RFC 3339), and what the topic adds: `amount` with `taskId` or `grantId`;
+//! `quota.granted` also `kind`, `expiresAt`, `sourceType`, `sourceId`; clawbacks `clawbackId`. `quota.expired` tells of a
+//! reservation (`taskId`) or of a grant (`grantId`).
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use events::Event;

@@ -2,8 +2,8 @@
 //!
 //! Users get quota by grants, each with a kind, a priority, an expiry and a source. A task sets an amount aside (reserves),
 //! then turns it into consumption (confirms) or gives it back (cancels). What a source granted can be taken back (clawed
-//! back) as far as it is not consumed. [`build`] wires the public service `evenkeel.quota.v1.QuotaService` and, for the orchestrator only,
-//! `evenkeel.quota.v1.QuotaSteps`; the same function of `app/` serves both.
+//! back) as far as it is not consumed. [`build`] wires the public service `evenkeel.quota.v1.QuotaService` and, for the
+//! orchestrator only, `evenkeel.quota.v1.QuotaSteps`; the same function of `app/` serves both.
 //!
 //! # Invariants
 //! * granted = available + reserved + consumed + expired + clawed back, none of them negative, for every account; a CHECK

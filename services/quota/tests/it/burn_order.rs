@@ -41,6 +41,8 @@ enum Task {
 /// One user, whose grants are kept in the order of their making.
 #[derive(Debug, Default)]
 struct Model {
+    /// The first one after the beginning of the test.
+    midnight: i64,
     grants: Vec<Grant>,
     tasks: BTreeMap<TaskId, (Task, Vec<(usize, i64)>)>,
 }
@@ -178,7 +180,6 @@ async fn shown(quota: &Quota, user: UserId) -> BTreeMap<String, [i64; 4]> {
 
 /// Grants something. Ends are whole days after the first midnight to come, so that age decides between equals.
 async fn create(quota: &Quota, model: &mut Model, rng: &mut StdRng, user: UserId, n: u32) {
-    let midnight = (in_seconds(DAY).unwrap().seconds) / DAY * DAY;
     let order = rng.random_bool(0.6).then(|| rng.random_range(0..2));
     let ends = rng.random_bool(0.5).then(|| rng.random_range(1..4));
     let (amount, priority) = (rng.random_range(1..8), rng.random_range(1..3));
@@ -189,7 +190,7 @@ async fn create(quota: &Quota, model: &mut Model, rng: &mut StdRng, user: UserId
     let request = pb::CreateGrantRequest {
         priority,
         expires_at: ends.map(|days| prost_types::Timestamp {
-            seconds: midnight + days * DAY,
+            seconds: model.midnight + days * DAY,
             nanos: 0,
         }),
         ..request
@@ -213,7 +214,11 @@ async fn create(quota: &Quota, model: &mut Model, rng: &mut StdRng, user: UserId
 /// Does random operations of one user.
 async fn play(quota: &Quota, seed: u64, operations: u32) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let (user, mut model) = (UserId::new(), Model::default());
+    let user = UserId::new();
+    let mut model = Model {
+        midnight: in_seconds(DAY).unwrap().seconds / DAY * DAY,
+        ..Model::default()
+    };
     create(quota, &mut model, &mut rng, user, 0).await;
     for n in 1..operations {
         let live: Vec<TaskId> = model
