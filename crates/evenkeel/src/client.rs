@@ -106,6 +106,7 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
         Reason::TaskNotCancellable => Some("see how it ended with `evenkeel task show TASK`"),
         Reason::TaskMismatch => Some("take another --request-id"),
         Reason::GrantMismatch => Some("take another --grant-id"),
+        Reason::SourceGranted => Some("see it with `evenkeel quota ledger USER`"),
         Reason::RateLimited => Some("wait for as long as the answer says, then repeat"),
         Reason::DeadlineExceeded => Some("look at what came of it, then repeat: starting twice is safe"),
         Reason::Unauthenticated | Reason::TokenInvalid | Reason::TokenExpired | Reason::TokenRevoked => Some(
@@ -152,6 +153,10 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
         | Reason::ReservationConfirmed
         | Reason::ReservationCancelled
         | Reason::ReservationMismatch
+        | Reason::ReservationExpired
+        | Reason::SourceClawedBack
+        | Reason::ClawbackMismatch
+        | Reason::ClawbackUndone
         | Reason::PipelineFailed => None,
     }
 }

@@ -41,12 +41,27 @@ pub(crate) enum Error {
     /// The reservation was given back, or a cancel came before any reserve.
     #[error("the reservation is cancelled")]
     Cancelled,
+    /// The reservation ran out.
+    #[error("the reservation has expired")]
+    Expired,
     /// The task id stands for another reservation.
     #[error("the task has a reservation with another {field}")]
     ReservationMismatch { field: &'static str },
     /// The grant id stands for another grant.
     #[error("there is a grant of this id with another {field}")]
     GrantMismatch { field: &'static str },
+    /// The source has granted under another grant id.
+    #[error("the source has granted already, under another grant id")]
+    SourceGranted,
+    /// Everything that the source grants was taken back.
+    #[error("what the source grants was taken back")]
+    SourceClawedBack,
+    /// The clawback id stands for another clawback.
+    #[error("there is a clawback of this id with another {field}")]
+    ClawbackMismatch { field: &'static str },
+    /// The clawback id stands for a clawback that was undone.
+    #[error("the clawback of this id was undone")]
+    ClawbackUndone,
     /// The rows contradict each other.
     #[error("broken invariant: {0}")]
     Broken(&'static str),
@@ -93,8 +108,13 @@ impl Error {
             Self::NotFound => no(Reason::ReservationNotFound),
             Self::Confirmed => no(Reason::ReservationConfirmed),
             Self::Cancelled => no(Reason::ReservationCancelled),
+            Self::Expired => no(Reason::ReservationExpired),
             Self::ReservationMismatch { field: name } => field(Reason::ReservationMismatch, name),
             Self::GrantMismatch { field: name } => field(Reason::GrantMismatch, name),
+            Self::SourceGranted => no(Reason::SourceGranted),
+            Self::SourceClawedBack => no(Reason::SourceClawedBack),
+            Self::ClawbackMismatch { field: name } => field(Reason::ClawbackMismatch, name),
+            Self::ClawbackUndone => no(Reason::ClawbackUndone),
             Self::Broken(_) | Self::Database(_) => Answer::Unknown,
         }
     }

@@ -1,7 +1,9 @@
 //! The facts that other services learn from the outbox. Key is the user id. Data: `userId`, `available` (what the user has
-//! left afterwards), `timestamp` (RFC 3339), and what the topic adds: `taskId` and `amount`, or `grantId` and `amount`.
+//! left afterwards), `timestamp` (RFC 3339), and what the topic adds: `amount` with `taskId` or `grantId`;
+//! `quota.granted` also `kind`, `expiresAt`, `sourceType`, `sourceId`; clawbacks `clawbackId`. `quota.expired` tells of a
+//! reservation (`taskId`) or of a grant (`grantId`).
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use events::Event;
 use ids::{TaskId, UserId};
 use serde_json::{Value, json};
@@ -13,7 +15,10 @@ pub const FACTS: &[&str] = &[
     "quota.reserved",
     "quota.confirmed",
     "quota.released",
+    "quota.expired",
     "quota.granted",
+    "quota.clawed_back",
+    "quota.restored",
     "quota.low",
 ];
 
@@ -36,13 +41,42 @@ pub(crate) fn of_task(
 
 /// A user has got quota.
 pub(crate) fn granted(grant: &Grant, available: i64) -> Event {
-    let data = json!({
+    let mut data = json!({
         "userId": grant.user_id.to_string(),
         "grantId": grant.grant_id.as_str(),
         "amount": grant.amount.get(),
+        "kind": grant.kind.name(),
         "available": available,
     });
+    if let Some(expires_at) = grant.expires_at {
+        data["expiresAt"] = json!(rfc3339(expires_at));
+    }
+    if let Some(line) = &grant.line {
+        data["sourceType"] = json!(line.source.kind());
+        data["sourceId"] = json!(line.source.id());
+    }
     fact("quota.granted", grant.user_id, data)
+}
+
+/// Quota of a grant went elsewhere, or came back.
+pub(crate) fn of_grant(
+    topic: &'static str,
+    user_id: UserId,
+    grant_id: &str,
+    clawback_id: Option<&str>,
+    amount: i64,
+    available: i64,
+) -> Event {
+    let mut data = json!({
+        "userId": user_id.to_string(),
+        "grantId": grant_id,
+        "amount": amount,
+        "available": available,
+    });
+    if let Some(clawback_id) = clawback_id {
+        data["clawbackId"] = json!(clawback_id);
+    }
+    fact(topic, user_id, data)
 }
 
 /// A user has less left than the threshold, and had not before.
@@ -56,6 +90,10 @@ pub(crate) fn low(user_id: UserId, available: i64, threshold: i64) -> Event {
 }
 
 fn fact(topic: &'static str, user_id: UserId, mut data: Value) -> Event {
-    data["timestamp"] = json!(Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
+    data["timestamp"] = json!(rfc3339(Utc::now()));
     Event::new(topic, user_id.to_string(), data)
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

@@ -507,8 +507,8 @@ impl Platform {
             grant_id: format!("grant-{user}"),
             user_id: user.to_string(),
             amount,
-            priority: 0,
-            source: "test".to_owned(),
+            note: "test".to_owned(),
+            ..CreateGrantRequest::default()
         };
         self.quota().create_grant(request).await.expect("a grant");
         user

@@ -99,8 +99,8 @@ pub(crate) async fn run(args: Args, identity: &Identity) -> Result<Code, Failure
                 grant_id,
                 user_id,
                 amount,
-                priority: 0,
-                source,
+                note: source,
+                ..CreateGrantRequest::default()
             };
             let answer = quota
                 .create_grant(client::request(request, CALL_TIMEOUT))

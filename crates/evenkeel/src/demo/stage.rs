@@ -71,8 +71,8 @@ impl<'a> Stage<'a> {
             grant_id: format!("demo-{user_id}"),
             user_id,
             amount,
-            priority: 0,
-            source: "the demo".to_owned(),
+            note: "the demo".to_owned(),
+            ..CreateGrantRequest::default()
         };
         let answer = self
             .quota

@@ -137,14 +137,23 @@ pub(crate) async fn start(
             };
             let outbox = pool.pool().clone();
             events::relay(broker, "quota", quota::SCHEMA, outbox, quota::FACTS, supervisor);
-            let service = quota::build(&settings.quota, deps).map_err(|error| unguarded(&error))?;
+            let service = quota::build(&settings.quota, deps)
+                .map_err(|error| Failure::config("the quota service cannot be built").because(&error))?;
             let parts = Parts {
                 public: service.public,
                 steps: Some(service.steps),
                 pool,
                 steps_pool: Some(steps_pool),
             };
-            run(bound, parts, settings, supervisor).await
+            let readiness = run(bound, parts, settings, supervisor).await;
+            for job in service.jobs {
+                let stop = supervisor.shutdown().token();
+                supervisor.spawn(job.name, async move {
+                    (job.run)(stop).await;
+                    Ok::<_, Infallible>(())
+                });
+            }
+            readiness
         }
         Name::Task => {
             let (pool, steps_pool) = database::pools(Name::Task, &settings.database).await?;

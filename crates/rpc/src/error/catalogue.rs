@@ -217,10 +217,30 @@ catalogue! {
         ReservationMismatch = 3006 RESERVATION_MISMATCH AlreadyExists 409
             "任务编号已被其他预留占用", "The task id is taken by another reservation",
             "Use another task id, or the first user and amount.";
-        /// The grant id is taken by a grant of another user or amount.
+        /// The grant id is taken by a grant that differs; the message names the field.
         GrantMismatch = 3007 GRANT_MISMATCH AlreadyExists 409
             "发放编号已被其他内容占用", "The grant id is taken by another grant",
-            "Use another grant id, or the first user and amount.";
+            "Use another grant id, or what was granted first.";
+        /// The source has granted already, under another grant id.
+        SourceGranted = 3008 SOURCE_GRANTED AlreadyExists 409
+            "该来源已发放配额", "This source has granted already",
+            "Nothing: it is granted.";
+        /// What the source grants was taken back, so it grants no more.
+        SourceClawedBack = 3009 SOURCE_CLAWED_BACK FailedPrecondition 409
+            "该来源的配额已收回", "What this source grants was taken back",
+            "Nothing: the order or membership behind it is over.";
+        /// The reservation ran out before it was confirmed; its quota is given back.
+        ReservationExpired = 3010 RESERVATION_EXPIRED FailedPrecondition 409
+            "预留已过期", "The reservation has expired",
+            "Reserve anew under another task id; extend it in time.";
+        /// The clawback id is taken by a clawback of another user, source or amount.
+        ClawbackMismatch = 3011 CLAWBACK_MISMATCH AlreadyExists 409
+            "收回编号已被其他内容占用", "The clawback id is taken by another clawback",
+            "Use another clawback id, or the first user, source and amount.";
+        /// The clawback was undone, and its id cannot be used again.
+        ClawbackUndone = 3012 CLAWBACK_UNDONE FailedPrecondition 409
+            "收回已撤销", "The clawback was undone",
+            "Claw back anew under another id.";
     }
     group "Tasks", from 4000, raised by "the task service, domain `task.evenkeel`" {
         /// There is no such task.

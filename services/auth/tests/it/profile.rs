@@ -46,6 +46,27 @@ impl QuotaService for Quota {
         }
     }
 
+    async fn claw_back_grants(
+        &self,
+        _: Request<quota::ClawBackGrantsRequest>,
+    ) -> Result<Response<quota::ClawBackGrantsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn extend_reservation(
+        &self,
+        _: Request<quota::ExtendReservationRequest>,
+    ) -> Result<Response<quota::ExtendReservationResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn list_grants(
+        &self,
+        _: Request<quota::ListGrantsRequest>,
+    ) -> Result<Response<quota::ListGrantsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn create_grant(
         &self,
         _: Request<quota::CreateGrantRequest>,

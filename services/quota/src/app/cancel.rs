@@ -1,11 +1,15 @@
 use ids::TaskId;
 use sqlx::PgConnection;
 
-use crate::domain::{self, Reservation};
+use crate::domain::{self, Phase, Reservation, Slot};
 use crate::error::Error;
-use crate::{events, store};
+use crate::store;
+use crate::store::reservation::Back;
 
-/// Gives a reservation back, once. Before any reserve it takes the task id instead, and returns nothing.
+use super::expire::give_back;
+
+/// Gives a reservation back, once. Before any reserve it takes the task id instead, and returns nothing. One that has run
+/// out is given back as expired.
 pub(crate) async fn cancel(conn: &mut PgConnection, task_id: TaskId) -> Result<Option<Reservation>, Error> {
     let mut locked = store::account::lock_by_task(conn, task_id).await?;
     if locked.is_none() {
@@ -15,17 +19,18 @@ pub(crate) async fn cancel(conn: &mut PgConnection, task_id: TaskId) -> Result<O
         // The task id was taken before, or meanwhile: whoever took it has committed.
         locked = store::account::lock_by_task(conn, task_id).await?;
     }
-    if let Some((account, amount)) = locked {
-        let event = events::of_task(
-            "quota.released",
-            account.user_id,
-            task_id,
-            amount,
-            account.available.saturating_add(amount),
-        );
-        if let Some(reservation) = store::reservation::cancel(conn, task_id, &event).await? {
+    let slot = store::reservation::find(&mut *conn, task_id).await?;
+    if let (Some((balance, amount)), Slot::Held(held)) = (locked, &slot)
+        && held.open
+    {
+        let why = if held.phase == Phase::Expired {
+            Back::Expired
+        } else {
+            Back::Cancelled
+        };
+        if let Some(reservation) = give_back(conn, balance, task_id, amount, why).await? {
             return Ok(Some(reservation));
         }
     }
-    domain::cancel_again(store::reservation::find(conn, task_id).await?)
+    domain::cancel_again(slot)
 }

@@ -1,7 +1,7 @@
-use ids::UserId;
+use ids::{EntryId, UserId};
 use process::PoolGauge;
 
-use crate::domain::{self, Entry, Page};
+use crate::domain::{Entry, Page};
 use crate::error::Error;
 use crate::store;
 
@@ -10,18 +10,9 @@ use crate::store;
 pub(crate) async fn list_ledger_entries(
     pool: &PoolGauge,
     user_id: UserId,
-    page: Page,
+    page: Page<EntryId>,
 ) -> Result<(Vec<Entry>, Option<String>), Error> {
-    // One more than asked for tells whether there is a next page.
-    let limit = i64::from(page.size) + 1;
-    let mut entries = store::ledger::list(pool, user_id, page.before, limit).await?;
-    let more = entries.len() as u64 > u64::from(page.size);
-    if more {
-        entries.pop();
-    }
-    let next = entries
-        .last()
-        .filter(|_| more)
-        .map(|last| domain::page_token(user_id, last.entry_id));
+    let mut entries = store::ledger::list(pool, user_id, page.before, page.limit()).await?;
+    let next = page.cut(user_id, &mut entries, |entry| entry.entry_id);
     Ok((entries, next))
 }

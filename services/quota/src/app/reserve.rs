@@ -1,8 +1,11 @@
 use sqlx::PgConnection;
 
-use crate::domain::{self, Reservation, Reserve};
+use crate::config::Config;
+use crate::domain::{self, Hold, Reservation, Reserve};
 use crate::error::Error;
-use crate::{SCHEMA, events, store};
+use crate::{events, store};
+
+use super::{settle, tell_low};
 
 /// What a reserve came to.
 #[derive(Debug)]
@@ -12,33 +15,28 @@ pub(crate) struct Reserved {
     pub(crate) available: i64,
 }
 
-/// Sets quota aside for a task, once per task id. Tells when that leaves less than `low_below`.
+/// Sets quota aside for a task, once per task id, from what is not over. Tells when that leaves less than
+/// [`Config::low_below`].
 pub(crate) async fn reserve(
     conn: &mut PgConnection,
     wanted: &Reserve,
-    low_below: i64,
+    config: &Config,
 ) -> Result<Reserved, Error> {
-    let account = store::account::lock(conn, wanted.user_id).await?;
-    let available = account.map_or(0, |account| account.available);
-    if let Some(left) = available
-        .checked_sub(wanted.amount.get())
-        .filter(|left| *left >= 0)
-    {
-        let event = events::of_task(
-            "quota.reserved",
-            wanted.user_id,
-            wanted.task_id,
-            wanted.amount.get(),
-            left,
-        );
-        if let Some(reservation) = store::reservation::reserve(conn, wanted, &event).await? {
-            if left < low_below && low_below <= available {
-                let event = events::low(wanted.user_id, left, low_below);
-                ::events::outbox::insert(conn, SCHEMA, &event).await?;
-            }
+    let mut available = 0;
+    if let Some((mut balance, due)) = store::account::lock(conn, wanted.user_id).await? {
+        let before = balance.available;
+        if due {
+            settle::due(conn, &mut balance).await?;
+        }
+        available = balance.available;
+        balance.available -= wanted.amount.get();
+        if balance.available >= 0
+            && let Some(reservation) = set_aside(conn, wanted, balance.available, config).await?
+        {
+            tell_low(conn, before, &balance, config.low_below).await?;
             return Ok(Reserved {
                 reservation,
-                available: left,
+                available: balance.available,
             });
         }
     }
@@ -54,4 +52,21 @@ pub(crate) async fn reserve(
             available,
         }),
     }
+}
+
+async fn set_aside(
+    conn: &mut PgConnection,
+    wanted: &Reserve,
+    left: i64,
+    config: &Config,
+) -> Result<Option<Reservation>, Error> {
+    let event = events::of_task(
+        "quota.reserved",
+        wanted.user_id,
+        wanted.task_id,
+        wanted.amount.get(),
+        left,
+    );
+    let hold = wanted.hold.map_or(config.reservation_hold, Hold::get);
+    store::reservation::reserve(conn, wanted, hold, &event).await
 }

@@ -1,23 +1,31 @@
 //! Pure types and decisions.
 
+mod clawback;
+mod grant;
 mod page;
 mod slot;
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use ids::{EntryId, TaskId, UserId};
 
 use crate::error::Error;
 
-pub(crate) use page::{Page, page_token};
-pub(crate) use slot::{Slot, cancel_again, confirm_again, reserve_again};
+pub(crate) use clawback::{Claim, ClawBack, ClawedBack, Owed, Part, Settlement, plan, settle};
+pub(crate) use grant::{Grant, GrantKind, Line, Note, Priority, Source, StoredGrant, grant_id};
+pub(crate) use page::Page;
+pub(crate) use slot::{Slot, cancel_again, confirm_again, extend_again, reserve_again};
 
 /// Largest amount of one grant or one reservation.
 pub const MAX_AMOUNT: i64 = 1_000_000_000_000;
 
-/// Longest `grant_id` and `source`, in characters.
+/// Shortest and longest time that a reservation may be asked to stand.
+pub(crate) const HOLD: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(30 * 24 * 60 * 60));
+
+/// Longest id and note, in characters.
 const MAX_TEXT_CHARS: usize = 200;
-const MAX_PRIORITY: i32 = 1_000_000;
-const DEFAULT_PRIORITY: i32 = 100;
 
 /// An amount of quota, 1 to [`MAX_AMOUNT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,22 +48,31 @@ impl Amount {
         Self::new(if amount == 0 { 1 } else { amount })
     }
 
+    /// Reads an amount whose absence (0) means everything.
+    pub(crate) fn or_all(amount: i64) -> Result<Option<Self>, Error> {
+        if amount == 0 {
+            Ok(None)
+        } else {
+            Self::new(amount).map(Some)
+        }
+    }
+
     pub(crate) const fn get(self) -> i64 {
         self.0
     }
 }
 
-/// A client-chosen id of a grant, 1 to 200 characters.
+/// An id that clients choose, 1 to 200 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GrantId(String);
+pub(crate) struct ChosenId(String);
 
-impl GrantId {
-    pub(crate) fn new(text: String) -> Result<Self, Error> {
+impl ChosenId {
+    pub(crate) fn new(field: &'static str, text: String) -> Result<Self, Error> {
         if !text.is_empty() && printable(&text) {
             Ok(Self(text))
         } else {
             Err(Error::Invalid {
-                field: "grant_id",
+                field,
                 problem: "must be 1 to 200 characters, none of them a control character",
             })
         }
@@ -70,49 +87,24 @@ fn printable(text: &str) -> bool {
     text.chars().count() <= MAX_TEXT_CHARS && !text.chars().any(char::is_control)
 }
 
-/// A grant to be made.
-#[derive(Debug, Clone)]
-pub(crate) struct Grant {
-    pub(crate) grant_id: GrantId,
-    pub(crate) user_id: UserId,
-    pub(crate) amount: Amount,
-    pub(crate) priority: i32,
-    pub(crate) source: String,
-}
+/// How long a reservation is asked to stand, within [`HOLD`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold(Duration);
 
-impl Grant {
-    pub(crate) fn new(
-        grant_id: String,
-        user_id: UserId,
-        amount: i64,
-        priority: i32,
-        source: String,
-    ) -> Result<Self, Error> {
-        let grant_id = GrantId::new(grant_id)?;
-        let amount = Amount::new(amount)?;
-        let priority = match priority {
-            0 => DEFAULT_PRIORITY,
-            1..=MAX_PRIORITY => priority,
-            _ => {
-                return Err(Error::Invalid {
-                    field: "priority",
-                    problem: "must be 0 to 1,000,000",
-                });
-            }
-        };
-        if !printable(&source) {
-            return Err(Error::Invalid {
-                field: "source",
-                problem: "must be at most 200 characters, none of them a control character",
-            });
+impl Hold {
+    pub(crate) fn new(hold: Duration) -> Result<Self, Error> {
+        if (HOLD.0..=HOLD.1).contains(&hold) {
+            Ok(Self(hold))
+        } else {
+            Err(Error::Invalid {
+                field: "hold_for",
+                problem: "must be 1 s to 30 days",
+            })
         }
-        Ok(Self {
-            grant_id,
-            user_id,
-            amount,
-            priority,
-            source,
-        })
+    }
+
+    pub(crate) const fn get(self) -> Duration {
+        self.0
     }
 }
 
@@ -122,6 +114,8 @@ pub(crate) struct Reserve {
     pub(crate) user_id: UserId,
     pub(crate) task_id: TaskId,
     pub(crate) amount: Amount,
+    /// As the settings say if absent.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// Where a reservation is in its life.
@@ -156,9 +150,16 @@ pub(crate) struct Reservation {
     pub(crate) task_id: TaskId,
     pub(crate) user_id: UserId,
     pub(crate) amount: i64,
+    /// What a partial confirm gave back.
+    pub(crate) released: i64,
+    /// `Expired` as soon as its time is over, also before anything was given back.
     pub(crate) phase: Phase,
+    /// Whether its quota is still set aside.
+    pub(crate) open: bool,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+    /// Absent in old rows.
+    pub(crate) expires_at: Option<DateTime<Utc>>,
 }
 
 /// What a user has.
@@ -169,6 +170,8 @@ pub(crate) struct Balance {
     pub(crate) available: i64,
     pub(crate) reserved: i64,
     pub(crate) consumed: i64,
+    pub(crate) expired: i64,
+    pub(crate) clawed_back: i64,
 }
 
 /// One movement.
@@ -180,8 +183,11 @@ pub(crate) struct Entry {
     pub(crate) available_delta: i64,
     pub(crate) reserved_delta: i64,
     pub(crate) consumed_delta: i64,
+    pub(crate) expired_delta: i64,
+    pub(crate) clawed_back_delta: i64,
     pub(crate) task_id: Option<TaskId>,
     pub(crate) grant_id: Option<String>,
+    pub(crate) clawback_id: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
@@ -192,33 +198,48 @@ mod tests {
     #[test]
     fn amounts_have_bounds() {
         assert_eq!(Amount::or_one(0).unwrap().get(), 1);
+        assert_eq!(Amount::or_all(0).unwrap(), None);
         assert_eq!(Amount::new(MAX_AMOUNT).unwrap().get(), MAX_AMOUNT);
-        for amount in [0, -1, MAX_AMOUNT + 1, i64::MIN, i64::MAX] {
+        for amount in [-1, MAX_AMOUNT + 1, i64::MIN, i64::MAX] {
             assert!(Amount::new(amount).is_err(), "{amount}");
+            assert!(Amount::or_all(amount).is_err(), "{amount}");
+        }
+        assert!(Amount::new(0).is_err());
+    }
+
+    #[test]
+    fn chosen_ids_have_bounds() {
+        assert_eq!(
+            ChosenId::new("grant_id", "订单-1".to_owned()).unwrap().as_str(),
+            "订单-1"
+        );
+        for text in ["", "a\0b", "a\nb", &"x".repeat(201)] {
+            let error = ChosenId::new("grant_id", text.to_owned()).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    Error::Invalid {
+                        field: "grant_id",
+                        ..
+                    }
+                ),
+                "{text:?}"
+            );
         }
     }
 
     #[test]
-    fn grants_have_bounds() {
-        let grant = |id: &str, priority, source: &str| {
-            Grant::new(id.to_owned(), UserId::new(), 1, priority, source.to_owned())
-        };
-        assert_eq!(grant("g", 0, "").unwrap().priority, 100);
-        assert_eq!(grant("订单-1", 7, "充值").unwrap().priority, 7);
-        let long = "x".repeat(201);
-        for (id, priority, source) in [
-            ("", 0, ""),
-            (long.as_str(), 0, ""),
-            ("a\0b", 0, ""),
-            ("g", -1, ""),
-            ("g", 1_000_001, ""),
-            ("g", 0, long.as_str()),
-            ("g", 0, "a\nb"),
+    fn holds_have_bounds() {
+        for hold in [HOLD.0, HOLD.1] {
+            assert_eq!(Hold::new(hold).unwrap().get(), hold);
+        }
+        for hold in [
+            Duration::ZERO,
+            HOLD.0 / 2,
+            HOLD.1 + Duration::from_nanos(1),
+            Duration::MAX,
         ] {
-            assert!(
-                matches!(grant(id, priority, source), Err(Error::Invalid { .. })),
-                "{id:?} {priority} {source:?}"
-            );
+            assert!(Hold::new(hold).is_err(), "{hold:?}");
         }
     }
 }

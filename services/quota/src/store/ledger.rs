@@ -15,8 +15,8 @@ pub(crate) async fn list(
     // Without a page token: the largest UUID, so that there is one statement with one plan.
     let before = before.map_or(Uuid::max(), EntryId::uuid);
     let rows = sqlx::query(
-        "select entry_id, kind, granted_delta, available_delta, reserved_delta, consumed_delta, task_id, grant_id, \
-             created_at \
+        "select entry_id, kind, granted_delta, available_delta, reserved_delta, consumed_delta, expired_delta, \
+             clawed_back_delta, task_id, grant_id, clawback_id, created_at \
          from ledger where user_id = $1 and entry_id < $2 order by entry_id desc limit $3",
     )
     .bind(user_id.uuid())
@@ -35,8 +35,11 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         available_delta: row.try_get("available_delta")?,
         reserved_delta: row.try_get("reserved_delta")?,
         consumed_delta: row.try_get("consumed_delta")?,
+        expired_delta: row.try_get("expired_delta")?,
+        clawed_back_delta: row.try_get("clawed_back_delta")?,
         task_id: row.try_get::<Option<Uuid>, _>("task_id")?.map(TaskId::from_uuid),
         grant_id: row.try_get("grant_id")?,
+        clawback_id: row.try_get("clawback_id")?,
         created_at: row.try_get("created_at")?,
     })
 }

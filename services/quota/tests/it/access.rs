@@ -38,6 +38,9 @@ async fn a_user_sees_its_own_balance_without_naming_itself() {
     let request = pb::ListLedgerEntriesRequest::default();
     let answer = public.list_ledger_entries(by(user, request)).await.unwrap();
     assert_eq!(answer.into_inner().entries.len(), 1);
+    let request = pb::ListGrantsRequest::default();
+    let answer = public.list_grants(by(user, request)).await.unwrap();
+    assert_eq!(answer.into_inner().grants.len(), 1);
 }
 
 #[tokio::test]
@@ -58,6 +61,17 @@ async fn a_user_sees_and_moves_nobody_elses() {
         refusal(public.list_ledger_entries(by(user, request)).await),
         denied
     );
+    let request = pb::ListGrantsRequest {
+        user_id: other.to_string(),
+        ..pb::ListGrantsRequest::default()
+    };
+    assert_eq!(refusal(public.list_grants(by(user, request)).await), denied);
+    let request = pb::ClawBackGrantsRequest {
+        clawback_id: "mine".to_owned(),
+        user_id: other.to_string(),
+        ..pb::ClawBackGrantsRequest::default()
+    };
+    assert_eq!(refusal(public.claw_back_grants(by(user, request)).await), denied);
     let request = crate::support::grant("mine", user, 1_000, 0);
     assert_eq!(refusal(public.create_grant(by(user, request)).await), denied);
     assert_eq!(f.quota.balance(user).await, [7, 7, 0, 0]);

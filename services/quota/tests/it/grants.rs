@@ -151,7 +151,7 @@ async fn every_movement_is_an_event_for_other_services() {
     let expected = [
         (
             "quota.granted",
-            json!({"userId": user, "grantId": "g1", "amount": 10, "available": 10}),
+            json!({"userId": user, "grantId": "g1", "amount": 10, "available": 10, "kind": "admin"}),
         ),
         ("quota.reserved", of_task(&kept, 3, 7)),
         ("quota.reserved", of_task(&returned, 4, 3)),

@@ -20,7 +20,7 @@ async fn malformed_requests_are_refused_by_name_and_store_nothing() {
         grant("g", user, quota::MAX_AMOUNT + 1, 0),
         grant("g", user, 1, -1),
         pb::CreateGrantRequest {
-            source: too_long.clone(),
+            note: too_long.clone(),
             ..grant("g", user, 1, 0)
         },
         pb::CreateGrantRequest {
@@ -53,6 +53,7 @@ async fn malformed_requests_are_refused_by_name_and_store_nothing() {
         let task_id = id.to_owned();
         let confirm = pb::ConfirmReservationRequest {
             task_id: task_id.clone(),
+            amount: 0,
         };
         assert_eq!(reason(public.confirm_reservation(confirm).await), expected);
         let cancel = pb::CancelReservationRequest {
@@ -102,7 +103,7 @@ async fn malformed_requests_are_refused_by_name_and_store_nothing() {
 async fn an_oversize_message_is_refused_before_it_is_read() {
     let f = Fixture::new().await;
     let request = pb::CreateGrantRequest {
-        source: "x".repeat(2 * 1024 * 1024),
+        note: "x".repeat(2 * 1024 * 1024),
         ..grant("g", UserId::new(), 1, 0)
     };
     let status = f.quota.create_grant(request).await.unwrap_err();
@@ -138,9 +139,17 @@ fn no_request_makes_the_service_panic() {
         let (mut public, mut steps) = (f.quota.public.clone(), f.quota.steps.clone());
         runtime.block_on(async {
             let create = pb::CreateGrantRequest {
-                grant_id: b.clone(), user_id: a.clone(), amount, priority, source: b.clone(),
+                grant_id: b.clone(), user_id: a.clone(), amount, priority, note: b.clone(), kind: priority,
+                expires_at: Some(prost_types::Timestamp { seconds: amount, nanos: priority }),
+                source: Some(pb::GrantSource { r#type: a.clone(), id: b.clone(), line: 0 }),
             };
-            let reserve = pb::ReserveQuotaRequest { user_id: a.clone(), task_id: b.clone(), amount };
+            let hold_for = Some(prost_types::Duration { seconds: amount, nanos: priority });
+            let reserve = pb::ReserveQuotaRequest { user_id: a.clone(), task_id: b.clone(), amount, hold_for };
+            let extend = pb::ExtendReservationRequest { task_id: b.clone(), hold_for };
+            let claw_back = pb::ClawBackGrantsRequest {
+                clawback_id: b.clone(), user_id: a.clone(), source_type: a.clone(), source_id: b.clone(), amount,
+            };
+            let grants = pb::ListGrantsRequest { user_id: a.clone(), page_size: 0, page_token: b.clone() };
             let list = pb::ListLedgerEntriesRequest { user_id: a.clone(), page_size: 0, page_token: b.clone() };
             let mut call = tonic::Request::new(pb::CancelRequest { task_id: b.clone() });
             if let Ok(value) = a.parse() {
@@ -149,6 +158,9 @@ fn no_request_makes_the_service_panic() {
             for answer in [
                 public.create_grant(create).await.map(drop),
                 public.reserve_quota(reserve).await.map(drop),
+                public.extend_reservation(extend).await.map(drop),
+                public.claw_back_grants(claw_back).await.map(drop),
+                public.list_grants(grants).await.map(drop),
                 public.list_ledger_entries(list).await.map(drop),
                 public.cancel_reservation(pb::CancelReservationRequest { task_id: b }).await.map(drop),
                 steps.cancel(call).await.map(drop),

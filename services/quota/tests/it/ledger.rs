@@ -140,6 +140,42 @@ async fn drift_is_found_and_named() {
 }
 
 #[tokio::test]
+async fn an_account_is_rebuilt_from_its_ledger() {
+    let f = Fixture::new().await;
+    let user = f.user_with(10).await;
+    f.quota.reserve(user, TaskId::new(), 4).await.unwrap();
+    assert!(
+        !quota::rebuild_account(&f.quota.pool, user).await.unwrap(),
+        "nothing to mend"
+    );
+    sqlx::query("update account set available = available + 1, reserved = reserved - 1")
+        .execute(&f.quota.pool)
+        .await
+        .unwrap();
+    let found = quota::drift(&f.quota.pool).await.unwrap();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(quota::rebuild_account(&f.quota.pool, user).await.unwrap());
+    assert_eq!(f.quota.balance(user).await, [10, 6, 4, 0]);
+    f.quota.assert_no_drift().await;
+    assert!(
+        !quota::rebuild_account(&f.quota.pool, UserId::new())
+            .await
+            .unwrap()
+    );
+    // People ask with whatever search path they have.
+    let mut plain = f.database.admin().acquire().await.unwrap();
+    sqlx::query("set search_path = public")
+        .execute(&mut *plain)
+        .await
+        .unwrap();
+    let rows: i64 = sqlx::query_scalar("select count(*) from quota.drift()")
+        .fetch_one(&mut *plain)
+        .await
+        .unwrap();
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
 async fn a_reserve_that_the_grants_cannot_cover_is_not_made() {
     let f = Fixture::new().await;
     let user = f.user_with(10).await;

@@ -6,11 +6,16 @@
 )]
 
 mod access;
+mod burn_order;
+mod clawback;
 mod concurrency;
 mod conservation;
+mod expiry;
 mod grants;
 mod input;
 mod ledger;
+mod migration;
+mod order_steps;
 mod oversell;
 mod reservations;
 mod schema;

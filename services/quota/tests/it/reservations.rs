@@ -132,21 +132,6 @@ async fn a_cancelled_reservation_cannot_be_confirmed_or_made_again() {
 }
 
 #[tokio::test]
-async fn an_expired_reservation_cannot_be_confirmed() {
-    let f = Fixture::new().await;
-    let user = f.user_with(10).await;
-    let task = TaskId::new();
-    f.quota.reserve(user, task, 3).await.unwrap();
-    sqlx::query("update quota_transactions set phase = 'expired'")
-        .execute(&f.quota.pool)
-        .await
-        .unwrap();
-    assert_eq!(reason(f.quota.confirm(task).await), "RESERVATION_CANCELLED");
-    let found = f.quota.cancel(task).await.unwrap().unwrap();
-    assert_eq!(found.state(), ReservationState::Expired);
-}
-
-#[tokio::test]
 async fn an_unknown_reservation_cannot_be_confirmed() {
     let f = Fixture::new().await;
     assert_eq!(
@@ -173,5 +158,48 @@ async fn a_cancel_before_the_reserve_keeps_the_reserve_out() {
     assert_eq!(reason(f.quota.confirm(task).await), "RESERVATION_CANCELLED");
     assert_eq!(reason(f.quota.reservation(task).await), "RESERVATION_NOT_FOUND");
     assert_eq!(f.quota.balance(user).await, [10, 10, 0, 0]);
+    f.quota.assert_no_drift().await;
+}
+
+#[tokio::test]
+async fn a_part_can_be_confirmed_and_the_rest_goes_back_where_it_was_taken_last() {
+    let f = Fixture::new().await;
+    let user = UserId::new();
+    let first = f.quota.grant(user, 4, 1).await;
+    let second = f.quota.grant(user, 10, 2).await;
+    let task = TaskId::new();
+    f.quota.reserve(user, task, 9).await.unwrap();
+    assert_eq!(
+        reason(f.quota.confirm_part(task, 10).await),
+        "INVALID_ARGUMENT",
+        "more than reserved"
+    );
+    let confirmed = f.quota.confirm_part(task, 3).await.unwrap();
+    assert_eq!((confirmed.amount, confirmed.released), (9, 6));
+    assert_eq!(f.quota.balance(user).await, [14, 11, 0, 3]);
+    let remaining: Vec<(String, i64)> =
+        sqlx::query_as("select grant_id, remaining from quota_grant order by priority")
+            .fetch_all(&f.quota.pool)
+            .await
+            .unwrap();
+    assert_eq!(remaining, [(first, 1), (second, 10)]);
+
+    assert_eq!(f.quota.confirm_part(task, 3).await.unwrap(), confirmed);
+    for amount in [0, 2, 9] {
+        let status = f.quota.confirm_part(task, amount).await.unwrap_err();
+        let info = rpc::error::info(&status).unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.metadata["field"].as_str()),
+            ("RESERVATION_MISMATCH", "amount")
+        );
+    }
+    let released: Vec<_> = f.quota.events().await;
+    let released: Vec<_> = released
+        .iter()
+        .filter(|(topic, _)| topic == "quota.released")
+        .collect();
+    assert_eq!(released.len(), 1);
+    assert_eq!(released[0].1["amount"], 6);
+    assert_eq!(released[0].1["available"], 11);
     f.quota.assert_no_drift().await;
 }

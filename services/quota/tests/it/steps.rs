@@ -10,6 +10,7 @@ fn reserve(user: UserId, task: TaskId, amount: i64) -> pb::ReserveRequest {
         user_id: user.to_string(),
         task_id: task.to_string(),
         amount,
+        hold_for: None,
     }
 }
 
@@ -22,6 +23,7 @@ fn cancel(task: TaskId) -> pb::CancelRequest {
 fn confirm(task: TaskId) -> pb::ConfirmRequest {
     pb::ConfirmRequest {
         task_id: task.to_string(),
+        amount: 0,
     }
 }
 

@@ -1,7 +1,9 @@
 //! A running service and short ways to call it.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ids::{SagaId, TaskId, UserId};
 use process::grpc::{Limits, Listener};
@@ -48,6 +50,8 @@ pub(crate) struct Quota {
     pub(crate) public: QuotaServiceClient<Channel>,
     pub(crate) steps: QuotaStepsClient<Channel>,
     shutdown: Shutdown,
+    supervisor: Supervisor,
+    jobs: Mutex<Vec<quota::Job>>,
 }
 
 impl Drop for Quota {
@@ -63,7 +67,11 @@ impl Quota {
             steps_pool: PoolGauge::new("quota-steps", pool.clone()),
             guard: identities().guard("quota"),
         };
-        let service = quota::build(&quota::Config { low_below: LOW_BELOW }, deps).unwrap();
+        let config = quota::Config {
+            low_below: LOW_BELOW,
+            ..quota::Config::default()
+        };
+        let service = quota::build(&config, deps).unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(1));
         let supervisor = Supervisor::new(shutdown.clone());
         let health = Health::new().await;
@@ -88,6 +96,19 @@ impl Quota {
             public,
             steps,
             shutdown,
+            supervisor,
+            jobs: Mutex::new(service.jobs),
+        }
+    }
+
+    /// Begins the background work, once.
+    pub(crate) fn run_jobs(&self) {
+        for job in std::mem::take(&mut *self.jobs.lock().unwrap()) {
+            let stop = self.shutdown.token();
+            self.supervisor.spawn(job.name, async move {
+                (job.run)(stop).await;
+                Ok::<_, Infallible>(())
+            });
         }
     }
 
@@ -117,14 +138,20 @@ impl Quota {
             user_id: user.to_string(),
             task_id: task.to_string(),
             amount,
+            ..pb::ReserveQuotaRequest::default()
         };
         let response = self.public.clone().reserve_quota(request).await?;
         Ok(response.into_inner().reservation.unwrap())
     }
 
     pub(crate) async fn confirm(&self, task: TaskId) -> Result<pb::Reservation, Status> {
+        self.confirm_part(task, 0).await
+    }
+
+    pub(crate) async fn confirm_part(&self, task: TaskId, amount: i64) -> Result<pb::Reservation, Status> {
         let request = pb::ConfirmReservationRequest {
             task_id: task.to_string(),
+            amount,
         };
         let response = self.public.clone().confirm_reservation(request).await?;
         Ok(response.into_inner().reservation.unwrap())
@@ -151,8 +178,68 @@ impl Quota {
         Ok(response.into_inner().reservation.unwrap())
     }
 
-    /// Returns granted, available, reserved, consumed.
+    /// Lets a task's reservation stand longer.
+    pub(crate) async fn extend(&self, task: TaskId, seconds: i64) -> Result<pb::Reservation, Status> {
+        let request = pb::ExtendReservationRequest {
+            task_id: task.to_string(),
+            hold_for: Some(prost_types::Duration { seconds, nanos: 0 }),
+        };
+        let response = self.public.clone().extend_reservation(request).await?;
+        Ok(response.into_inner().reservation.unwrap())
+    }
+
+    /// Takes an order's quota back; everything if `amount` is 0.
+    pub(crate) async fn claw_back(
+        &self,
+        user: UserId,
+        order: &str,
+        id: &str,
+        amount: i64,
+    ) -> Result<pb::ClawedBack, Status> {
+        let request = pb::ClawBackGrantsRequest {
+            clawback_id: id.to_owned(),
+            user_id: user.to_string(),
+            source_type: "order".to_owned(),
+            source_id: order.to_owned(),
+            amount,
+        };
+        let response = self.public.clone().claw_back_grants(request).await?;
+        Ok(response.into_inner().clawed_back.unwrap())
+    }
+
+    /// Moves the end of a task's reservation into the past.
+    pub(crate) async fn run_out(&self, task: TaskId) {
+        let done = sqlx::query(
+            "update quota_transactions set expires_at = clock_timestamp() - interval '1 s' where task_id = $1",
+        )
+        .bind(task.uuid())
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        assert_eq!(done.rows_affected(), 1);
+    }
+
+    /// Moves the end of a grant into the past.
+    pub(crate) async fn end_grant(&self, grant_id: &str) {
+        let done = sqlx::query(
+            "update quota_grant set expires_at = clock_timestamp() - interval '1 s' where grant_id = $1",
+        )
+        .bind(grant_id)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        assert_eq!(done.rows_affected(), 1);
+    }
+
+    /// Returns granted, available, reserved, consumed. Nothing may have expired or been clawed back.
     pub(crate) async fn balance(&self, user: UserId) -> [i64; 4] {
+        let [granted, available, reserved, consumed, expired, clawed_back] = self.whole_balance(user).await;
+        assert_eq!((expired, clawed_back), (0, 0));
+        [granted, available, reserved, consumed]
+    }
+
+    /// Returns granted, available, reserved, consumed, expired, clawed back.
+    pub(crate) async fn whole_balance(&self, user: UserId) -> [i64; 6] {
         let request = pb::GetBalanceRequest {
             user_id: user.to_string(),
         };
@@ -164,6 +251,8 @@ impl Quota {
             balance.available,
             balance.reserved,
             balance.consumed,
+            balance.expired,
+            balance.clawed_back,
         ]
     }
 
@@ -186,8 +275,31 @@ pub(crate) fn grant(id: &str, user: UserId, amount: i64, priority: i32) -> pb::C
         user_id: user.to_string(),
         amount,
         priority,
-        source: "test".to_owned(),
+        note: "test".to_owned(),
+        ..pb::CreateGrantRequest::default()
     }
+}
+
+/// A grant for a line of an order.
+pub(crate) fn bought(order: &str, line: u32, user: UserId, amount: i64) -> pb::CreateGrantRequest {
+    pb::CreateGrantRequest {
+        kind: pb::GrantKind::Purchase.into(),
+        source: Some(pb::GrantSource {
+            r#type: "order".to_owned(),
+            id: order.to_owned(),
+            line,
+        }),
+        ..grant(&format!("order:{order}:{line}"), user, amount, 0)
+    }
+}
+
+/// A time that is `seconds` from now.
+pub(crate) fn in_seconds(seconds: i64) -> Option<prost_types::Timestamp> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    Some(prost_types::Timestamp {
+        seconds: i64::try_from(now).unwrap() + seconds,
+        nanos: 0,
+    })
 }
 
 /// The call of a step of a new saga.
