@@ -87,6 +87,14 @@ impl Credentials {
         Ok(self.channel(self.dialer.lazy(url)?, audience))
     }
 
+    /// The same to a listener of this process, or of another replica of the service, at whatever address.
+    ///
+    /// # Errors
+    /// If the URL is not one, or is `https` and there is no certificate.
+    pub fn connect_to_own(&self, url: &str) -> Result<Channel, EndpointError> {
+        Ok(self.channel(self.dialer.lazy_to_own(url)?, self.name.clone()))
+    }
+
     /// Lets the calls of a channel say who makes them.
     #[must_use]
     pub fn channel(&self, channel: impl Into<channel::Channel>, audience: ServiceName) -> Channel {

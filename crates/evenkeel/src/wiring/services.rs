@@ -35,23 +35,34 @@ impl Bound {
     /// Reads the keys and takes the ports of a service.
     ///
     /// # Errors
-    /// There are no keys, or a port is taken or may not be used.
+    /// There are no keys, the certificate cannot be used, or a port is taken or may not be used.
     pub(crate) fn bind(name: Name, settings: &Settings) -> Result<Self, Failure> {
+        let keys = Keys::open(name, settings)?;
+        let bind = |address| {
+            let listener = bind(name.text(), address)?;
+            Ok::<_, Failure>(match &keys.mutual {
+                Some(mutual) => listener.secured(mutual.clone()),
+                None => listener,
+            })
+        };
+        let public = bind(settings.listen.public(name))?;
+        let steps = settings.listen.steps(name).map(bind).transpose()?;
         Ok(Self {
             name,
-            keys: Keys::open(name, settings)?,
-            public: bind(name.text(), settings.listen.public(name))?,
-            steps: settings
-                .listen
-                .steps(name)
-                .map(|address| bind(name.text(), address))
-                .transpose()?,
+            keys,
+            public,
+            steps,
         })
     }
 
     /// Address of the public side, with its real port.
     pub(crate) fn public(&self) -> SocketAddr {
         self.public.local_addr()
+    }
+
+    /// URL of the public side.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.public.scheme(), self.public.local_addr())
     }
 
     /// Address on which steps are answered, with its real port.
@@ -89,13 +100,16 @@ pub(crate) async fn start(
     supervisor: &Supervisor,
 ) -> Result<Readiness, Failure> {
     let store = store(settings, supervisor).await?;
+    bound.keys.watch(supervisor);
+    let dialer = bound.keys.credentials.dialer().clone();
     let guard = |users| bound.keys.guard(users, store.clone());
     let unguarded =
         |error: &dyn std::error::Error| Failure::config("the API cannot be guarded").because(error);
     let readiness = match bound.name {
         Name::Auth => {
             let pool = database::pool(Name::Auth, &settings.database).await?;
-            let quota = rpc::channel::lazy(&settings.peers.quota)
+            let quota = dialer
+                .lazy(&settings.peers.quota)
                 .map_err(|error| Failure::config("peers.quota is wrong").because(&error))?;
             let deps = auth::Deps {
                 pool: pool.clone(),
@@ -132,7 +146,7 @@ pub(crate) async fn start(
             let deps = quota::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
-                guard: guard(fetched(settings)?),
+                guard: guard(fetched(settings, &dialer)?),
             };
             let outbox = pool.pool().clone();
             events::relay(broker, "quota", quota::SCHEMA, outbox, quota::FACTS, supervisor);
@@ -147,18 +161,17 @@ pub(crate) async fn start(
         }
         Name::Task => {
             let (pool, steps_pool) = database::pools(Name::Task, &settings.database).await?;
-            let channel = rpc::channel::lazy(&settings.peers.saga)
-                .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
             let channel = bound
                 .credentials()
-                .channel(channel, identity::name(Name::Saga.text())?);
+                .connect(&settings.peers.saga, identity::name(Name::Saga.text())?)
+                .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
             let sagas = SagaServiceClient::new(channel);
             let deps = task::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
                 sagas,
                 broker: broker.clone(),
-                guard: guard(fetched(settings)?),
+                guard: guard(fetched(settings, &dialer)?),
             };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
@@ -181,7 +194,7 @@ pub(crate) async fn start(
             readiness
         }
         Name::Saga => {
-            let guard = guard(fetched(settings)?);
+            let guard = guard(fetched(settings, &dialer)?);
             start_saga(bound, guard, settings, supervisor)?
         }
     };

@@ -33,6 +33,12 @@ impl Dialer {
         Self(Some(mutual))
     }
 
+    /// Returns how the URLs of those begin who have the same settings: `http` or `https`.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.0.is_some() { "https" } else { "http" }
+    }
+
     /// Returns a channel that connects on first use and reconnects by itself. The server's certificate must name the host of
     /// the URL.
     ///
@@ -45,8 +51,8 @@ impl Dialer {
         })
     }
 
-    /// The same to a listener of this process: its certificate has the names by which others know it, which the address need
-    /// not be among.
+    /// The same to a listener of this process, or of another one with the same certificate or such a one: it has the names by
+    /// which others know it, which the address need not be among.
     ///
     /// # Errors
     /// If the URL is not one, or is `https` and there is no certificate.
