@@ -15,7 +15,7 @@ use crate::mutual::{Expected, Mutual};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// First byte of every TLS connection: a record of the handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
-/// How long somebody who does not speak TLS is listened to after the answer, and how much of it is read.
+/// How long somebody who is refused is listened to after the answer, and how much of it is read.
 const FAREWELL: Duration = Duration::from_millis(500);
 const FAREWELL_BYTES: u64 = 64 * 1024;
 /// What a gRPC client without TLS is told: an HTTP/2 GOAWAY (RFC 9113, 6.8) after the SETTINGS that must come first. Clients
@@ -65,11 +65,18 @@ impl Mutual {
     async fn handshake(&self, mut connection: TcpStream) -> io::Result<Option<server::TlsStream<TcpStream>>> {
         let mut first = [0];
         if connection.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
-            say_goodbye(&mut connection).await;
+            say_goodbye(&mut connection, &go_away()).await;
             return Ok(None);
         }
         let acceptor = TlsAcceptor::from(self.current().server.clone());
-        acceptor.accept(connection).await.map(Some)
+        match acceptor.accept(connection).into_fallible().await {
+            Ok(stream) => Ok(Some(stream)),
+            Err((error, mut connection)) => {
+                // The alert that says why is on its way already.
+                say_goodbye(&mut connection, &[]).await;
+                Err(error)
+            }
+        }
     }
 
     /// Makes a connection to a server one that shows the own certificate. The server's must be of a trusted authority and have
@@ -105,10 +112,10 @@ impl Mutual {
     }
 }
 
-/// Tells a client without TLS why it is not answered. Best effort: the connection ends anyway.
-async fn say_goodbye(connection: &mut TcpStream) {
+/// Lets a client read why it is refused. Best effort: the connection ends anyway.
+async fn say_goodbye(connection: &mut TcpStream, text: &[u8]) {
     let farewell = async {
-        connection.write_all(&go_away()).await?;
+        connection.write_all(text).await?;
         connection.shutdown().await?;
         // What is not read would make the kernel reset the connection, and the answer would be lost on the way.
         tokio::io::copy(&mut connection.take(FAREWELL_BYTES), &mut tokio::io::sink()).await

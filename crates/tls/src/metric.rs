@@ -2,7 +2,7 @@
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
-const EXPIRES: &str = "tls_certificate_expires_seconds";
+const EXPIRES: &str = "tls_certificate_expiry_timestamp_seconds";
 const STALE: &str = "tls_files_broken";
 const RELOADS: &str = "tls_reloads_total";
 const HANDSHAKES: &str = "tls_handshakes_total";
