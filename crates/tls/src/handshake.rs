@@ -4,15 +4,18 @@ use std::io;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use crate::material;
 use crate::metric::{self, Handshake};
 use crate::mutual::{Expected, Mutual};
 
 /// A handshake that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a server is waited for that does not speak first.
+const CONFIRMATION: Duration = Duration::from_secs(1);
 /// First byte of every TLS connection: a record of the handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 /// How long somebody who is refused is listened to after the answer, and how much of it is read.
@@ -27,7 +30,7 @@ const GO_AWAY_CODE: u8 = 0x0c;
 /// A connection to a server was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The handshake failed: the server's certificate is not believed or has another name, or it does not speak TLS.
+    /// The handshake failed: one of the certificates is not believed, the server's has another name, or it does not speak TLS.
     #[error("the TLS handshake failed: {0}")]
     Handshake(#[source] io::Error),
     /// The server said nothing.
@@ -79,11 +82,11 @@ impl Mutual {
         }
     }
 
-    /// Makes a connection to a server one that shows the own certificate. The server's must be of a trusted authority and have
-    /// the name expected.
+    /// Makes a connection to an HTTP/2 server one that shows the own certificate. The server's must be of a trusted authority and
+    /// have the name expected.
     ///
     /// # Errors
-    /// [`ConnectError`]. That the server refuses the own certificate is not among them: in TLS 1.3 it says so later.
+    /// [`ConnectError`]: among them, from servers that begin to speak within a second, that the own certificate is refused.
     pub async fn connect(
         &self,
         connection: TcpStream,
@@ -100,15 +103,26 @@ impl Mutual {
                 .ok_or(ConnectError::Nameless)?,
         };
         let connector = TlsConnector::from(current.client.clone());
-        let stream = tokio::time::timeout(PATIENCE, connector.connect(name, connection))
+        let mut stream = tokio::time::timeout(PATIENCE, connector.connect(name, connection))
             .await
             .map_err(|_| ConnectError::TooSlow)?
             .map_err(ConnectError::Handshake)?;
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            Ok(stream)
-        } else {
-            Err(ConnectError::Protocol)
+        if stream.get_ref().1.alpn_protocol() != Some(material::PROTOCOL) {
+            return Err(ConnectError::Protocol);
         }
+        confirm(&mut stream).await.map_err(ConnectError::Handshake)?;
+        Ok(stream)
+    }
+}
+
+/// Waits until the server speaks. In TLS 1.3 a client is done before the server has seen its certificate: without this a refusal
+/// would look like a call that broke off, which may have had its effect. A server that believes sends its settings at once (RFC
+/// 9113, 3.4); one that does not do so is taken at its word that the handshake is done.
+async fn confirm(stream: &mut client::TlsStream<TcpStream>) -> io::Result<()> {
+    match tokio::time::timeout(CONFIRMATION, stream.fill_buf()).await {
+        Ok(Ok([])) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(_)) | Err(_) => Ok(()),
     }
 }
 

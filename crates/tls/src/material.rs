@@ -23,7 +23,7 @@ use crate::error::{Error, Problem};
 use crate::leaf::{self, Leaf};
 
 /// gRPC is HTTP/2 (RFC 9113, 3.2).
-const PROTOCOL: &[u8] = b"h2";
+pub(crate) const PROTOCOL: &[u8] = b"h2";
 /// Largest file, in bytes: some hundred certificates.
 const MAX_FILE_BYTES: u64 = 512 * 1024;
 /// Most certificates in a chain: longer ones are not verified anyway.

@@ -11,6 +11,7 @@ use proto::bench::v1::bench_steps_client::BenchStepsClient;
 use proto::bench::v1::bench_steps_server::{BenchSteps, BenchStepsServer};
 use proto::bench::v1::{UndoRequest, UndoResponse, WorkRequest, WorkResponse};
 use rpc::channel::{self, Dialer};
+use rpc::outcome::{self, Verdict};
 use tempfile::TempDir;
 use test_support::eventually;
 use tls::authority::{Issued, Subject};
@@ -255,6 +256,31 @@ async fn who_has_no_good_certificate_reaches_no_handler() {
         assert!(format!("{status:?}").contains(alert), "{alert}: {status:?}");
     }
     work(dial(&server, port), "").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_by_either_side_has_carried_nothing() {
+    let (ours, theirs) = (authority(), authority());
+    let server = Party::new(&ours);
+    let port = serve(&server, &double()).await;
+    let both = format!("{}{}", ours.certificate(), theirs.certificate());
+    let (stranger, distrustful) = (Party::new(&theirs), Party::new(&theirs));
+    fs::write(stranger.dir.path().join("trust"), both).unwrap();
+    eventually(LONG, || async { stranger.mutual.generation() == 1 }).await;
+    let nobody = {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        listener.local_addr().port()
+    };
+    let cases = [
+        (&stranger, port, "UnknownCA"),
+        (&distrustful, port, "UnknownIssuer"),
+        (&server, nobody, "ConnectionRefused"),
+    ];
+    for (party, port, why) in cases {
+        let status = work(dial(party, port), "").await.unwrap_err();
+        assert!(format!("{status:?}").contains(why), "{why}: {status:?}");
+        assert_eq!(outcome::classify(&status, "any"), Verdict::Unsent, "{status:?}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hyper_util::rt::TokioIo;
 use tls::{Expected, Mutual};
 use tokio::net::TcpStream;
+use tonic::ConnectError;
 use tonic::codegen::http::Uri;
 use tonic::transport::{self, Endpoint};
 
@@ -88,6 +89,8 @@ fn channel(endpoint: &Endpoint, mutual: &Mutual, expected: &Arc<Expected>) -> tr
             tokio::time::timeout(CONNECT_TIMEOUT, connect(&uri, &mutual, &expected))
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                // By this type it is known that nothing was sent.
+                .map_err(|error| ConnectError(error.into()))
         }
     });
     // tonic's own way to connect would refuse a URL for which it was given no TLS of its own.
