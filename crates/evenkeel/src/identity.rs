@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use rpc::channel::{self, Dialer};
+use serde::Deserialize;
+use tls::Mutual;
 use token::{Bearer, Credentials, OPERATOR, ServiceName};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::{Request, Status, transport};
+use tonic::{Request, Status};
 
 use crate::exit::{Code, Failure};
 
@@ -15,7 +18,7 @@ pub(crate) const DEFAULT_DIR: &str = ".evenkeel/keys";
 pub(crate) const VARIABLE: &str = "EVENKEEL_KEYS";
 
 /// A channel whose calls say who makes them, if there is a key to say it with.
-pub(crate) type Channel = InterceptedService<transport::Channel, Signature>;
+pub(crate) type Channel = InterceptedService<channel::Channel, Signature>;
 
 /// Adds the token, if any.
 #[derive(Debug, Clone)]
@@ -32,26 +35,56 @@ impl Interceptor for Signature {
 
 /// Who makes the calls of this command.
 #[derive(Debug, Clone)]
-pub(crate) struct Identity(Option<Credentials>);
+pub(crate) struct Identity {
+    credentials: Option<Credentials>,
+    dialer: Dialer,
+}
+
+/// What commands that call services read of the settings, from the environment; the rest is for servers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Settings {
+    tls: tls::Config,
+}
 
 impl Identity {
-    /// Takes the operator's key from the directory that was given. Where none was given and there is none in the usual
+    /// Takes the operator's key from the directory that was given, and the certificate from the environment. Where none was given and there is none in the usual
     /// place, calls say nothing: what needs nobody still works, and the server says what does not.
     ///
     /// # Errors
-    /// The directory that was given has no usable key.
+    /// The directory that was given has no usable key, or the certificate cannot be used.
     pub(crate) fn operator(given: Option<&Path>) -> Result<Self, Failure> {
+        let settings: Settings =
+            process::config::load(None).map_err(|error| Failure::config(error.to_string()))?;
+        Self::operator_with(given, &settings.tls)
+    }
+
+    /// The same with this certificate.
+    ///
+    /// # Errors
+    /// The directory that was given has no usable key, or the certificate cannot be used.
+    pub(crate) fn operator_with(given: Option<&Path>, tls: &tls::Config) -> Result<Self, Failure> {
+        let dialer = dialer(mutual(OPERATOR, tls)?);
         let dir = given.unwrap_or(Path::new(DEFAULT_DIR));
         match open(dir, OPERATOR) {
-            Ok(credentials) => Ok(Self(Some(credentials))),
-            Err(_) if given.is_none() && !dir.join(format!("{OPERATOR}.key.pem")).exists() => Ok(Self(None)),
+            Ok(credentials) => Ok(Self {
+                credentials: Some(credentials),
+                dialer,
+            }),
+            Err(_) if given.is_none() && !dir.join(format!("{OPERATOR}.key.pem")).exists() => Ok(Self {
+                credentials: None,
+                dialer,
+            }),
             Err(failure) => Err(failure),
         }
     }
 
     /// Takes the identity of a service.
-    pub(crate) const fn of(credentials: Credentials) -> Self {
-        Self(Some(credentials))
+    pub(crate) fn of(credentials: Credentials) -> Self {
+        Self {
+            dialer: credentials.dialer().clone(),
+            credentials: Some(credentials),
+        }
     }
 
     /// Opens a channel to a service; it connects on first use.
@@ -59,10 +92,15 @@ impl Identity {
     /// # Errors
     /// If the URL is not one.
     pub(crate) fn channel(&self, url: &str, service: &str) -> Result<Channel, Failure> {
-        let channel = rpc::channel::lazy(url)
+        let channel = self
+            .dialer
+            .lazy(url)
             .map_err(|e| Failure::new(Code::Usage, "the server's address is wrong").because(&e))?;
         let audience = name(service)?;
-        let bearer = self.0.as_ref().map(|credentials| credentials.bearer(audience));
+        let bearer = self
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.bearer(audience));
         Ok(InterceptedService::new(channel, Signature(bearer)))
     }
 }
@@ -83,6 +121,31 @@ pub(crate) fn name(service: &str) -> Result<ServiceName, Failure> {
 /// It is not there, or not a key; the failure says how to make one.
 pub(crate) fn open(dir: &Path, service: &str) -> Result<Credentials, Failure> {
     Credentials::open(dir, name(service)?).map_err(|error| no_keys(dir, service).because(&error))
+}
+
+/// Reads the certificate of a service, if the settings name one.
+///
+/// # Errors
+/// It cannot be used, or is of another service.
+pub(crate) fn mutual(service: &str, config: &tls::Config) -> Result<Option<Mutual>, Failure> {
+    if !config.is_set() {
+        return Ok(None);
+    }
+    let unusable =
+        |error: &dyn std::error::Error| Failure::config("the certificate cannot be used").because(error);
+    let mutual = Mutual::open(config, service).map_err(|error| unusable(&error))?;
+    match token::certified(&mutual.leaf()) {
+        Some(other) if other.as_str() != service => Err(Failure::config(format!(
+            "tls.certificate is of {other}, and this is {service}"
+        ))
+        .next("give each service a process and a certificate of its own")),
+        Some(_) | None => Ok(Some(mutual)),
+    }
+}
+
+/// How a process with this certificate, or without, calls others.
+pub(crate) fn dialer(mutual: Option<Mutual>) -> Dialer {
+    mutual.map_or_else(Dialer::plain, Dialer::mutual)
 }
 
 /// The failure of a process that has no keys, and what to do about it.

@@ -15,6 +15,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod certificates;
 mod cli;
 mod client;
 mod cmd;

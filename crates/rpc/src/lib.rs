@@ -3,7 +3,8 @@
 //! * [`error`]: the one catalogue of reason codes, each with its gRPC code, HTTP status and texts.
 //! * [`step`]: the metadata that a saga sends with every step call, and what a participant may answer besides a reply.
 //! * [`outcome`]: what a gRPC answer says about the operation (not about the attempt).
-//! * [`channel`]: client channels with the settings that matter (TCP_NODELAY, keep-alive, connect timeout).
+//! * [`channel`]: client channels with the settings that matter (TCP_NODELAY, keep-alive, connect timeout), and with the
+//!   certificate of the process.
 //!
 //! What it is not: a transport, a retry policy, or a server.
 

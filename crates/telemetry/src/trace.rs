@@ -189,6 +189,11 @@ pub fn set_parent(span: &Span, parent: Traceparent) {
     let _ = span.set_parent(OtelContext::new().with_remote_span_context(parent.remote()));
 }
 
+/// Gives a span that has begun another name, when more is known than at its beginning. Without an exporter nothing happens.
+pub fn rename(span: &Span, name: String) {
+    span.context().span().update_name(name);
+}
+
 pub(crate) fn scoped() -> Option<Traceparent> {
     CURRENT.try_with(|parent| *parent).ok()
 }

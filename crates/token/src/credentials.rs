@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use http::header::AUTHORIZATION;
+use rpc::channel::{self, Dialer, EndpointError};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::{Request, Status, transport};
+use tonic::{Request, Status};
 
 use crate::caller::ServiceName;
 use crate::claims::{SERVICE_LIFETIME, sign_service};
@@ -18,13 +19,14 @@ use crate::directory::{self, DirectoryError};
 use crate::keys::SigningKey;
 
 /// A channel whose calls say who makes them.
-pub type Channel = InterceptedService<transport::Channel, Bearer>;
+pub type Channel = InterceptedService<channel::Channel, Bearer>;
 
-/// The own name and key of a service. Clones are the same identity.
+/// The own name and key of a service, and its certificate if it has one. Clones are the same identity.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     name: ServiceName,
     key: SigningKey,
+    dialer: Dialer,
 }
 
 impl Credentials {
@@ -34,7 +36,24 @@ impl Credentials {
     /// The file is absent, unreadable, or not an Ed25519 key.
     pub fn open(dir: &Path, name: ServiceName) -> Result<Self, DirectoryError> {
         let key = directory::read_private(dir, &name)?;
-        Ok(Self { name, key })
+        Ok(Self {
+            name,
+            key,
+            dialer: Dialer::plain(),
+        })
+    }
+
+    /// Lets [`connect`](Self::connect) use a certificate, too.
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Dialer) -> Self {
+        self.dialer = dialer;
+        self
+    }
+
+    /// Returns how the service opens channels over which it does not act for itself.
+    #[must_use]
+    pub const fn dialer(&self) -> &Dialer {
+        &self.dialer
     }
 
     /// Returns the name under which it calls.
@@ -60,10 +79,26 @@ impl Credentials {
         }))
     }
 
+    /// Opens a channel to the service `audience` whose calls say who makes them. It connects on first use.
+    ///
+    /// # Errors
+    /// If the URL is not one, or is `https` and there is no certificate.
+    pub fn connect(&self, url: &str, audience: ServiceName) -> Result<Channel, EndpointError> {
+        Ok(self.channel(self.dialer.lazy(url)?, audience))
+    }
+
+    /// The same to a listener of this process, or of another replica of the service, at whatever address.
+    ///
+    /// # Errors
+    /// If the URL is not one, or is `https` and there is no certificate.
+    pub fn connect_to_own(&self, url: &str) -> Result<Channel, EndpointError> {
+        Ok(self.channel(self.dialer.lazy_to_own(url)?, self.name.clone()))
+    }
+
     /// Lets the calls of a channel say who makes them.
     #[must_use]
-    pub fn channel(&self, channel: transport::Channel, audience: ServiceName) -> Channel {
-        InterceptedService::new(channel, self.bearer(audience))
+    pub fn channel(&self, channel: impl Into<channel::Channel>, audience: ServiceName) -> Channel {
+        InterceptedService::new(channel.into(), self.bearer(audience))
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Error {
     /// Its `exp` has passed.
     #[error("it has expired")]
     Expired,
+    /// It is of another service than the certificate of the connection.
+    #[error("it is of another service than the certificate of the connection")]
+    Certificate,
     /// The keys that would tell cannot be had at present.
     #[error("the keys that it must be checked with cannot be had now")]
     KeysUnavailable,
@@ -55,7 +58,8 @@ impl Error {
             | Self::Issuer
             | Self::Audience
             | Self::Subject
-            | Self::NotYetValid => Reason::TokenInvalid,
+            | Self::NotYetValid
+            | Self::Certificate => Reason::TokenInvalid,
             Self::Expired => Reason::TokenExpired,
             Self::KeysUnavailable => Reason::Unavailable,
         }

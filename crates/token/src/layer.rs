@@ -16,7 +16,7 @@ use tower::Service;
 
 use crate::access::{self, AccessError, Rule};
 use crate::caller::Caller;
-use crate::error::Refusal;
+use crate::error::{Error, Refusal};
 use crate::verifier::Verifier;
 use crate::{epoch, metric, peer};
 
@@ -104,14 +104,20 @@ impl Guard {
         }
     }
 
+    /// Finds out who calls (the table in docs/adr/0015).
     async fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Refusal> {
-        match bearer(headers)? {
-            Some(token) => Ok(self.verifier.verify(token).await?),
-            None => {
-                let peer = peer::service(extensions);
-                Ok(peer.map_or(Caller::Anonymous, |name| Caller::Service { name }))
-            }
+        let peer = || peer::service(extensions, SystemTime::now());
+        let Some(token) = bearer(headers)? else {
+            return Ok(peer().map_or(Caller::Anonymous, |name| Caller::Service { name }));
+        };
+        let caller = self.verifier.verify(token).await?;
+        // A user's token is passed on by services; a service's is shown by nobody else.
+        if let Caller::Service { name } = &caller
+            && peer().is_some_and(|peer| peer != *name)
+        {
+            return Err(Error::Certificate.into());
         }
+        Ok(caller)
     }
 
     async fn check(&self, rule: Rule, caller: &Caller) -> Result<(), Refusal> {

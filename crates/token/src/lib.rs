@@ -18,6 +18,7 @@
 //! * A method that does not say who may call it is not served.
 //! * A token is believed for one purpose: `typ`, audience and issuer are checked after the signature, all of them, and EdDSA is
 //!   the only algorithm there is.
+//! * A service's token on a connection of another service is refused (docs/adr/0015).
 //! * Nothing remembered outlives the `exp` of its token.
 //! * What cannot be checked is refused: a key or an epoch that cannot be had is `UNAVAILABLE`, never a yes.
 //! * Readiness does not depend on the auth service: with it away, known keys go on working.
@@ -46,5 +47,6 @@ pub use epoch::epoch_key;
 pub use error::{DOMAIN, Error, Refusal};
 pub use keys::{Jwk, JwksError, KeyError, KeySet, SigningKey, VerifyingKey};
 pub use layer::{Guard, Guarded, Layer};
+pub use peer::{certificate_uri, certified};
 pub use users::UserKeys;
 pub use verifier::Verifier;

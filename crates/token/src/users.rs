@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use proto::auth::v1::GetJwksRequest;
 use proto::auth::v1::auth_service_client::AuthServiceClient;
+use rpc::channel::Channel;
 use tokio::sync::Mutex;
 use tonic::Request;
-use tonic::transport::Channel;
 
 use crate::error::Error;
 use crate::keys::{Jwk, KeySet, VerifyingKey};
@@ -66,8 +66,8 @@ impl UserKeys {
     /// Asks the auth service: on the first token, every 5 min, and at once (at most every 5 s) for an unknown key. While it is
     /// away the known keys go on working. Connects to nothing yet.
     #[must_use]
-    pub fn fetched(auth: Channel) -> Self {
-        let auth = AuthServiceClient::new(auth).max_decoding_message_size(MAX_ANSWER_BYTES);
+    pub fn fetched(auth: impl Into<Channel>) -> Self {
+        let auth = AuthServiceClient::new(auth.into()).max_decoding_message_size(MAX_ANSWER_BYTES);
         Self(Source::Fetched(Arc::new(Fetched {
             auth,
             keys: ArcSwap::default(),

@@ -46,9 +46,9 @@ use process::PoolGauge;
 use proto::auth::v1::auth_service_server::AuthServiceServer;
 use proto::auth::v1::user_service_server::UserServiceServer;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
+use rpc::channel::Channel;
 use token::UserKeys;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 
 pub use crate::bootstrap::bootstrap_admin;
 pub use crate::events::FACTS;

@@ -105,7 +105,6 @@ impl Edge {
         let span = tracing::info_span!(
             "http",
             otel.kind = "server",
-            otel.name = Empty,
             method = method.as_str(),
             route = Empty,
             status = Empty,
@@ -125,7 +124,7 @@ impl Edge {
             finish(&mut response, &method, &context);
             let label = response.extensions_mut().remove::<Label>();
             let route = label.map_or_else(|| NO_ROUTE.to_owned(), |label| label.0);
-            seen.record("otel.name", format!("{method} {route}"));
+            trace::rename(&seen, format!("{method} {route}"));
             seen.record("route", &route);
             seen.record("status", response.status().as_u16());
             let took = begun.elapsed();

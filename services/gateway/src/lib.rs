@@ -43,8 +43,8 @@ use kv::Kv;
 use process::Shutdown;
 use process::grpc::Listener;
 use proto::access::v1::Access;
+use rpc::channel::Channel;
 use token::Guard;
-use tonic::transport::Channel;
 use transcode::Transcoder;
 
 pub use crate::config::{Config, ConfigError};

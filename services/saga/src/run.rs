@@ -183,7 +183,7 @@ async fn run(config: Config, deps: Deps, readiness: Readiness) -> Result<(), Err
         definitions: built_in,
     } = deps;
     let layer = guard.layer(&grpc::SERVICES)?;
-    let names = Names::of(&config, listener.local_addr());
+    let names = Names::of(&config, listener.scheme(), listener.local_addr());
     let pool = process::pool::connect(SCHEMA, SCHEMA, &config.pool).await?;
     let targets = Targets::open(&config.participants, &credentials)?;
     let attention_wait_ms = millis(config.attention_wait);
@@ -386,7 +386,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(config: &Config, bound: SocketAddr) -> Self {
+    fn of(config: &Config, scheme: &str, bound: SocketAddr) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
             .map(|name| name.trim().to_owned())
             .ok()
@@ -394,9 +394,9 @@ impl Names {
             .unwrap_or_else(|| "localhost".to_owned());
         let port = bound.port();
         let address = if bound.ip().is_unspecified() {
-            format!("http://{host}:{port}")
+            format!("{scheme}://{host}:{port}")
         } else {
-            format!("http://{bound}")
+            format!("{scheme}://{bound}")
         };
         Self {
             instance: config

@@ -4,10 +4,12 @@
 //! same faults), `faults` (processes killed under load), the latter two slow (`make test-faults`), `architecture` (which
 //! crate may use which).
 
+mod certificates;
 mod example;
 mod interposer;
 mod platform;
 
+pub use certificates::Certificates;
 pub use example::descriptors;
 pub use interposer::{Fault, Interposer, Rule, Seen};
 pub use platform::{LONG, Mode, Orchestrator, Participant, Platform, binary, input, reason};

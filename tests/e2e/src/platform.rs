@@ -18,10 +18,13 @@ use proto::saga::v1::{
 };
 use proto::task::v1::task_service_client::TaskServiceClient;
 use proto::task::v1::{CreateTaskRequest, GetTaskRequest, Task, TaskState};
+use rpc::channel::Dialer;
 use sqlx::PgPool;
 use test_support::{ChildProcess, Scratch, TestDatabase, eventually, free_port, identities};
 use token::Channel;
 use tonic::Status;
+
+use crate::certificates::Certificates;
 
 /// Everything ends within this time, or the test fails. Machines in CI are slow.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -101,6 +104,8 @@ pub struct Platform {
     pub participants: BTreeMap<String, Participant>,
     /// Further settings of every process, by environment variable.
     environment: Vec<(String, String)>,
+    /// With them, every process speaks mutual TLS.
+    pub certificates: Option<Certificates>,
     scratch: Scratch,
     /// Orchestrator, or the one process of `dev`.
     pub saga: Option<ChildProcess>,
@@ -126,8 +131,9 @@ async fn said_port(dev: &ChildProcess, variable: &str) -> u16 {
     port.unwrap_or_else(|| panic!("no port in {line:?}"))
 }
 
-fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
+fn url(certificates: Option<&Certificates>, port: u16) -> String {
+    let scheme = if certificates.is_some() { "https" } else { "http" };
+    format!("{scheme}://127.0.0.1:{port}")
 }
 
 fn local(port: u16) -> String {
@@ -140,7 +146,7 @@ impl Platform {
         let database = TestDatabase::create(&[]).await;
         let provider = ai::start("127.0.0.1:0").await.expect("a free port");
         match mode {
-            Mode::Serve => Self::serve(database, provider, Vec::new()).await,
+            Mode::Serve => Self::serve(database, provider, Vec::new(), None).await,
             Mode::Dev => Self::dev(database, provider).await,
         }
     }
@@ -148,10 +154,22 @@ impl Platform {
     /// Starts a platform of one process a service on this database, with further settings in the environment.
     pub async fn start_on(database: TestDatabase, environment: Vec<(String, String)>) -> Self {
         let provider = ai::start("127.0.0.1:0").await.expect("a free port");
-        Self::serve(database, provider, environment).await
+        Self::serve(database, provider, environment, None).await
     }
 
-    async fn serve(database: TestDatabase, provider: AiProvider, environment: Vec<(String, String)>) -> Self {
+    /// Starts a platform of one process a service, which all speak mutual TLS.
+    pub async fn start_secured() -> Self {
+        let database = TestDatabase::create(&[]).await;
+        let provider = ai::start("127.0.0.1:0").await.expect("a free port");
+        Self::serve(database, provider, Vec::new(), Some(Certificates::make())).await
+    }
+
+    async fn serve(
+        database: TestDatabase,
+        provider: AiProvider,
+        environment: Vec<(String, String)>,
+        certificates: Option<Certificates>,
+    ) -> Self {
         let migrated = Command::new(binary())
             .args(["migrate", "--database-url", &database.url()])
             .output()
@@ -169,6 +187,13 @@ impl Platform {
             auth: free_port(),
             gateway: free_port(),
         };
+        let url = |port| url(certificates.as_ref(), port);
+        let participants = [
+            ("evenkeel.quota.v1", ports.quota_steps),
+            ("evenkeel.task.v1", ports.task_steps),
+        ];
+        let participants =
+            participants.map(|(package, port)| (package.to_owned(), Participant::at(url(port))));
         let orchestrator = Orchestrator {
             instance: "saga-0".to_owned(),
             port: free_port(),
@@ -178,18 +203,9 @@ impl Platform {
             provider,
             orchestrator,
             ports,
-            participants: [
-                (
-                    "evenkeel.quota.v1".to_owned(),
-                    Participant::at(url(ports.quota_steps)),
-                ),
-                (
-                    "evenkeel.task.v1".to_owned(),
-                    Participant::at(url(ports.task_steps)),
-                ),
-            ]
-            .into(),
+            participants: participants.into(),
             environment,
+            certificates,
             scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
@@ -235,6 +251,7 @@ impl Platform {
             },
             participants: BTreeMap::new(),
             environment: Vec::new(),
+            certificates: None,
             scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
@@ -265,14 +282,21 @@ impl Platform {
             .env("EVENKEEL_DATABASE__MIN", "1")
             .env("EVENKEEL_DATABASE__MAX", "30")
             .env("EVENKEEL_KEYS", identities().dir())
-            .env("EVENKEEL_PEERS__SAGA", url(self.orchestrator.port))
-            .env("EVENKEEL_PEERS__QUOTA", url(self.ports.quota))
-            .env("EVENKEEL_PEERS__TASK", url(self.ports.task))
-            .env("EVENKEEL_PEERS__AUTH", url(self.ports.auth))
+            .env("EVENKEEL_PEERS__SAGA", self.url(self.orchestrator.port))
+            .env("EVENKEEL_PEERS__QUOTA", self.url(self.ports.quota))
+            .env("EVENKEEL_PEERS__TASK", self.url(self.ports.task))
+            .env("EVENKEEL_PEERS__AUTH", self.url(self.ports.auth))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
             .env("EVENKEEL_ADMIN__LISTEN", local(0))
             .env("EVENKEEL_TELEMETRY__LEVEL", "info")
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(certificates) = &self.certificates {
+            let name = match args {
+                ["serve", name, ..] => name,
+                _ => "operator",
+            };
+            command.envs(certificates.environment(name));
+        }
         command
     }
 
@@ -337,9 +361,26 @@ impl Platform {
         .expect("the table is empty");
     }
 
-    /// URL of the gateway.
+    /// URL of the gateway, which leaves TLS to the ingress.
     pub fn gateway_url(&self) -> String {
-        url(self.ports.gateway)
+        format!("http://{}", local(self.ports.gateway))
+    }
+
+    fn url(&self, port: u16) -> String {
+        url(self.certificates.as_ref(), port)
+    }
+
+    /// A channel with which an operator calls a service.
+    fn operator(&self, port: u16, service: &str) -> Channel {
+        let dialer = self
+            .certificates
+            .as_ref()
+            .map_or_else(Dialer::plain, |certificates| {
+                Dialer::mutual(certificates.mutual("operator"))
+            });
+        let audience = service.parse().expect("names of services are words");
+        let operator = identities().credentials("operator").with_dialer(dialer);
+        operator.connect(&self.url(port), audience).expect("a URL")
     }
 
     /// Starts the orchestrator's process; the one before must have ended.
@@ -448,25 +489,25 @@ impl Platform {
     }
 
     pub fn sagas(&self) -> SagaServiceClient<Channel> {
-        SagaServiceClient::new(operator(self.orchestrator.port, "saga"))
+        SagaServiceClient::new(self.operator(self.orchestrator.port, "saga"))
     }
 
     pub fn quota(&self) -> QuotaServiceClient<Channel> {
-        QuotaServiceClient::new(operator(self.ports.quota, "quota"))
+        QuotaServiceClient::new(self.operator(self.ports.quota, "quota"))
     }
 
     pub fn tasks(&self) -> TaskServiceClient<Channel> {
-        TaskServiceClient::new(operator(self.ports.task, "task"))
+        TaskServiceClient::new(self.operator(self.ports.task, "task"))
     }
 
     /// Every gRPC listener of a platform of one process a service: the service, its URL, and what is served there by full
     /// name.
     pub fn listeners(&self) -> Vec<(&'static str, String, &'static [&'static str])> {
         vec![
-            ("auth", url(self.ports.auth), &auth::SERVICES),
+            ("auth", self.url(self.ports.auth), &auth::SERVICES),
             (
                 "saga",
-                url(self.orchestrator.port),
+                self.url(self.orchestrator.port),
                 &[
                     "evenkeel.saga.v1.SagaService",
                     "evenkeel.saga.v1.OperatorService",
@@ -475,22 +516,22 @@ impl Platform {
             ),
             (
                 "quota",
-                url(self.ports.quota),
+                self.url(self.ports.quota),
                 &["evenkeel.quota.v1.QuotaService"],
             ),
             (
                 "quota",
-                url(self.ports.quota_steps),
+                self.url(self.ports.quota_steps),
                 &["evenkeel.quota.v1.QuotaSteps"],
             ),
             (
                 "task",
-                url(self.ports.task),
+                self.url(self.ports.task),
                 &["evenkeel.task.v1.TaskService", "evenkeel.task.v1.WatchService"],
             ),
             (
                 "task",
-                url(self.ports.task_steps),
+                self.url(self.ports.task_steps),
                 &["evenkeel.task.v1.TaskSteps"],
             ),
         ]
@@ -599,11 +640,6 @@ impl Platform {
         let distinct: std::collections::BTreeSet<&String> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len(), "a provider effect was doubled");
     }
-}
-
-/// A channel with which an operator calls a service.
-fn operator(port: u16, service: &str) -> Channel {
-    identities().channel(&url(port), "operator", service)
 }
 
 pub fn input(text: &str) -> Struct {

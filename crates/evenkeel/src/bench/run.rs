@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use super::SagasArgs;
 use super::load::{Engine, Latency, Load, Variant};
 use super::measure::{Counters, Latencies};
+use crate::certificates;
 use crate::exit::Failure;
 use crate::identity::{self, Identity};
 use crate::output::{self, Cell, Format, Table};
@@ -43,6 +44,8 @@ impl Process {
         };
         let mut child = Command::new(program)
             .args(args)
+            // Empty is unset: what is measured is plain, whatever certificate the operator has.
+            .envs(certificates::VARIABLES.map(|name| (name, "")))
             .envs(envs.iter().copied())
             .stdin(Stdio::piped())
             .stdout(stdout)

@@ -8,6 +8,7 @@ use doubles::sms::SmsProvider;
 use process::{Shutdown, Supervisor};
 use uuid::Uuid;
 
+use crate::certificates::{self, Order};
 use crate::demo::{self, Outcome};
 use crate::exit::{Code, Failure};
 use crate::identity::{self, Identity};
@@ -24,6 +25,8 @@ use crate::wiring::settings::{
 
 /// Distance of the AI provider's port from the first port: 7590, where the task service expects it by default.
 const PROVIDER_PORT_OFFSET: u16 = 490;
+/// Life of the certificates of `--tls`; `dev` may run for a while, and makes new ones when it starts again.
+const CERTIFICATE_DAYS: u16 = 365;
 
 /// Runs everything here: all services in one process on a private Postgres, until Ctrl-C
 ///
@@ -34,6 +37,7 @@ const PROVIDER_PORT_OFFSET: u16 = 490;
   evenkeel dev
   evenkeel dev --demo --exit                 five stories on a fresh database; exits with 1 if a promise is broken
   evenkeel dev --demo                        the same, then stays up to look around
+  evenkeel dev --tls                         with certificates, as in production
   evenkeel dev --data-dir /srv/ek --port-base 9000")]
 pub(crate) struct Args {
     /// Where the private Postgres keeps its data; with --demo a new directory that is removed at the end
@@ -46,6 +50,9 @@ pub(crate) struct Args {
     /// Settings as TOML
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Speaks mutual TLS, with certificates that are made anew at each start in the data directory
+    #[arg(long, conflicts_with = "demo")]
+    tls: bool,
     /// Plays five stories through the real API, with the orchestrator as a process of its own that is killed in one
     #[arg(long)]
     demo: bool,
@@ -109,12 +116,14 @@ async fn run_on(
     let supervisor = Supervisor::new(shutdown);
     let broker = events::open(&settings, &supervisor).await?;
     let providers = accounts::complete(&mut settings, base).await?;
-    let accounts = Bound::bind(Name::Auth, &settings)?;
-    let auth = format!("http://{}", accounts.public());
+    let certificates = args.tls.then(|| identity::absolute(&data_dir.join("tls")));
+    secure(&mut settings, certificates.as_deref())?;
+    let accounts = bind(Name::Auth, &settings, certificates.as_deref())?;
+    let auth = accounts.url();
     settings.peers.auth.clone_from(&auth);
     let participants = [
-        Bound::bind(Name::Quota, &settings)?,
-        Bound::bind(Name::Task, &settings)?,
+        bind(Name::Quota, &settings, certificates.as_deref())?,
+        bind(Name::Task, &settings, certificates.as_deref())?,
     ];
     let steps: Vec<_> = participants
         .iter()
@@ -123,20 +132,17 @@ async fn run_on(
     // The same after a restart, whatever the port, so that sagas go on at once instead of after a lease.
     settings.saga.instance.get_or_insert_with(|| "dev".to_owned());
     settings::add_own_participants(&mut settings, &steps);
-    let urls = participants
-        .each_ref()
-        .map(|bound| format!("http://{}", bound.public()));
-    let [quota, task] = urls;
+    let [quota, task] = participants.each_ref().map(Bound::url);
     let gateway = Bound::bind(Name::Gateway, &settings)?;
-    let http = format!("http://{}", gateway.public());
+    let http = gateway.url();
     let orchestrator = if args.demo {
         Orchestrator::Child(Box::new(demo::Child::start(&settings, &steps, data_dir)?))
     } else {
-        Orchestrator::Here(Bound::bind(Name::Saga, &settings)?)
+        Orchestrator::Here(bind(Name::Saga, &settings, certificates.as_deref())?)
     };
     let saga = match &orchestrator {
         Orchestrator::Child(child) => child.url(),
-        Orchestrator::Here(bound) => format!("http://{}", bound.public()),
+        Orchestrator::Here(bound) => bound.url(),
     };
     settings.peers.saga.clone_from(&saga);
     settings.peers.quota.clone_from(&quota);
@@ -167,6 +173,7 @@ async fn run_on(
         admin: format!("http://{}", watched.local_addr()),
         database: database.url.clone(),
         keys: settings.identity.keys.clone(),
+        certificates,
     };
     let ended = async {
         ready::wait(&places.operator()?, &places.saga).await?;
@@ -208,6 +215,35 @@ enum Orchestrator {
     Child(Box<demo::Child>),
 }
 
+/// Makes the certificates, if there are to be any. Those of the environment are for commands: here are several services.
+fn secure(settings: &mut Settings, dir: Option<&Path>) -> Result<(), Failure> {
+    settings.tls = tls::Config::default();
+    if let Some(dir) = dir {
+        let order = Order {
+            hosts: &[],
+            days: CERTIFICATE_DAYS,
+            renew: true,
+        };
+        certificates::issue(dir, &identity::EVERYBODY.map(str::to_owned), &order)?;
+        settings.tls = certificates::config(dir, Name::Saga.text());
+    }
+    Ok(())
+}
+
+/// Binds a service, with a certificate of its own.
+fn bind(name: Name, settings: &Settings, certificates: Option<&Path>) -> Result<Bound, Failure> {
+    match certificates {
+        None => Bound::bind(name, settings),
+        Some(dir) => Bound::bind(
+            name,
+            &Settings {
+                tls: certificates::config(dir, name.text()),
+                ..settings.clone()
+            },
+        ),
+    }
+}
+
 async fn start_provider(base: u16) -> Result<AiProvider, Failure> {
     let address = local(port(base, PROVIDER_PORT_OFFSET));
     ai::start(address).await.map_err(|error| {
@@ -241,15 +277,23 @@ pub(crate) struct Places {
     pub(crate) database: String,
     /// Directory of the keys, absolute.
     pub(crate) keys: PathBuf,
+    /// Directory of the certificates, absolute, if there are any.
+    pub(crate) certificates: Option<PathBuf>,
 }
 
 impl Places {
     /// Who calls these services from here.
     ///
     /// # Errors
-    /// There is no key.
+    /// There is no key, or no certificate where there should be one.
     pub(crate) fn operator(&self) -> Result<Identity, Failure> {
-        Identity::operator(Some(&self.keys))
+        let tls = self
+            .certificates
+            .as_deref()
+            .map_or_else(tls::Config::default, |dir| {
+                certificates::config(dir, token::OPERATOR)
+            });
+        Identity::operator_with(Some(&self.keys), &tls)
     }
 
     fn welcome(&self, colour: bool) -> String {
@@ -288,6 +332,10 @@ impl Places {
         }
         if self.keys != identity::absolute(Path::new(identity::DEFAULT_DIR)) {
             variables.push((identity::VARIABLE, self.keys.display().to_string()));
+        }
+        if let Some(dir) = &self.certificates {
+            let files = certificates::variables(dir, token::OPERATOR);
+            variables.extend(files.map(|(name, file)| (name, file.display().to_string())));
         }
         if !variables.is_empty() {
             text.push_str("\nThe commands find all this with:\n");
@@ -350,6 +398,7 @@ mod tests {
             admin: "http://127.0.0.1:7121".to_owned(),
             database: DEV_DATABASE_URL.to_owned(),
             keys: identity::absolute(Path::new(identity::DEFAULT_DIR)),
+            certificates: None,
             auth: "http://127.0.0.1:7104".to_owned(),
             gateway: "http://127.0.0.1:7180".to_owned(),
             sms: None,
@@ -386,5 +435,12 @@ mod tests {
         elsewhere.keys = "/srv/keys".into();
         let text = elsewhere.welcome(false);
         assert!(text.contains("export EVENKEEL_KEYS=/srv/keys"), "{text}");
+        let mut secured = places("https://127.0.0.1:7101");
+        secured.certificates = Some("/srv/tls".into());
+        let text = secured.welcome(false);
+        assert!(
+            text.contains("export EVENKEEL_TLS__CERTIFICATE=/srv/tls/operator.cert.pem"),
+            "{text}"
+        );
     }
 }

@@ -6,14 +6,16 @@ use std::time::SystemTime;
 use clap::Subcommand;
 use token::Created;
 
+use crate::certificates::{self, Done, Order};
 use crate::exit::{Code, Failure};
 use crate::identity;
 use crate::output;
 
-/// Makes the keys by which services know each other
+/// Makes the keys and certificates by which services know each other
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   evenkeel keys init /etc/evenkeel/keys
+  evenkeel keys certificates .evenkeel/tls
   evenkeel keys token --as operator --for saga")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -35,6 +37,29 @@ enum Verb {
         /// Whose keys; everybody's if none is named
         names: Vec<String>,
     },
+    /// Makes certificates for mutual TLS, and an authority that issues them: for development and tests
+    ///
+    /// NAME.cert.pem and NAME.cert-key.pem are for that service alone, ca.cert.pem is for all. Whoever reads ca.cert-key.pem
+    /// can be anybody, which is why production has an authority of its own. Running servers use renewed files within seconds.
+    #[command(after_help = "Examples:
+  evenkeel keys certificates .evenkeel/tls                       for everybody: saga, quota, task, auth, gateway, ...
+  evenkeel keys certificates .evenkeel/tls quota --host quota.internal --host 10.0.0.7
+  evenkeel keys certificates .evenkeel/tls --renew --days 7")]
+    Certificates {
+        /// Where to write; made if it is not there
+        dir: PathBuf,
+        /// Whose certificates; everybody's if none is named
+        names: Vec<String>,
+        /// A further DNS name or IP address under which they are reached, besides the own name and this machine
+        #[arg(long = "host", value_name = "HOST")]
+        hosts: Vec<String>,
+        /// How long they are valid
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: u16,
+        /// Replaces what is there, except the authority
+        #[arg(long)]
+        renew: bool,
+    },
     /// Prints a token that is good for 5 minutes, for tools such as grpcurl
     #[command(after_help = "Example:
   grpcurl -plaintext -H \"authorization: Bearer $(evenkeel keys token --as operator --for saga)\" \\
@@ -52,7 +77,21 @@ enum Verb {
 /// Runs one `evenkeel keys` command.
 pub(crate) fn run(args: Args, keys: Option<&Path>) -> Result<Code, Failure> {
     match args.verb {
-        Verb::Init { dir, names } => init(&dir, &names),
+        Verb::Init { dir, names } => init(&dir, names),
+        Verb::Certificates {
+            dir,
+            names,
+            hosts,
+            days,
+            renew,
+        } => {
+            let order = Order {
+                hosts: &hosts,
+                days,
+                renew,
+            };
+            make_certificates(&dir, names, &order)
+        }
         Verb::Token { caller, audience } => {
             let dir = keys.unwrap_or(Path::new(identity::DEFAULT_DIR));
             let credentials = identity::open(dir, &caller)?;
@@ -63,14 +102,33 @@ pub(crate) fn run(args: Args, keys: Option<&Path>) -> Result<Code, Failure> {
     }
 }
 
-fn init(dir: &Path, names: &[String]) -> Result<Code, Failure> {
-    let everybody = || identity::EVERYBODY.map(str::to_owned).to_vec();
-    let names = if names.is_empty() {
-        everybody()
+fn make_certificates(dir: &Path, names: Vec<String>, order: &Order<'_>) -> Result<Code, Failure> {
+    let names = or_everybody(names);
+    let done = certificates::issue(dir, &names, order)?;
+    for (name, done) in names.iter().zip(done) {
+        let done = match done {
+            Done::Made => "made",
+            Done::Kept => "kept as it is",
+        };
+        output::emit(&format!("{name}: {done}\n"))?;
+    }
+    output::emit("\nFor commands that call services:\n")?;
+    for (name, file) in certificates::variables(&identity::absolute(dir), token::OPERATOR) {
+        output::emit(&format!("  export {name}={}\n", file.display()))?;
+    }
+    Ok(Code::Ok)
+}
+
+fn or_everybody(names: Vec<String>) -> Vec<String> {
+    if names.is_empty() {
+        identity::EVERYBODY.map(str::to_owned).to_vec()
     } else {
-        names.to_vec()
-    };
-    for name in &names {
+        names
+    }
+}
+
+fn init(dir: &Path, names: Vec<String>) -> Result<Code, Failure> {
+    for name in &or_everybody(names) {
         let done = match identity::create(dir, name)? {
             Created::New => "made",
             Created::Completed => "public half written",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::certificates;
 use crate::exit::Failure;
 use crate::identity;
 use crate::wiring::settings::{Name, Settings, local};
@@ -96,6 +97,8 @@ impl Child {
             .env("DATABASE_URL", &self.database_url)
             .env(identity::VARIABLE, &self.keys)
             .env_remove("EVENKEEL_SAGA_URL")
+            // Empty is unset: the stories are plain, whatever certificate the operator has.
+            .envs(certificates::VARIABLES.map(|name| (name, "")))
             // Ctrl-C at the terminal is for this process, which then ends the child.
             .process_group(0)
             .stdin(Stdio::piped())

@@ -9,13 +9,12 @@ use process::health::Readiness;
 use proto::saga::v1::GetStatusRequest;
 use proto::saga::v1::operator_service_client::OperatorServiceClient;
 use serde_json::Value;
-use token::Credentials;
+use token::{Channel, Credentials};
 
 use super::services;
 use super::settings::Name;
 use crate::client;
 use crate::exit::Failure;
-use crate::identity::{Channel, Identity};
 use crate::proto_json;
 
 /// Counting sagas takes a moment where there are millions; a watcher gives up after about so long, too.
@@ -62,8 +61,11 @@ impl Watch {
     ) -> Result<Self, Failure> {
         self.admin = self.admin.service(name.text(), readiness);
         if name == Name::Saga {
-            let own = Identity::of(credentials);
-            let operators = OperatorServiceClient::new(own.channel(&near(public), name.text())?);
+            let url = near(credentials.dialer().scheme(), public);
+            let own = credentials
+                .connect_to_own(&url)
+                .map_err(|error| Failure::config("the own address is wrong").because(&error))?;
+            let operators = OperatorServiceClient::new(own);
             self.admin = self.admin.json("/status", move || status(operators.clone()));
         }
         Ok(self)
@@ -81,13 +83,13 @@ impl Watch {
 }
 
 /// URL under which this process reaches a listener of its own.
-fn near(bound: SocketAddr) -> String {
+fn near(scheme: &str, bound: SocketAddr) -> String {
     let ip = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, bound.port()))
+    format!("{scheme}://{}", SocketAddr::new(ip, bound.port()))
 }
 
 /// What `GetStatus` answers, zeros included. Asked over the API, so that it is what everybody else is told.
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_interfaces_is_reached_on_the_loopback_one() {
-        let near = |text: &str| near(text.parse().unwrap());
+        let near = |text: &str| near("http", text.parse().unwrap());
         assert_eq!(near("0.0.0.0:7101"), "http://127.0.0.1:7101");
         assert_eq!(near("[::]:7101"), "http://[::1]:7101");
         assert_eq!(near("10.0.0.7:7101"), "http://10.0.0.7:7101");

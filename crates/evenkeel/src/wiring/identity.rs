@@ -4,6 +4,8 @@ use std::convert::Infallible;
 
 use kv::Kv;
 use process::{PoolConfig, Supervisor, pool};
+use rpc::channel::Dialer;
+use tls::Mutual;
 use token::{Credentials, Guard, ServiceKeys, UserKeys, Verifier};
 
 use super::settings::{Name, Settings};
@@ -17,22 +19,38 @@ pub(crate) const CONNECTIONS: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Keys {
     pub(crate) credentials: Credentials,
+    /// The certificate, if gRPC is to be mutual TLS.
+    pub(crate) mutual: Option<Mutual>,
     services: ServiceKeys,
 }
 
 impl Keys {
-    /// Reads the keys of a service from the directory of the settings.
+    /// Reads the keys of a service from the directory of the settings, and its certificate.
     ///
     /// # Errors
-    /// There are none, or they cannot be used.
+    /// There are no keys, or something cannot be used.
     pub(crate) fn open(name: Name, settings: &Settings) -> Result<Self, Failure> {
         let dir = &settings.identity.keys;
         let services =
             ServiceKeys::open(dir).map_err(|error| identity::no_keys(dir, name.text()).because(&error))?;
+        let mutual = identity::mutual(name.text(), &settings.tls)?;
+        let dialer = identity::dialer(mutual.clone());
         Ok(Self {
-            credentials: identity::open(dir, name.text())?,
+            credentials: identity::open(dir, name.text())?.with_dialer(dialer),
+            mutual,
             services,
         })
+    }
+
+    /// Follows changes of the certificate's files until the order to end.
+    pub(crate) fn watch(&self, supervisor: &Supervisor) {
+        if let Some(mutual) = self.mutual.clone() {
+            let stop = supervisor.shutdown().token();
+            supervisor.spawn("tls", async move {
+                mutual.watch(stop).await;
+                Ok::<_, Infallible>(())
+            });
+        }
     }
 
     /// Makes what stands before the handlers of the service.
@@ -47,8 +65,9 @@ impl Keys {
 ///
 /// # Errors
 /// A wrong address.
-pub(crate) fn fetched(settings: &Settings) -> Result<UserKeys, Failure> {
-    let auth = rpc::channel::lazy(&settings.peers.auth)
+pub(crate) fn fetched(settings: &Settings, dialer: &Dialer) -> Result<UserKeys, Failure> {
+    let auth = dialer
+        .lazy(&settings.peers.auth)
         .map_err(|error| Failure::config("peers.auth is wrong").because(&error))?;
     Ok(UserKeys::fetched(auth))
 }

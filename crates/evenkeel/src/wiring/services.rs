@@ -11,6 +11,7 @@ use process::health::{Health, Readiness};
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
+use rpc::channel::EndpointError;
 use token::{Credentials, Guard};
 use tonic::service::Routes;
 
@@ -36,23 +37,35 @@ impl Bound {
     /// Reads the keys and takes the ports of a service.
     ///
     /// # Errors
-    /// There are no keys, or a port is taken or may not be used.
+    /// There are no keys, the certificate cannot be used, or a port is taken or may not be used.
     pub(crate) fn bind(name: Name, settings: &Settings) -> Result<Self, Failure> {
+        let keys = Keys::open(name, settings)?;
+        let bind = |address| {
+            let listener = bind(name.text(), address)?;
+            Ok::<_, Failure>(match &keys.mutual {
+                // Clients outside have no certificates of ours; TLS towards them is the ingress's.
+                Some(mutual) if name != Name::Gateway => listener.secured(mutual.clone()),
+                Some(_) | None => listener,
+            })
+        };
+        let public = bind(settings.listen.public(name))?;
+        let steps = settings.listen.steps(name).map(bind).transpose()?;
         Ok(Self {
             name,
-            keys: Keys::open(name, settings)?,
-            public: bind(name.text(), settings.listen.public(name))?,
-            steps: settings
-                .listen
-                .steps(name)
-                .map(|address| bind(name.text(), address))
-                .transpose()?,
+            keys,
+            public,
+            steps,
         })
     }
 
     /// Address of the public side, with its real port.
     pub(crate) fn public(&self) -> SocketAddr {
         self.public.local_addr()
+    }
+
+    /// URL of the public side.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", self.public.scheme(), self.public.local_addr())
     }
 
     /// Address on which steps are answered, with its real port.
@@ -90,13 +103,16 @@ pub(crate) async fn start(
     supervisor: &Supervisor,
 ) -> Result<Readiness, Failure> {
     let store = store(settings, supervisor).await?;
+    bound.keys.watch(supervisor);
+    let dialer = bound.keys.credentials.dialer().clone();
     let guard = |users| bound.keys.guard(users, store.clone());
     let unguarded =
         |error: &dyn std::error::Error| Failure::config("the API cannot be guarded").because(error);
     let readiness = match bound.name {
         Name::Auth => {
             let pool = database::pool(Name::Auth, &settings.database).await?;
-            let quota = rpc::channel::lazy(&settings.peers.quota)
+            let quota = dialer
+                .lazy(&settings.peers.quota)
                 .map_err(|error| Failure::config("peers.quota is wrong").because(&error))?;
             let deps = auth::Deps {
                 pool: pool.clone(),
@@ -133,7 +149,7 @@ pub(crate) async fn start(
             let deps = quota::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
-                guard: guard(fetched(settings)?),
+                guard: guard(fetched(settings, &dialer)?),
             };
             let outbox = pool.pool().clone();
             events::relay(broker, "quota", quota::SCHEMA, outbox, quota::FACTS, supervisor);
@@ -157,18 +173,17 @@ pub(crate) async fn start(
         }
         Name::Task => {
             let (pool, steps_pool) = database::pools(Name::Task, &settings.database).await?;
-            let channel = rpc::channel::lazy(&settings.peers.saga)
-                .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
             let channel = bound
                 .credentials()
-                .channel(channel, identity::name(Name::Saga.text())?);
+                .connect(&settings.peers.saga, identity::name(Name::Saga.text())?)
+                .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
             let sagas = SagaServiceClient::new(channel);
             let deps = task::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
                 sagas,
                 broker: broker.clone(),
-                guard: guard(fetched(settings)?),
+                guard: guard(fetched(settings, &dialer)?),
             };
             let service = task::build(settings.task.clone(), deps)
                 .map_err(|error| Failure::config("the task service cannot be built").because(&error))?;
@@ -191,11 +206,11 @@ pub(crate) async fn start(
             readiness
         }
         Name::Saga => {
-            let guard = guard(fetched(settings)?);
+            let guard = guard(fetched(settings, &dialer)?);
             start_saga(bound, guard, settings, supervisor)?
         }
         Name::Gateway => {
-            let guard = guard(fetched(settings)?);
+            let guard = guard(fetched(settings, &dialer)?);
             start_gateway(bound, guard, store, settings, supervisor).await?
         }
     };
@@ -273,9 +288,13 @@ async fn start_gateway(
     supervisor: &Supervisor,
 ) -> Result<Readiness, Failure> {
     let peers = &settings.peers;
+    let credentials = bound.credentials();
+    let wrong = |name: Name, error: EndpointError| {
+        Failure::config(format!("peers.{} is wrong", name.text())).because(&error)
+    };
     let peer = |name: Name, url: &str| {
-        rpc::channel::lazy(url)
-            .map_err(|error| Failure::config(format!("peers.{} is wrong", name.text())).because(&error))
+        let channel = credentials.dialer().lazy(url);
+        channel.map_err(|error| wrong(name, error))
     };
     let upstreams = [
         (Name::Auth, &peers.auth),
@@ -291,8 +310,8 @@ async fn start_gateway(
     let connections = settings.gateway.watch.max.div_ceil(WATCHES_PER_CONNECTION);
     let watch = (0..connections)
         .map(|_| {
-            let channel = peer(Name::Task, &peers.task)?;
-            Ok(bound.credentials().channel(channel, audience.clone()))
+            let channel = credentials.connect(&peers.task, audience.clone());
+            channel.map_err(|error| wrong(Name::Task, error))
         })
         .collect::<Result<_, Failure>>()?;
     let deps = gateway::Deps {

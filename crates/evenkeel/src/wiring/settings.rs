@@ -114,6 +114,8 @@ pub(crate) struct Settings {
     pub(crate) peers: Peers,
     /// By which keys services know each other.
     pub(crate) identity: Identity,
+    /// The certificate of this process, if gRPC is to be mutual TLS.
+    pub(crate) tls: tls::Config,
     /// How long work in progress may take after the order to end. Text such as `10s`.
     #[serde(with = "humantime_serde")]
     pub(crate) drain: Duration,
@@ -143,6 +145,7 @@ impl Default for Settings {
             limits: ListenerLimits::default(),
             peers: Peers::default(),
             identity: Identity::default(),
+            tls: tls::Config::default(),
             drain: Duration::from_secs(10),
             events: ::events::Config::default(),
             kv: kv::Config::default(),
@@ -335,6 +338,23 @@ impl Default for Peers {
     }
 }
 
+impl Peers {
+    /// Takes the peers that are not configured for ones of the same settings: they speak TLS, too.
+    fn speak_tls(&mut self) {
+        let plain = Self::default();
+        for (peer, plain) in [
+            (&mut self.saga, plain.saga),
+            (&mut self.auth, plain.auth),
+            (&mut self.quota, plain.quota),
+            (&mut self.task, plain.task),
+        ] {
+            if *peer == plain {
+                *peer = plain.replacen("http:", "https:", 1);
+            }
+        }
+    }
+}
+
 /// By which keys services know each other.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -356,13 +376,14 @@ impl Default for Identity {
 /// The definitions that ship with the binary call them, so that a setting of somebody else's participant alone must not
 /// take them away.
 pub(crate) fn add_own_participants(settings: &mut Settings, steps: &[(Name, SocketAddr)]) {
+    let scheme = if settings.tls.is_set() { "https" } else { "http" };
     for (name, address) in steps {
         let name = name.text();
         let participants = &mut settings.saga.participants;
         participants
             .entry(format!("evenkeel.{name}.v1"))
             .or_insert_with(|| saga::participants::Config {
-                url: format!("http://{address}"),
+                url: format!("{scheme}://{address}"),
                 error_domain: format!("{name}.evenkeel"),
                 descriptors: None,
                 audience: None,
@@ -378,8 +399,12 @@ pub(crate) fn add_own_participants(settings: &mut Settings, steps: &[(Name, Sock
 pub(crate) fn load(file: Option<&Path>) -> Result<Settings, Failure> {
     let vars = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load_from(file, vars, &WELL_KNOWN)
-        .map_err(|error| Failure::config(error.to_string()).next("docs/operations.md lists every key"))
+    let mut settings: Settings = config::load_from(file, vars, &WELL_KNOWN)
+        .map_err(|error| Failure::config(error.to_string()).next("docs/operations.md lists every key"))?;
+    if settings.tls.is_set() {
+        settings.peers.speak_tls();
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]
@@ -450,6 +475,22 @@ mod tests {
             .map(|p| p.url.as_str())
             .collect();
         assert_eq!(urls, ["http://q:1", "http://q:1", "http://127.0.0.1:2"]);
+    }
+
+    #[test]
+    fn peers_that_are_not_configured_speak_what_this_process_speaks() {
+        let mut peers = Peers {
+            quota: "http://quota:7102".to_owned(),
+            ..Peers::default()
+        };
+        peers.speak_tls();
+        assert_eq!(peers.saga, "https://127.0.0.1:7101");
+        assert_eq!(peers.quota, "http://quota:7102");
+        let mut settings = Settings::default();
+        settings.tls.certificate = Some("x".into());
+        add_own_participants(&mut settings, &[(Name::Quota, local(1))]);
+        let urls = settings.saga.participants.into_values().map(|p| p.url);
+        assert!(urls.eq(["https://127.0.0.1:1"]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use super::Listener;
+use super::listener::Incoming;
 use super::request::RequestLayer;
 use crate::Shutdown;
 use crate::health::Health;
@@ -80,6 +81,9 @@ pub enum Error {
 /// Serves `routes`, health and reflection on `listener` until `shutdown`. Then no connection is accepted, requests in
 /// progress end by themselves within the drain time, and what is left is answered `UNAVAILABLE`.
 ///
+/// A [secured](Listener::secured) listener takes clients with a certificate only; handlers find it in the request's extensions,
+/// as tonic's `TlsConnectInfo`.
+///
 /// Around every request: a bound on requests at once and on message size, a panic in a handler becomes `INTERNAL`, the
 /// caller's trace context becomes current, one log line at debug level. Health and reflection are outside the bound on
 /// requests, so an overloaded service can still say that it lives. A handler that waits for long gives its place back
@@ -95,7 +99,7 @@ pub async fn serve(
     shutdown: &Shutdown,
     limits: &Limits,
 ) -> Result<(), Error> {
-    let addr = listener.local_addr();
+    let (addr, scheme) = (listener.local_addr(), listener.scheme());
     let incoming = listener
         .incoming()
         .map_err(|source| Error::Socket { name, source })?;
@@ -111,11 +115,16 @@ pub async fn serve(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_streams(limits.max_streams_per_connection)
         .layer(RequestLayer::new(name, limits, shutdown));
-    tracing::info!(listener = name, %addr, "listening");
+    tracing::info!(listener = name, %addr, scheme, "listening");
 
-    let serving = server
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, shutdown.token().cancelled_owned());
+    let router = server.add_routes(routes);
+    let told = shutdown.token().cancelled_owned();
+    let serving = async {
+        match incoming {
+            Incoming::Plain(incoming) => router.serve_with_incoming_shutdown(incoming, told).await,
+            Incoming::Mutual(incoming) => router.serve_with_incoming_shutdown(incoming, told).await,
+        }
+    };
     let too_late = async {
         shutdown.expired().await;
         tokio::time::sleep(FAREWELL).await;

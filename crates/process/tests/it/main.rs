@@ -8,4 +8,5 @@
 mod admin;
 mod database;
 mod grpc;
+mod mutual_tls;
 mod signals;

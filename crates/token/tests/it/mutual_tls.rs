@@ -1,12 +1,15 @@
 //! Services known by the certificates of their connections.
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+use std::time::{Duration, SystemTime};
+
 use rpc::error::info;
-use token::{Caller, Guard};
+use tls::Authority;
+use tls::authority::Subject;
+use token::{Caller, Guard, Role, certificate_uri};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use proto::quota::v1::quota_steps_client::QuotaStepsClient;
 use proto::quota::v1::quota_steps_server::{QuotaSteps, QuotaStepsServer};
@@ -14,7 +17,7 @@ use proto::quota::v1::{
     CancelRequest, CancelResponse, ConfirmRequest, ConfirmResponse, ReserveRequest, ReserveResponse,
 };
 
-use crate::support::Platform;
+use crate::support::{Platform, name};
 
 /// Answers whom it sees, as a message of a status.
 struct Steps;
@@ -50,49 +53,36 @@ impl QuotaSteps for Steps {
     }
 }
 
-/// An authority, and what it issues.
-struct Authority {
-    certificate: rcgen::Certificate,
-    issuer: Issuer<'static, KeyPair>,
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn authority() -> Authority {
+    let now = SystemTime::now();
+    Authority::new(now - HOUR, now + HOUR).unwrap()
 }
 
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        }
-    }
+fn root(authority: &Authority) -> Certificate {
+    Certificate::from_pem(authority.certificate())
+}
 
-    fn root(&self) -> Certificate {
-        Certificate::from_pem(self.certificate.pem())
-    }
-
-    fn issue(&self, service: &str) -> Identity {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let uri = format!("spiffe://evenkeel/{service}");
-        params
-            .subject_alt_names
-            .push(SanType::URI(uri.try_into().unwrap()));
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity::from_pem(certificate.pem(), key.serialize_pem())
-    }
+/// A certificate of a service, or of nobody.
+fn issue(authority: &Authority, service: Option<&str>) -> Identity {
+    let uri = service.map(|service| certificate_uri(&name(service)));
+    let now = SystemTime::now();
+    let subject = Subject {
+        uri: uri.as_deref(),
+        hosts: &["localhost".to_owned()],
+        from: now - HOUR,
+        until: now + HOUR,
+    };
+    let issued = authority.issue(&subject).unwrap();
+    Identity::from_pem(issued.certificate, issued.key.as_bytes())
 }
 
 /// Serves the steps of quota; clients may show a certificate.
 async fn serve(authority: &Authority, guard: &Guard) -> u16 {
     let tls = ServerTlsConfig::new()
-        .identity(authority.issue("quota"))
-        .client_ca_root(authority.root())
+        .identity(issue(authority, Some("quota")))
+        .client_ca_root(root(authority))
         .client_auth_optional(true);
     let layer = guard.layer(&["evenkeel.quota.v1.QuotaSteps"]).unwrap();
     let routes = layer.guard(Routes::new(QuotaStepsServer::new(Steps)));
@@ -109,7 +99,7 @@ async fn serve(authority: &Authority, guard: &Guard) -> u16 {
 
 async fn connect(authority: &Authority, port: u16, identity: Option<Identity>) -> Channel {
     let mut tls = ClientTlsConfig::new()
-        .ca_certificate(authority.root())
+        .ca_certificate(root(authority))
         .domain_name("localhost");
     if let Some(identity) = identity {
         tls = tls.identity(identity);
@@ -118,26 +108,52 @@ async fn connect(authority: &Authority, port: u16, identity: Option<Identity>) -
     endpoint.tls_config(tls).unwrap().connect().await.unwrap()
 }
 
-async fn reserve(channel: Channel) -> Status {
-    let request = ReserveRequest::default();
-    QuotaStepsClient::new(channel).reserve(request).await.unwrap_err()
+/// Whom the handler saw, or the reason of the refusal.
+async fn reserve(channel: &Channel, token: Option<&str>) -> String {
+    let mut request = Request::new(ReserveRequest::default());
+    if let Some(token) = token {
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    let mut client = QuotaStepsClient::new(channel.clone());
+    let status = client.reserve(request).await.unwrap_err();
+    match info(&status) {
+        Some(info) => info.reason,
+        None => {
+            assert_eq!(status.code(), Code::Aborted, "{status:?}");
+            status.message().to_owned()
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_certificate_stands_for_a_token() {
+async fn certificate_and_token_together_say_who_calls() {
     let platform = Platform::new();
-    let authority = Authority::new();
+    let authority = authority();
     let port = serve(&authority, &Guard::new(platform.verifier())).await;
-
-    let saga = connect(&authority, port, Some(authority.issue("saga"))).await;
-    let status = reserve(saga).await;
-    assert_eq!((status.code(), status.message()), (Code::Aborted, "saga"));
-
-    let task = connect(&authority, port, Some(authority.issue("task"))).await;
-    let status = reserve(task).await;
-    assert_eq!(info(&status).unwrap().reason, "PERMISSION_DENIED");
-
+    let saga = connect(&authority, port, Some(issue(&authority, Some("saga")))).await;
+    let task = connect(&authority, port, Some(issue(&authority, Some("task")))).await;
+    let unnamed = connect(&authority, port, Some(issue(&authority, None))).await;
     let nobody = connect(&authority, port, None).await;
-    let status = reserve(nobody).await;
-    assert_eq!(info(&status).unwrap().reason, "UNAUTHENTICATED");
+
+    let token = platform.service("saga");
+    let (_, user) = platform.access(Role::User, 0);
+    // Steps are for the orchestrator: a user is known, and may not; nobody is not known.
+    let table = [
+        (&saga, None, "saga"),
+        (&saga, Some(&token), "saga"),
+        (&saga, Some(&user), "PERMISSION_DENIED"),
+        (&task, None, "PERMISSION_DENIED"),
+        (&task, Some(&token), "TOKEN_INVALID"),
+        (&unnamed, None, "UNAUTHENTICATED"),
+        (&unnamed, Some(&token), "saga"),
+        (&nobody, None, "UNAUTHENTICATED"),
+        (&nobody, Some(&token), "saga"),
+    ];
+    for (row, (channel, token, expected)) in table.into_iter().enumerate() {
+        let seen = reserve(channel, token.map(String::as_str)).await;
+        assert_eq!(seen, expected, "row {row}");
+    }
+    let broken = "a.b.c";
+    assert_eq!(reserve(&saga, Some(broken)).await, "TOKEN_INVALID");
 }

@@ -22,8 +22,8 @@ use ids::UserId;
 use kv::Kv;
 use process::PoolGauge;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
+use rpc::channel::Channel;
 use sqlx::PgConnection;
-use tonic::transport::Channel;
 
 use crate::cache::Cache;
 use crate::config::Config;

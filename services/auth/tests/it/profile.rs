@@ -7,9 +7,9 @@ use proto::auth::v1 as pb;
 use proto::quota::v1 as quota;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::quota::v1::quota_service_server::{QuotaService, QuotaServiceServer};
+use rpc::channel::Channel;
 use rpc::error::Reason;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::support::{World, as_user, phone, reason};
@@ -119,7 +119,7 @@ async fn serve(quota: Quota) -> (QuotaServiceClient<Channel>, Shutdown) {
     Supervisor::new(shutdown.clone()).spawn("quota", async move {
         process::grpc::serve("quota", listener, routes, &health, &stop, &Limits::default()).await
     });
-    (QuotaServiceClient::new(channel), shutdown)
+    (QuotaServiceClient::new(channel.into()), shutdown)
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Serves one more replica that asks this quota service.
-    pub(crate) async fn with_quota(&self, quota: QuotaServiceClient<Channel>) -> Auth {
+    pub(crate) async fn with_quota(&self, quota: QuotaServiceClient<rpc::channel::Channel>) -> Auth {
         Auth::serve(&self.database, self.kv.clone(), &self.setup, Some(quota)).await
     }
 
@@ -182,7 +182,7 @@ impl Auth {
         database: &TestDatabase,
         kv: Kv,
         setup: &Setup,
-        quota: Option<QuotaServiceClient<Channel>>,
+        quota: Option<QuotaServiceClient<rpc::channel::Channel>>,
     ) -> Self {
         let pool = database.pool(auth::SCHEMA).await;
         let keys = &setup.keys;

@@ -94,11 +94,10 @@ impl Peers {
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
-        let channel = rpc::channel::lazy(address).map_err(|error| {
+        let channel = self.credentials.connect_to_own(address).map_err(|error| {
             tracing::error!(address, %error, "an instance published an address that is none");
             Error::AskAgain
         })?;
-        let channel = self.credentials.channel(channel, self.credentials.name().clone());
         if channels.len() >= MAX_CHANNELS {
             channels.clear();
         }

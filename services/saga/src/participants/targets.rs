@@ -143,19 +143,21 @@ impl Targets {
             if let Some(path) = &config.descriptors {
                 add_descriptors(&mut types, prefix, path)?;
             }
-            let channel = rpc::channel::lazy(&config.url).map_err(|source| ConfigError::Url {
-                prefix: prefix.clone(),
-                source,
-            })?;
             let audience = audience(prefix, config).map_err(|source| ConfigError::Audience {
                 prefix: prefix.clone(),
                 source,
             })?;
+            let channel = credentials
+                .connect(&config.url, audience)
+                .map_err(|source| ConfigError::Url {
+                    prefix: prefix.clone(),
+                    source,
+                })?;
             limits.push((prefix.as_str().into(), config.limit));
             let target = Target {
                 id: ParticipantId(position),
                 error_domain: config.error_domain.as_str().into(),
-                channel: credentials.channel(channel, audience),
+                channel,
             };
             by_prefix.insert(prefix.clone(), Arc::new(target));
         }
