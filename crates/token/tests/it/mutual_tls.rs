@@ -14,7 +14,9 @@ use tonic::{Code, Request, Status};
 use proto::quota::v1::quota_steps_client::QuotaStepsClient;
 use proto::quota::v1::quota_steps_server::{QuotaSteps, QuotaStepsServer};
 use proto::quota::v1::{
-    CancelRequest, CancelResponse, ConfirmRequest, ConfirmResponse, ReserveRequest, ReserveResponse,
+    CancelRequest, CancelResponse, ClawBackOrderRequest, ClawBackOrderResponse, ConfirmRequest,
+    ConfirmResponse, GrantForOrderRequest, GrantForOrderResponse, ReserveRequest, ReserveResponse,
+    RestoreOrderRequest, RestoreOrderResponse,
 };
 
 use crate::support::{Platform, name};
@@ -49,6 +51,27 @@ impl QuotaSteps for Steps {
         &self,
         request: tonic::Request<ConfirmRequest>,
     ) -> Result<tonic::Response<ConfirmResponse>, Status> {
+        Err(seen(&request))
+    }
+
+    async fn grant_for_order(
+        &self,
+        request: tonic::Request<GrantForOrderRequest>,
+    ) -> Result<tonic::Response<GrantForOrderResponse>, Status> {
+        Err(seen(&request))
+    }
+
+    async fn claw_back_order(
+        &self,
+        request: tonic::Request<ClawBackOrderRequest>,
+    ) -> Result<tonic::Response<ClawBackOrderResponse>, Status> {
+        Err(seen(&request))
+    }
+
+    async fn restore_order(
+        &self,
+        request: tonic::Request<RestoreOrderRequest>,
+    ) -> Result<tonic::Response<RestoreOrderResponse>, Status> {
         Err(seen(&request))
     }
 }
