@@ -10,6 +10,7 @@ mod participant;
 mod platform;
 mod process;
 mod redis;
+mod repeat;
 mod run;
 mod watch;
 mod watcher;
@@ -38,6 +39,11 @@ enum What {
     Sagas(SagasArgs),
     Gateway(GatewayArgs),
     Watch(WatchArgs),
+    /// Repeats a request with an Idempotency-Key in every way that matters, on a platform of its own
+    ///
+    /// Exits with 1 if a promise of docs/idempotency.md is broken.
+    #[command(after_help = "Example:\n  evenkeel bench repeat")]
+    Repeat,
     /// Serves the participant of the benchmark; started by `bench sagas` as a process of its own
     #[command(
         hide = true,
@@ -230,6 +236,11 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         What::Gateway(args) => gateway::run(&args).await?,
         What::Watch(args) => {
             if !watch::run(&args).await? {
+                return Ok(Code::Failed);
+            }
+        }
+        What::Repeat => {
+            if !repeat::run().await? {
                 return Ok(Code::Failed);
             }
         }

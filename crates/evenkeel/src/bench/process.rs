@@ -12,7 +12,7 @@ use crate::exit::Failure;
 use crate::output;
 
 /// Where other programs on this machine have theirs: what a benchmark starts uses its own, or none.
-const NOT_INHERITED: [&str; 3] = ["AMQP_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+pub(super) const NOT_INHERITED: [&str; 3] = ["AMQP_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /// A process of the benchmark. It ends when its standard input does, or when this is dropped.
 pub(super) struct Process {

@@ -129,12 +129,11 @@ impl Watcher {
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(0);
         let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
-        let (socket, _) = opened.map_err(|e| match e {
-            Error::Http(ref answer) => {
-                let body = answer.body().as_deref().unwrap_or_default();
-                failed(&e).detail(String::from_utf8_lossy(body).into_owned())
-            }
-            _ => failed(&e),
+        let (socket, _) = opened.map_err(|e| {
+            let failure = failed(&e);
+            let Error::Http(answer) = &e else { return failure };
+            let body = answer.body().as_deref().unwrap_or_default();
+            failure.detail(String::from_utf8_lossy(body).into_owned())
         })?;
         Ok(socket)
     }
