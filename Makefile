@@ -1,5 +1,5 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev test test-faults check bench ci lint-proto deny readme api-test
+.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test
 
 # Plays the five stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
@@ -40,6 +40,22 @@ bench:
 api-test:
 	deploy/ensure-postgres.sh
 	deploy/api-test.sh
+
+# What the gateway adds to a call, and an Idempotency-Key to a request; about two minutes after the build.
+bench-gateway:
+	deploy/ensure-postgres.sh
+	-deploy/ensure-redis.sh
+	cargo run -q --profile bench-run -p evenkeel -- bench gateway
+
+# 2,000 WebSockets, 200 events a second, reconnects: nothing lost, the gateway's memory; one minute after the build.
+bench-watch:
+	deploy/ensure-postgres.sh
+	cargo run -q --profile bench-run -p evenkeel -- bench watch
+
+# A POST repeated in every way that matters has one effect; fails if a promise is broken. Half a minute after the build.
+idempotency-demo:
+	deploy/ensure-postgres.sh
+	cargo run -q -p evenkeel -- bench repeat
 
 # What the README says is what happens.
 readme:

@@ -1,9 +1,12 @@
 //! The store on Redis. What takes more than one command is a script, sent by its digest.
 
+mod pool;
+
 use bytes::Bytes;
-use deadpool_redis::{Connection, Manager, Pool, Runtime};
+use deadpool::Runtime;
 use redis::{AsyncCommands, AsyncConnectionConfig, RedisError, Script, ScriptInvocation};
 
+use self::pool::{Loan, Manager, Pool};
 use crate::limit::{self, Hit, Limit};
 use crate::rotation::{self, Rotation};
 use crate::store::millis;
@@ -48,7 +51,7 @@ impl Redis {
             .set_response_timeout(Some(config.timeout));
         let form = "redis://[user:password@]host:port[/database]";
         let unusable = |_| Error::Config(format!("the URL of Redis is not of the form {form}"));
-        let manager = Manager::new_with_config(url, limits).map_err(unusable)?;
+        let manager = Manager::new(url, limits).map_err(unusable)?;
         let pool = Pool::builder(manager)
             .max_size(config.connections)
             .wait_timeout(Some(config.timeout))
@@ -71,7 +74,7 @@ impl Redis {
         })
     }
 
-    async fn connection(&self) -> Result<Connection, Error> {
+    async fn connection(&self) -> Result<Loan, Error> {
         let connection = self.pool.get().await;
         connection.map_err(|error| Error::Unavailable(Cause::Pool(error)))
     }
@@ -82,7 +85,7 @@ impl Redis {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Error> {
         let mut connection = self.connection().await?;
-        script.invoke_async(&mut connection).await.map_err(failed(key))
+        script.invoke_async(&mut *connection).await.map_err(failed(key))
     }
 
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
@@ -94,7 +97,7 @@ impl Redis {
         let mut connection = self.connection().await?;
         let mut command = redis::cmd("SET");
         command.arg(key.as_str()).arg(value).arg("PX").arg(ttl_ms);
-        command.query_async(&mut connection).await.map_err(failed(key))
+        command.query_async(&mut *connection).await.map_err(failed(key))
     }
 
     pub(crate) async fn put_if_absent(&self, key: &Key, value: &[u8], ttl_ms: i64) -> Result<bool, Error> {
@@ -106,7 +109,7 @@ impl Redis {
             .arg("PX")
             .arg(ttl_ms)
             .arg("NX");
-        let put: Option<String> = command.query_async(&mut connection).await.map_err(failed(key))?;
+        let put: Option<String> = command.query_async(&mut *connection).await.map_err(failed(key))?;
         Ok(put.is_some())
     }
 

@@ -10,6 +10,8 @@
 //! - A W3C `traceparent` is passed on whether or not an exporter is configured. Without one the incoming value goes on
 //!   verbatim (in a task-local, see [`trace::scope`]); with one the current span takes its place.
 
+#[cfg(feature = "collector")]
+pub mod collector;
 mod json;
 pub mod metrics;
 mod otlp;

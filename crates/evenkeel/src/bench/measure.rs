@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row};
 
 use crate::exit::Failure;
 
-/// Latencies of the sagas that ended within the measured time.
+/// Latencies of what ended within the measured time.
 #[derive(Debug)]
 pub(crate) struct Latencies {
     took: Duration,
@@ -35,7 +35,7 @@ impl Latencies {
         self.all.len() as f64 / self.took.as_secs_f64()
     }
 
-    /// Returns the latency that `per_mille` of a thousand sagas stayed within, in milliseconds.
+    /// Returns the latency that `per_mille` of a thousand stayed within, in milliseconds.
     pub(crate) fn quantile_ms(&self, per_mille: usize) -> f64 {
         let index = (self.all.len() * per_mille / 1_000).min(self.all.len().saturating_sub(1));
         self.all.get(index).map_or(0.0, |d| d.as_secs_f64() * 1_000.0)
@@ -86,7 +86,7 @@ impl Counters {
 }
 
 /// Processor time that a process has used so far, in milliseconds; 0 where the kernel does not tell.
-fn cpu_ms(pid: u32) -> u64 {
+pub(super) fn cpu_ms(pid: u32) -> u64 {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return 0;
     };
@@ -104,6 +104,27 @@ fn cpu_ms(pid: u32) -> u64 {
     ticks * 10
 }
 
+/// Resident memory of a process, in KiB; 0 where the kernel does not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    pub(super) now: u64,
+    /// The most it has had so far.
+    pub(super) peak: u64,
+}
+
+/// Reads the resident memory of a process (proc(5): `VmRSS`, `VmHWM`).
+pub(super) fn memory_kib(pid: u32) -> Memory {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Memory {
+        now: field("VmRSS:").unwrap_or(0),
+        peak: field("VmHWM:").unwrap_or(0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +137,13 @@ mod tests {
         assert!((latencies.per_second() - 50.0).abs() < 1e-9);
         assert!((latencies.quantile_ms(500) - 51.0).abs() < 1e-9);
         assert!((latencies.quantile_ms(990) - 100.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn this_process_has_memory() {
+        let Memory { now, peak } = memory_kib(std::process::id());
+        assert!(now > 0 && peak >= now, "{now} {peak}");
+        assert_eq!(memory_kib(u32::MAX).peak, 0);
     }
 
     #[test]

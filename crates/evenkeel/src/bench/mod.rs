@@ -1,10 +1,19 @@
-//! `evenkeel bench`: numbers, beside the usual design, in one run.
+//! `evenkeel bench`: numbers, beside what they are to be compared with, in one run.
 
 mod baseline;
+mod calls;
+mod events;
+mod gateway;
 mod load;
 mod measure;
 mod participant;
+mod platform;
+mod process;
+mod redis;
+mod repeat;
 mod run;
+mod watch;
+mod watcher;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +26,9 @@ use load::{Engine, Latency, Variant};
 
 /// Measures throughput and latency
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  evenkeel bench sagas --concurrency 1,32 --seconds 5")]
+#[command(
+    after_help = "Examples:\n  evenkeel bench sagas --concurrency 1,32 --seconds 5\n  evenkeel bench gateway"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
@@ -26,6 +37,13 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     Sagas(SagasArgs),
+    Gateway(GatewayArgs),
+    Watch(WatchArgs),
+    /// Repeats a request with an Idempotency-Key in every way that matters, on a platform of its own
+    ///
+    /// Exits with 1 if a promise of docs/idempotency.md is broken.
+    #[command(after_help = "Example:\n  evenkeel bench repeat")]
+    Repeat,
     /// Serves the participant of the benchmark; started by `bench sagas` as a process of its own
     #[command(
         hide = true,
@@ -110,10 +128,122 @@ impl SagasArgs {
     }
 }
 
+/// Measures what the gateway adds to a call, and an Idempotency-Key to a request: services and gateway in processes of
+/// their own, a private Postgres with fsync on, a private Redis
+///
+/// The ways that are compared are called in turn by the same workers, so that both see the same machine at the same moment.
+/// What counts is the difference within a run. As fast as they are answered, all workers wait for the processors; the time
+/// that the gateway adds to a call shows at a pace that leaves some of them free.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  evenkeel bench gateway
+  evenkeel bench gateway --concurrency 100 --rate 200,1000 --seconds 30
+  evenkeel bench gateway -o jsonl > gateway.jsonl")]
+pub(crate) struct GatewayArgs {
+    /// Workers, each with a connection and a user of its own
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    concurrency: usize,
+    /// Calls a second of each way; 0: each worker calls again as soon as it is answered
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "300,0",
+        value_name = "N,N,…",
+        value_parser = clap::value_parser!(u32).range(0..=100_000)
+    )]
+    rate: Vec<u32>,
+    /// Measured time of each row, in seconds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Time before it that is not measured, in seconds
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
+    warmup: u64,
+    /// A Redis that may be used; without one a private redis-server is started, if there is one on the PATH
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// The same as `-o jsonl`
+    #[arg(long, hide = true, conflicts_with = "output")]
+    json: bool,
+}
+
+impl GatewayArgs {
+    const fn warmup(&self) -> Duration {
+        Duration::from_secs(self.warmup)
+    }
+
+    const fn measured(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    const fn format(&self) -> Format {
+        if self.json { Format::Jsonl } else { self.output }
+    }
+}
+
+/// Opens many WebSockets through a gateway and writes events: every one must come once, also to those who go away and come
+/// back
+///
+/// Gateway and task service are processes of their own, on a private Postgres with fsync on. Exits with 1 if an event is
+/// lost or comes twice.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  evenkeel bench watch
+  evenkeel bench watch --sockets 500 --users 500 --events 50 --seconds 10
+  evenkeel bench watch -o json > watch.json")]
+pub(crate) struct WatchArgs {
+    /// WebSockets open at once
+    #[arg(long, default_value_t = 2_000, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=50_000))]
+    sockets: usize,
+    /// Users that they belong to, at most 10 to each
+    #[arg(long, default_value_t = 400, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=50_000))]
+    users: usize,
+    /// Events written a second, for one user after another; each goes to all sockets of its user
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    events: u32,
+    /// Sockets that break off without a word and come back, a second
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    reconnects: u32,
+    /// Time in which events are written, in seconds; after that what is on its way may still come
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3000))]
+    seconds: u64,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// The same as `-o jsonl`
+    #[arg(long, hide = true, conflicts_with = "output")]
+    json: bool,
+}
+
+impl WatchArgs {
+    const fn format(&self) -> Format {
+        if self.json { Format::Jsonl } else { self.output }
+    }
+}
+
+/// Rounds for people who read JSON.
+fn round(value: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
+}
+
 /// Runs one `evenkeel bench` command.
 pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     match args.what {
         What::Sagas(args) => run::sagas(&args).await?,
+        What::Gateway(args) => gateway::run(&args).await?,
+        What::Watch(args) => {
+            if !watch::run(&args).await? {
+                return Ok(Code::Failed);
+            }
+        }
+        What::Repeat => {
+            if !repeat::run().await? {
+                return Ok(Code::Failed);
+            }
+        }
         What::Participant { listen } => participant::serve(listen).await?,
         What::Baseline {
             listen,

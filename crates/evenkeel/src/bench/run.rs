@@ -1,20 +1,17 @@
 //! The run: starts the processes, takes the measurements one after another, prints them.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 
 use private_postgres::PrivatePostgres;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::saga::v1::{ActivateDefinitionRequest, RegisterDefinitionRequest};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
 
-use super::SagasArgs;
 use super::load::{Engine, Latency, Load, Variant};
 use super::measure::{Counters, Latencies};
-use crate::certificates;
+use super::process::{self, Process, Scratch};
+use super::{SagasArgs, round};
 use crate::exit::Failure;
 use crate::identity::{self, Identity};
 use crate::output::{self, Cell, Format, Table};
@@ -22,93 +19,6 @@ use crate::wiring::database;
 use crate::wiring::settings::Name;
 
 const DEFINITION: &str = include_str!("BENCH_FOUR.yaml");
-
-/// A process of the benchmark. It ends when its standard input does, or when this is dropped.
-struct Process {
-    child: Child,
-    _stdin: Option<ChildStdin>,
-    url: String,
-}
-
-impl Process {
-    /// Starts this binary with other arguments, and reads its address from the first line that has one.
-    async fn start(args: &[&str], envs: &[(&str, &str)], on_stderr: bool) -> Result<Self, Failure> {
-        let what = args.join(" ");
-        let failed =
-            |e: &dyn std::error::Error| Failure::unavailable(format!("cannot start {what}")).because(e);
-        let program = std::env::current_exe().map_err(|e| failed(&e))?;
-        let (stdout, stderr) = if on_stderr {
-            (Stdio::null(), Stdio::piped())
-        } else {
-            (Stdio::piped(), Stdio::inherit())
-        };
-        let mut child = Command::new(program)
-            .args(args)
-            // Empty is unset: what is measured is plain, whatever certificate the operator has.
-            .envs(certificates::VARIABLES.map(|name| (name, "")))
-            .envs(envs.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(stdout)
-            .stderr(stderr)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| failed(&e))?;
-        let address = match (child.stdout.take(), child.stderr.take()) {
-            (Some(stdout), _) => address(stdout).await,
-            (None, Some(stderr)) => address(stderr).await,
-            (None, None) => None,
-        };
-        let address =
-            address.ok_or_else(|| Failure::unavailable(format!("{what} ended before it listened")))?;
-        Ok(Self {
-            _stdin: child.stdin.take(),
-            child,
-            url: format!("http://{address}"),
-        })
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id().unwrap_or(0)
-    }
-}
-
-/// Reads lines until one ends in an address; goes on reading, so that the process never blocks on a full pipe.
-async fn address(pipe: impl AsyncRead + Unpin + Send + 'static) -> Option<String> {
-    let mut lines = BufReader::new(pipe).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if let Some(address) = line
-            .rsplit(' ')
-            .next()
-            .filter(|a| a.parse::<std::net::SocketAddr>().is_ok())
-        {
-            let address = address.to_owned();
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Some(address);
-        }
-        output::remark(&line);
-    }
-    None
-}
-
-/// A directory of the benchmark's own, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let name = format!("evenkeel-bench-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path)
-            .map_err(|e| Failure::unavailable("cannot make a directory for the data").because(&e))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed stays in the system's own directory for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Runs the benchmark and prints its rows.
 ///
@@ -122,27 +32,10 @@ pub(crate) async fn sagas(args: &SagasArgs) -> Result<(), Failure> {
         ));
     }
     let scratch = Scratch::new()?;
-    let mut config = private_postgres::Config::new(scratch.0.join("postgres"));
-    // What is measured is what production pays: every commit reaches the disk.
-    config.fsync = true;
-    config.settings.extend(server_settings());
-    let server = PrivatePostgres::start(config)
-        .await
-        .map_err(|e| Failure::unavailable("cannot start a private Postgres").because(&e))?;
-    let result = measure_all(args, &server, &scratch.0.join("keys")).await;
+    let server = process::postgres(&scratch).await?;
+    let result = measure_all(args, &server, &scratch.keys()).await;
     server.stop().await;
     result
-}
-
-/// Settings of a small production server, so that checkpoints are not forced by the default of 1 GB.
-fn server_settings() -> Vec<(String, String)> {
-    [
-        ("shared_buffers", "512MB"),
-        ("max_wal_size", "4GB"),
-        ("synchronous_commit", "on"),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .to_vec()
 }
 
 async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) -> Result<(), Failure> {
@@ -162,7 +55,7 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) ->
             "bench",
             "--until-stdin-closes",
             "--participant",
-            &format!("evenkeel.bench.v1={}", participant.url),
+            &format!("evenkeel.bench.v1={}", participant.url()),
         ],
         &[
             ("DATABASE_URL", &url),
@@ -181,13 +74,13 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) ->
             "--database-url",
             &url,
             "--participant",
-            &participant.url,
+            participant.url(),
         ],
         &[],
         false,
     )
     .await?;
-    register(&Identity::operator(Some(keys))?, &engine.url).await?;
+    register(&Identity::operator(Some(keys))?, engine.url()).await?;
     let mut connection = database::connect(&url).await?;
     let mut report = Report::new(args.format());
     for variant in [Variant::Completed, Variant::Compensated] {
@@ -202,7 +95,7 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) ->
                         identity: bench.clone(),
                         engine: kind,
                         variant,
-                        url: process.url.clone(),
+                        url: process.url().to_owned(),
                         concurrency,
                         payload_bytes: usize::try_from(args.payload_bytes).unwrap_or(0),
                         latency: args.latency,
@@ -301,10 +194,6 @@ impl Report {
         let stored = (after.stored_bytes - before.stored_bytes) as f64 / sagas;
         let (rate, p50, p99) = (all.per_second(), all.quantile_ms(500), all.quantile_ms(990));
         if self.format != Format::Table {
-            let round = |value: f64, digits: i32| {
-                let scale = 10_f64.powi(digits);
-                (value * scale).round() / scale
-            };
             let value = json!({
                 "engine": engine, "participants": "stateless", "variant": variant,
                 "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),

@@ -14,6 +14,9 @@ use crate::identity;
 
 /// Connections of a service to the Postgres store of keys and values, where administrators' epochs are.
 pub(crate) const CONNECTIONS: u32 = 2;
+/// Those of the gateway, which has two operations there for each request with a key. Services that share a process have one
+/// store each, and this one is then as small as the others.
+pub(crate) const GATEWAY_CONNECTIONS: u32 = 16;
 
 /// The keys of a service, read before anything is claimed.
 #[derive(Debug)]
@@ -76,8 +79,8 @@ pub(crate) fn fetched(settings: &Settings, dialer: &Dialer) -> Result<UserKeys, 
 ///
 /// # Errors
 /// Wrong settings, or a database that does not answer.
-pub(crate) async fn store(settings: &Settings, supervisor: &Supervisor) -> Result<Kv, Failure> {
-    let store = open_store(settings).await?;
+pub(crate) async fn store(name: Name, settings: &Settings, supervisor: &Supervisor) -> Result<Kv, Failure> {
+    let store = open_store(name, settings).await?;
     let sweeper = store.sweeper();
     let stop = supervisor.shutdown().token();
     supervisor.spawn(sweeper.name, async move {
@@ -87,11 +90,15 @@ pub(crate) async fn store(settings: &Settings, supervisor: &Supervisor) -> Resul
     Ok(store)
 }
 
-async fn open_store(settings: &Settings) -> Result<Kv, Failure> {
+async fn open_store(name: Name, settings: &Settings) -> Result<Kv, Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::config("the kv settings are wrong").because(error);
     let config = PoolConfig {
         min: 0,
-        max: CONNECTIONS,
+        max: if name == Name::Gateway {
+            settings.gateway_store_connections()
+        } else {
+            CONNECTIONS
+        },
         ..settings.database.clone()
     };
     let pool = pool::connect("kv", kv::SCHEMA, &config)

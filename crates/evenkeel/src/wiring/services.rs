@@ -102,7 +102,7 @@ pub(crate) async fn start(
     broker: &Broker,
     supervisor: &Supervisor,
 ) -> Result<Readiness, Failure> {
-    let store = store(settings, supervisor).await?;
+    let store = store(bound.name, settings, supervisor).await?;
     bound.keys.watch(supervisor);
     let dialer = bound.keys.credentials.dialer().clone();
     let guard = |users| bound.keys.guard(users, store.clone());

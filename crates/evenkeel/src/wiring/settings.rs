@@ -172,6 +172,16 @@ impl Settings {
         }
     }
 
+    /// Connections of the gateway's store of keys and values: few where all services share one small database.
+    pub(crate) fn gateway_store_connections(&self) -> u32 {
+        let shared = self.database.max <= SHARED_POOL.1;
+        if shared {
+            super::identity::CONNECTIONS * 2
+        } else {
+            super::identity::GATEWAY_CONNECTIONS
+        }
+    }
+
     /// Connections that one replica of every service may open together.
     pub(crate) fn connections(&self) -> u32 {
         let lanes = u32::try_from(self.saga.lanes).unwrap_or(u32::MAX);
@@ -183,7 +193,7 @@ impl Settings {
             .saturating_add(SAGA_EXTRA_CONNECTIONS);
         // Every process has a broker, and the orchestrator one of its own beside it.
         let brokers = CONNECTIONS * 6;
-        let stores = super::identity::CONNECTIONS * 5;
+        let stores = super::identity::CONNECTIONS * 4 + self.gateway_store_connections();
         // Quota and tasks have the whole budget each, and accounts half of one: they take no steps.
         self.database
             .max
@@ -447,7 +457,7 @@ mod tests {
         let mut settings = Settings::default();
         assert!(settings.connections() > 200);
         settings.share_one_process();
-        assert!(settings.connections() < 100, "{}", settings.connections());
+        assert!(settings.connections() < 120, "{}", settings.connections());
     }
 
     #[test]

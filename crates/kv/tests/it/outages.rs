@@ -155,3 +155,54 @@ fn a_url_that_cannot_be_read_is_not_shown() {
     assert!(matches!(error, Error::Config(_)), "{error:?}");
     assert!(!format!("{error:?}{error}").contains("secret"), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_connection_that_has_just_answered_is_not_asked_whether_it_lives() {
+    let redis = PrivateRedis::start().await;
+    let kv = Kv::open(&config(Some(redis.url())), unused_pool()).unwrap();
+    works_again(&kv).await;
+    let before = commands(&redis.url()).await;
+    let begun = Instant::now();
+    for _ in 0..20 {
+        kv.put(&key("a"), b"v", MINUTE).await.unwrap();
+    }
+    let after = commands(&redis.url()).await;
+    // The client of this count sends some itself, the same each time; a second without work would be a reason to ask.
+    assert!(
+        after - before < 40 || begun.elapsed() > Duration::from_secs(1),
+        "{before} {after}"
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_restarts_unnoticed_costs_each_connection_one_operation_at_most() {
+    let mut redis = PrivateRedis::start().await;
+    let kv = Kv::open(&config(Some(redis.url())), unused_pool()).unwrap();
+    works_again(&kv).await;
+    redis.kill().await;
+    redis.restart().await;
+    let mut lost = 0;
+    for _ in 0..20 {
+        lost += usize::from(kv.put(&key("a"), b"v", MINUTE).await.is_err());
+    }
+    assert!(lost <= 4, "{lost}");
+    works_again(&kv).await;
+}
+
+/// Commands that the server has carried out so far.
+async fn commands(url: &str) -> u64 {
+    let mut connection = redis::Client::open(url)
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    let text: String = redis::cmd("INFO")
+        .arg("stats")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("total_commands_processed:"));
+    line.unwrap().trim().parse().unwrap()
+}
