@@ -59,6 +59,7 @@ async fn run(socket: WebSocket, session: Session) {
     let Session {
         mut feed,
         seat: _seat,
+        open: _open,
         until,
         stop,
         config,
