@@ -10,8 +10,8 @@
 //! * A call ends in one of three ways, and which is never guessed: done, [refused](Failure::Refused) by a published
 //!   code, or [unknown](Failure::Unknown). Timeouts, broken connections, 5xx and answers that cannot be verified are
 //!   unknown, whatever they say.
-//! * Nothing of an answer or a notification is believed, or even parsed as JSON, before its signature over the raw bytes holds.
-//!   Two exceptions carry a proof of their own: the file of a bill (a hash in a signed answer, or an address in one) and
+//! * Nothing of an answer or a notification is believed before its signature over the bytes that came holds. Two
+//!   exceptions carry a proof of their own: the file of a bill (its hash, or its address, is in a signed answer) and
 //!   WeChat's certificates (encrypted with a key that only the merchant and WeChat have).
 //! * Every answer, file and wait is bounded. Redirects are not followed.
 //! * Private keys and symmetric keys are zeroised, and no `Debug` shows them.
