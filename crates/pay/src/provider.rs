@@ -25,9 +25,10 @@ pub trait Provider: std::fmt::Debug + Send + Sync {
     /// after its code was scanned. It is final only after `expires_at` of the order.
     fn query<'a>(&'a self, payment: &'a Number) -> Answer<'a, Payment>;
 
-    /// Closes an order, so that it cannot be paid. Closing a closed one is done, too.
+    /// Closes an order, so that it cannot be paid. Closing a closed one is done too, or refused with
+    /// [`Reason::State`](crate::Reason::State) by Alipay, which does not say which state it is in.
     ///
-    /// After a refusal [`query`](Self::query) tells why: it was paid, or it is [not found](Self::query).
+    /// After a refusal [`query`](Self::query) tells more: it was paid, is closed, or is [not found](Self::query).
     fn close<'a>(&'a self, payment: &'a Number) -> Answer<'a, ()>;
 
     /// Asks for money back. Accepted is not arrived: see the state of the answer.

@@ -1,1 +1,154 @@
-//! A double of Alipay.
+//! A double of Alipay: payments by QR code, refunds, transfers, bills, notifications; key mode and certificate mode.
+//!
+//! The gateway is `POST /gateway.do`; the routes beside it are those of [`pay`](crate::pay). An order is known to the API
+//! only after its page was looked at, as at the real one: until then a query or a close finds no trade, and the code can
+//! still be paid. It is written from the provider's documents, not from our client.
+
+mod api;
+mod bill;
+mod content;
+mod notify;
+mod platform;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::platform::Platform;
+use crate::pay::{Books, Core, Delivery, Options, Order, Rule};
+
+/// What a merchant gets from Alipay. Made at the start.
+#[derive(Debug, Clone)]
+pub struct Merchant {
+    /// App id.
+    pub app_id: String,
+    /// The merchant's user id.
+    pub merchant_id: String,
+    /// The app's private key: PKCS#8 in base64 without armour, as Alipay's tools write it.
+    pub private_key: String,
+    /// Key mode: Alipay's public key in PEM.
+    pub alipay_public_key: String,
+    /// Certificate mode: the app's certificate.
+    pub app_certificate: String,
+    /// Certificate mode: Alipay's certificate.
+    pub alipay_certificate: String,
+    /// Certificate mode: the roots, one of which is not RSA.
+    pub roots: String,
+}
+
+/// A running double. It stops when this handle is dropped.
+#[derive(Debug)]
+pub struct Alipay {
+    core: Arc<Core>,
+    platform: Arc<Platform>,
+    _stop: DropGuard,
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    core: Arc<Core>,
+    platform: Arc<Platform>,
+}
+
+/// Starts a double on `addr`; port 0 picks a free one.
+///
+/// # Errors
+/// If the address cannot be bound, or no keys can be made.
+pub async fn start(addr: impl ToSocketAddrs, options: Options) -> std::io::Result<Alipay> {
+    let listener = TcpListener::bind(addr).await?;
+    let platform = Arc::new(Platform::new()?);
+    let stop = CancellationToken::new();
+    let protocol = Box::new(notify::Notifier(Arc::clone(&platform)));
+    let core = Arc::new(Core::new(
+        listener.local_addr()?,
+        options,
+        protocol,
+        stop.clone(),
+    )?);
+    let state = State {
+        core: Arc::clone(&core),
+        platform: Arc::clone(&platform),
+    };
+    tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let served = tokio::select! {
+                served = axum::serve(listener, api::router(state)) => served,
+                () = stop.cancelled() => Ok(()),
+            };
+            if let Err(error) = served {
+                tracing::error!(%error, "the double of Alipay stopped");
+            }
+        }
+    });
+    Ok(Alipay {
+        core,
+        platform,
+        _stop: stop.drop_guard(),
+    })
+}
+
+impl Alipay {
+    /// Returns the URL of the gateway.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}/gateway.do", self.base_url())
+    }
+
+    /// Returns the base URL of the other routes, `http://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.core.addr)
+    }
+
+    /// Returns the address.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.core.addr
+    }
+
+    /// Returns what a merchant needs.
+    #[must_use]
+    pub fn merchant(&self) -> Merchant {
+        self.platform.merchant.clone()
+    }
+
+    /// Replaces the programme.
+    pub fn program(&self, rules: Vec<Rule>) {
+        *self.core.program() = rules;
+    }
+
+    /// Sets the app's gateway: where the ends of transfers are told.
+    pub fn tell_transfers_to(&self, url: &str) {
+        self.platform.set_gateway(url);
+    }
+
+    /// Plays the payer. `None` if the order cannot be paid.
+    #[must_use]
+    pub fn pay(&self, number: &str) -> Option<Order> {
+        self.core.pay(number).ok()
+    }
+
+    /// Plays the payer who looks, and does not pay yet. Says whether there is such an order.
+    pub fn scan(&self, number: &str) -> bool {
+        let now = self.core.now();
+        self.core.books().order(number, now).is_ok_and(|order| {
+            order.scanned = true;
+            true
+        })
+    }
+
+    /// Returns the books so far.
+    #[must_use]
+    pub fn books(&self) -> Books {
+        self.core.books().clone()
+    }
+
+    /// Returns the attempts to deliver notifications so far, oldest first.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.core.sent()
+    }
+}

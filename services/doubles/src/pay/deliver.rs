@@ -22,7 +22,8 @@ const MAX_ANSWER_BYTES: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) enum Told {
     Payment(Order),
-    Refund(Refund, Order),
+    /// The refund, its order, and what was refunded of it so far.
+    Refund(Refund, Order, i64),
     Transfer(Transfer),
 }
 
@@ -75,7 +76,7 @@ impl Told {
     fn number(&self) -> &str {
         match self {
             Self::Payment(order) => &order.number,
-            Self::Refund(refund, _) => &refund.number,
+            Self::Refund(refund, ..) => &refund.number,
             Self::Transfer(transfer) => &transfer.number,
         }
     }
@@ -83,7 +84,7 @@ impl Told {
     fn url(&self) -> &str {
         match self {
             Self::Payment(order) => &order.notify_url,
-            Self::Refund(refund, _) => &refund.notify_url,
+            Self::Refund(refund, ..) => &refund.notify_url,
             Self::Transfer(transfer) => &transfer.notify_url,
         }
     }

@@ -164,14 +164,15 @@ impl Core {
     }
 
     pub(crate) fn end_refund(self: &Arc<Self>, number: &str, state: RefundState) -> Result<Refund, Problem> {
-        let (refund, order) = {
+        let told = {
             let mut books = self.books();
             let refund = books.end_refund(number, state, self.now())?;
             let order = books.order(&refund.order, self.now())?.clone();
-            (refund, order)
+            let refunded = books.refunded(&refund.order);
+            Told::Refund(refund, order, refunded)
         };
-        self.tell(Told::Refund(refund.clone(), order));
-        Ok(refund)
+        self.tell(told);
+        self.books().refunds.get(number).cloned().ok_or(Problem::NotFound)
     }
 
     pub(crate) fn end_transfer(

@@ -30,7 +30,7 @@ impl Protocol for Notifier {
                 "transaction",
                 transaction(platform, order, 0, lie),
             ),
-            Told::Refund(told, order) => {
+            Told::Refund(told, order, _) => {
                 let mut content = refund(told, order, lie);
                 content["mchid"] = platform.merchant.merchant_id.clone().into();
                 content["refund_status"] = content["status"].take();

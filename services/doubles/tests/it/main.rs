@@ -6,5 +6,6 @@
 )]
 
 mod ai;
+mod alipay;
 mod merchant;
 mod wechatpay;
