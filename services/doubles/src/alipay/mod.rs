@@ -6,12 +6,13 @@
 
 mod api;
 mod bill;
+mod calls;
 mod content;
 mod notify;
 mod platform;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -43,6 +44,7 @@ pub struct Merchant {
 pub struct Alipay {
     core: Arc<Core>,
     platform: Arc<Platform>,
+    gateway: Arc<Mutex<String>>,
     _stop: DropGuard,
 }
 
@@ -50,26 +52,62 @@ pub struct Alipay {
 struct State {
     core: Arc<Core>,
     platform: Arc<Platform>,
+    /// Where the ends of transfers are told: a setting of the app, not of the call.
+    gateway: Arc<Mutex<String>>,
 }
 
-/// Starts a double on `addr`; port 0 picks a free one.
+/// The provider's keys, and those of the merchant it knows. Cheap to clone; making them takes up to a second.
+#[derive(Debug, Clone)]
+pub struct Keys(Arc<Platform>);
+
+impl Keys {
+    /// Makes keys.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn generate() -> std::io::Result<Self> {
+        Platform::new().map(|platform| Self(Arc::new(platform)))
+    }
+}
+
+/// Starts a double on `addr` with keys of its own and empty books; port 0 picks a free one.
 ///
 /// # Errors
 /// If the address cannot be bound, or no keys can be made.
 pub async fn start(addr: impl ToSocketAddrs, options: Options) -> std::io::Result<Alipay> {
+    let keys = tokio::task::spawn_blocking(Keys::generate)
+        .await
+        .map_err(std::io::Error::other)??;
+    resume(addr, options, &keys, Books::default()).await
+}
+
+/// Starts a double with keys and books that are there already: those of one that stopped, or keys that several share.
+/// What had been under way there, ends of refunds and notifications, is not taken up again.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub async fn resume(
+    addr: impl ToSocketAddrs,
+    options: Options,
+    keys: &Keys,
+    books: Books,
+) -> std::io::Result<Alipay> {
     let listener = TcpListener::bind(addr).await?;
-    let platform = Arc::new(Platform::new()?);
+    let platform = Arc::clone(&keys.0);
     let stop = CancellationToken::new();
     let protocol = Box::new(notify::Notifier(Arc::clone(&platform)));
     let core = Arc::new(Core::new(
         listener.local_addr()?,
         options,
         protocol,
+        books,
         stop.clone(),
     )?);
+    let gateway: Arc<Mutex<String>> = Arc::default();
     let state = State {
         core: Arc::clone(&core),
         platform: Arc::clone(&platform),
+        gateway: Arc::clone(&gateway),
     };
     tokio::spawn({
         let stop = stop.clone();
@@ -86,6 +124,7 @@ pub async fn start(addr: impl ToSocketAddrs, options: Options) -> std::io::Resul
     Ok(Alipay {
         core,
         platform,
+        gateway,
         _stop: stop.drop_guard(),
     })
 }
@@ -109,6 +148,12 @@ impl Alipay {
         self.core.addr
     }
 
+    /// Returns the keys, for [`resume`].
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys(Arc::clone(&self.platform))
+    }
+
     /// Returns what a merchant needs.
     #[must_use]
     pub fn merchant(&self) -> Merchant {
@@ -122,7 +167,7 @@ impl Alipay {
 
     /// Sets the app's gateway: where the ends of transfers are told.
     pub fn tell_transfers_to(&self, url: &str) {
-        self.platform.set_gateway(url);
+        url.clone_into(&mut self.gateway.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Plays the payer. `None` if the order cannot be paid.

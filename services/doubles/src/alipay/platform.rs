@@ -1,7 +1,6 @@
 //! Alipay's side: its keys and certificates, and the merchant it knows.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,7 +28,6 @@ pub(super) struct Platform {
     app_key: Pair,
     key: Pair,
     rogue: Pair,
-    gateway: Mutex<String>,
 }
 
 impl Platform {
@@ -70,7 +68,6 @@ impl Platform {
             app_key,
             key,
             rogue: Pair::generate()?,
-            gateway: Mutex::default(),
         })
     }
 
@@ -86,17 +83,6 @@ impl Platform {
             &self.key
         };
         key.sign(text.as_bytes())
-    }
-
-    pub(super) fn gateway(&self) -> String {
-        self.gateway
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    pub(super) fn set_gateway(&self, url: &str) {
-        url.clone_into(&mut self.gateway.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -9,8 +9,9 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::books::{Books, Problem, RefundState, Totals, TransferState};
+use super::books::{Books, Problem, Totals};
 use super::program::Rule;
+use super::rows::{RefundState, TransferState};
 use super::{Core, Delivery, page};
 
 pub(crate) fn routes() -> Router<Arc<Core>> {

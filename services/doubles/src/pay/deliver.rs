@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::books::{Order, Refund, Transfer};
 use super::program::{Behaviour, Operation, Rule};
+use super::rows::{Order, Refund, Transfer};
 use super::{Core, Lie};
 
 /// How long a merchant may take to answer.
@@ -109,22 +109,41 @@ impl Core {
             }
             if rule.behaviour == Behaviour::Reorder {
                 deliveries.held.push(event);
+                drop(deliveries);
+                self.release_later();
                 return;
             }
             std::mem::take(&mut deliveries.held)
         };
+        self.deliver_all(vec![(event, rule)], held);
+    }
+
+    /// Nothing that was held back stays so for longer than until the first repetition would come.
+    fn release_later(self: &Arc<Self>) {
+        let first = self.protocol.schedule().first().copied().unwrap_or_default();
+        let pause = Duration::from_secs(first).mul_f64(self.options.schedule_scale);
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.later(pause, |core| {
+            let held = std::mem::take(&mut core.deliveries().held);
+            core.deliver_all(Vec::new(), held);
+        });
+    }
+
+    /// Delivers one after the other.
+    fn deliver_all(self: &Arc<Self>, mut events: Vec<(Event, Rule)>, held: Vec<Event>) {
+        events.extend(held.into_iter().map(|event| {
+            let rule = Rule::once(event.told.operation(), Behaviour::Answer);
+            (event, rule)
+        }));
         let core = Arc::clone(self);
-        let stop = self.stop.clone();
         tokio::spawn(async move {
             let deliver = async {
-                core.deliver(&event, &rule).await;
-                for event in held {
-                    let rule = Rule::once(event.told.operation(), Behaviour::Answer);
-                    core.deliver(&event, &rule).await;
+                for (event, rule) in &events {
+                    core.deliver(event, rule).await;
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = core.stop.cancelled() => {}
                 () = deliver => {}
             }
         });

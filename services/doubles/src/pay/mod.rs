@@ -22,6 +22,7 @@ mod deliver;
 mod keys;
 mod page;
 mod program;
+mod rows;
 mod shape;
 
 use std::net::SocketAddr;
@@ -30,13 +31,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-pub use self::books::{Books, Order, OrderState, Refund, RefundState, Totals, Transfer, TransferState};
-pub(crate) use self::books::{NewOrder, NewRefund, NewTransfer, Problem, fee};
+pub use self::books::{Books, Totals};
+pub(crate) use self::books::{Problem, fee};
 pub(crate) use self::control::routes;
 pub use self::deliver::Delivery;
 pub(crate) use self::deliver::{Event, Message, Told};
 pub(crate) use self::keys::Pair;
 pub use self::program::{Behaviour, Operation, Rule};
+pub(crate) use self::rows::{NewOrder, NewRefund, NewTransfer};
+pub use self::rows::{Order, OrderState, Refund, RefundState, Transfer, TransferState};
 pub(crate) use self::shape::{Made, shape};
 
 /// How a double behaves without a programme.
@@ -108,6 +111,7 @@ impl Core {
         addr: SocketAddr,
         options: Options,
         protocol: Box<dyn Protocol>,
+        books: Books,
         stop: CancellationToken,
     ) -> std::io::Result<Self> {
         let client = reqwest::Client::builder()
@@ -120,7 +124,7 @@ impl Core {
             protocol,
             client,
             stop,
-            books: Mutex::default(),
+            books: Mutex::new(books),
             program: Mutex::default(),
             deliveries: Mutex::default(),
         })

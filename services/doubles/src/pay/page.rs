@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::books::{Books, Order, OrderState};
+use super::books::Books;
+use super::rows::{Order, OrderState};
 
 /// Orders on the list, the newest first.
 const MAX_LISTED: usize = 50;

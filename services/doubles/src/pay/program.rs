@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Lie;
-use super::books::{RefundState, TransferState};
+use super::rows::{RefundState, TransferState};
 
 /// A call of the API, or a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

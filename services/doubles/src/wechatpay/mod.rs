@@ -7,6 +7,7 @@
 mod api;
 mod auth;
 mod bill;
+mod calls;
 mod json;
 mod notify;
 mod platform;
@@ -53,19 +54,51 @@ struct State {
     platform: Arc<Platform>,
 }
 
-/// Starts a double on `addr`; port 0 picks a free one.
+/// The provider's keys, and those of the merchant it knows. Cheap to clone; making them takes up to a second.
+#[derive(Debug, Clone)]
+pub struct Keys(Arc<Platform>);
+
+impl Keys {
+    /// Makes keys.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn generate() -> std::io::Result<Self> {
+        Platform::new().map(|platform| Self(Arc::new(platform)))
+    }
+}
+
+/// Starts a double on `addr` with keys of its own and empty books; port 0 picks a free one.
 ///
 /// # Errors
 /// If the address cannot be bound, or no keys can be made.
 pub async fn start(addr: impl ToSocketAddrs, options: Options) -> std::io::Result<WeChatPay> {
+    let keys = tokio::task::spawn_blocking(Keys::generate)
+        .await
+        .map_err(std::io::Error::other)??;
+    resume(addr, options, &keys, Books::default()).await
+}
+
+/// Starts a double with keys and books that are there already: those of one that stopped, or keys that several share.
+/// What had been under way there, ends of refunds and notifications, is not taken up again.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub async fn resume(
+    addr: impl ToSocketAddrs,
+    options: Options,
+    keys: &Keys,
+    books: Books,
+) -> std::io::Result<WeChatPay> {
     let listener = TcpListener::bind(addr).await?;
-    let platform = Arc::new(Platform::new()?);
+    let platform = Arc::clone(&keys.0);
     let stop = CancellationToken::new();
     let protocol = Box::new(notify::Notifier(Arc::clone(&platform)));
     let core = Arc::new(Core::new(
         listener.local_addr()?,
         options,
         protocol,
+        books,
         stop.clone(),
     )?);
     let state = State {
@@ -102,6 +135,12 @@ impl WeChatPay {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.core.addr)
+    }
+
+    /// Returns the keys, for [`resume`].
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys(Arc::clone(&self.platform))
     }
 
     /// Returns what a merchant needs.
