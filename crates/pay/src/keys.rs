@@ -164,15 +164,15 @@ fn decode(body: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod made {
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
     use aws_lc_rs::rsa::KeySize;
     use aws_lc_rs::signature::KeyPair as _;
-    use proptest::prelude::*;
 
     use super::*;
 
-    fn pair() -> (String, String) {
+    /// Makes a private and a public key, in base64.
+    pub(crate) fn pair() -> (String, String) {
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
         let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
@@ -181,6 +181,21 @@ mod tests {
             STANDARD.encode(public.as_ref()),
         )
     }
+
+    /// Makes a key and what verifies it.
+    pub(crate) fn keys() -> (PrivateKey, PublicKey) {
+        let (private, public) = pair();
+        let private = PrivateKey::from_pem(private.as_bytes()).unwrap();
+        (private, PublicKey::from_pem(public.as_bytes()).unwrap())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::made::pair;
+    use super::*;
 
     #[test]
     fn keys_are_read_with_and_without_armour() {

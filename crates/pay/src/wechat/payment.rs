@@ -162,3 +162,58 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn paid() -> Value {
+        json!({
+            "appid": "wx1", "mchid": "1900", "out_trade_no": "PAY0000001", "transaction_id": "42", "trade_state": "SUCCESS",
+            "success_time": "2026-11-21T10:00:00+08:00", "payer": {"openid": "o1"},
+            "amount": {"total": 100, "currency": "CNY"},
+        })
+    }
+
+    fn read(value: Value) -> Option<Payment> {
+        serde_json::from_value::<Transaction>(value).ok()?.read().ok()
+    }
+
+    #[test]
+    fn a_payment_without_amount_number_or_time_makes_no_sense() {
+        assert_eq!(read(paid()).unwrap().amount, Some(Money::cny(100)));
+        for (name, value) in [
+            ("amount", Value::Null),
+            ("amount", json!({"total": -1})),
+            ("amount", json!({"total": 1.5})),
+            ("amount", json!({"total": 100, "currency": "USD"})),
+            ("transaction_id", Value::Null),
+            ("success_time", Value::Null),
+            ("success_time", json!("yesterday")),
+            ("trade_state", json!("PAYERROR")),
+            ("out_trade_no", json!("a b c d e")),
+        ] {
+            let mut wrong = paid();
+            wrong[name] = value.clone();
+            assert_eq!(read(wrong), None, "{name}: {value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_transaction_makes_the_reader_panic(
+            name in prop::sample::select(vec!["out_trade_no", "trade_state", "success_time", "amount"]),
+            text in ".{0,40}",
+            number: i64,
+        ) {
+            for value in [json!(text), json!(number), json!({"total": number, "currency": text})] {
+                let mut transaction = paid();
+                transaction[name] = value;
+                let _ = read(transaction);
+            }
+        }
+    }
+}

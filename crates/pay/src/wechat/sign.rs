@@ -29,7 +29,10 @@ pub(super) struct Signing<'a> {
 impl Signing<'_> {
     /// Returns the value of `Authorization`.
     pub(super) fn authorization(&self, key: &PrivateKey) -> String {
-        let signature = key.sign(self.message().as_bytes());
+        self.header(&key.sign(self.message().as_bytes()))
+    }
+
+    fn header(&self, signature: &str) -> String {
         format!(
             "{SCHEME} mchid=\"{}\",nonce_str=\"{}\",timestamp=\"{}\",serial_no=\"{}\",signature=\"{signature}\"",
             self.merchant_id, self.nonce, self.at, self.serial
@@ -133,6 +136,28 @@ mod tests {
             signing.message(),
             "GET\n/v3/pay/transactions/id/1217752501201407033233368018?mchid=1230000109\n1652750623\n\
              eBYqCOxa0QudMnPvVilkTzOg3gHh5Z3u\n\n"
+        );
+    }
+
+    #[test]
+    fn the_header_of_a_request_is_the_published_one() {
+        let signing = Signing {
+            merchant_id: "1234567890",
+            serial: "0123456789ABC",
+            method: "POST",
+            target: "/v3/certificates",
+            at: 1_624_523_846,
+            nonce: "A1B2C3D4E5F6G7",
+            body: "Hello World!\n",
+        };
+        assert_eq!(
+            signing.message(),
+            "POST\n/v3/certificates\n1624523846\nA1B2C3D4E5F6G7\nHello World!\n\n"
+        );
+        assert_eq!(
+            signing.header("c2ln"),
+            "WECHATPAY2-SHA256-RSA2048 mchid=\"1234567890\",nonce_str=\"A1B2C3D4E5F6G7\",timestamp=\"1624523846\",\
+             serial_no=\"0123456789ABC\",signature=\"c2ln\""
         );
     }
 

@@ -20,6 +20,8 @@ const MAX_CERTIFICATES: usize = 16;
 const MAX_AGE: TimeDelta = TimeDelta::hours(10);
 /// Certificates are fetched at most this often, whoever names unknown ones.
 const MIN_PAUSE: TimeDelta = TimeDelta::seconds(60);
+/// After a failure they are fetched again sooner.
+const FAILURE_PAUSE: TimeDelta = TimeDelta::seconds(5);
 
 /// What WeChat signs with, as the merchant's console shows it.
 #[derive(Debug, Clone)]
@@ -40,8 +42,21 @@ pub enum Trust {
 pub(super) struct Platform {
     fixed: Option<(String, PublicKey)>,
     held: Mutex<Held>,
-    /// Held while certificates are fetched, so that one does for all who wait: when that was tried last.
-    fetching: tokio::sync::Mutex<Option<DateTime<Utc>>>,
+    /// Held while certificates are fetched, so that one does for all who wait: until when nobody tries again.
+    fetching: tokio::sync::Mutex<Option<Pause>>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    since: DateTime<Utc>,
+    length: TimeDelta,
+}
+
+impl Pause {
+    /// A clock that was set back ends a pause, too.
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        now.signed_duration_since(self.since).abs() >= self.length
+    }
 }
 
 #[derive(Debug, Default)]
@@ -127,23 +142,27 @@ impl Inner {
                 Err(unknown())
             };
         }
-        if let (Some(key), false) = self.platform.held(serial, self.clock.now()) {
-            return Ok(key);
-        }
-        let mut tried = self.platform.fetching.lock().await;
+        let mut pause = match self.platform.held(serial, self.clock.now()) {
+            (Some(key), false) => return Ok(key),
+            // Whoever has a good key does not wait for newer ones.
+            (Some(key), true) => match self.platform.fetching.try_lock() {
+                Ok(pause) => pause,
+                Err(_) => return Ok(key),
+            },
+            (None, _) => self.platform.fetching.lock().await,
+        };
         let now = self.clock.now();
-        let (key, due) = self.platform.held(serial, now);
-        let recently = tried.is_some_and(|at| now.signed_duration_since(at).abs() < MIN_PAUSE);
-        match key {
-            Some(key) if !due || recently => return Ok(key),
-            None if recently && !due => return Err(unknown()),
-            None if recently => return Err(NotifyError::KeyUnavailable(crate::outcome::clip(serial))),
-            Some(_) | None => {}
-        }
-        *tried = Some(now);
-        match self.fetch_certificates().await {
-            Ok(certificates) => self.platform.hold(certificates, now),
-            Err(why) => tracing::warn!(why, "WeChat's certificates could not be fetched"),
+        let may_try = pause.as_ref().is_none_or(|pause| pause.is_over(now));
+        let (held, due) = self.platform.held(serial, now);
+        // Somebody else may have fetched while we waited.
+        if may_try && (held.is_none() || due) {
+            let fetched = self.fetch_certificates().await;
+            let length = if fetched.is_ok() { MIN_PAUSE } else { FAILURE_PAUSE };
+            *pause = Some(Pause { since: now, length });
+            match fetched {
+                Ok(certificates) => self.platform.hold(certificates, now),
+                Err(why) => tracing::warn!(why, "WeChat's certificates could not be fetched"),
+            }
         }
         match self.platform.held(serial, now) {
             (Some(key), _) => Ok(key),
