@@ -35,7 +35,7 @@ pub enum KeyError {
     Length,
 }
 
-/// A private RSA key. Cheap to clone. Its memory is wiped when the last clone is dropped, and `Debug` does not show it.
+/// A private RSA key. Cheap to clone. AWS-LC wipes its memory when the last clone is dropped; `Debug` does not show it.
 #[derive(Clone)]
 pub struct PrivateKey(Arc<KeyPair>);
 

@@ -11,7 +11,8 @@ pub type Answer<'a, T> = BoxFuture<'a, Outcome<T>>;
 
 /// A payment provider. Every call may be repeated with the same number and parameters: it has its effect at most once.
 ///
-/// All calls end in one of the three ways of [`Outcome`], within the timeouts of the client.
+/// All calls end in one of the three ways of [`Outcome`], within [`Timeouts::answer`](crate::Timeouts::answer), or twice
+/// that if WeChat's certificates have to be fetched to verify the answer. A bill takes two answers and a file.
 pub trait Provider: std::fmt::Debug + Send + Sync {
     /// Returns the provider's name in settings, tables and logs: `wechat`, `alipay`.
     fn name(&self) -> &'static str;
@@ -179,12 +180,21 @@ pub struct NewTransfer {
 }
 
 /// A person, as a provider names people: WeChat's `openid`, or Alipay's user id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// The provider's name for the person.
     pub id: String,
     /// The person's real name, compared by Alipay. WeChat is not told: it would have to be encrypted there.
     pub name: Option<String>,
+}
+
+impl std::fmt::Debug for Recipient {
+    /// Without the name: it is nobody's business who reads logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recipient")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A transfer, as the provider sees it.

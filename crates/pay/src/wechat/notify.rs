@@ -1,5 +1,7 @@
 //! Notifications.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,9 @@ use super::{Inner, refund, transfer};
 use crate::http::MAX_ANSWER_BYTES;
 use crate::outcome::clip;
 use crate::{Event, Notification, NotifyError, RefundState, TransferState};
+
+/// Longest wait for a key that has to be fetched: WeChat wants an answer within 5 s, and the caller has work to do.
+const MAX_WAIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Deserialize)]
 struct Envelope {
@@ -27,7 +32,10 @@ impl Inner {
         if body.len() > MAX_ANSWER_BYTES {
             return Err(NotifyError::TooLarge(MAX_ANSWER_BYTES));
         }
-        self.verify(headers, body).await?;
+        match tokio::time::timeout(MAX_WAIT, self.verify(headers, body)).await {
+            Ok(verified) => verified?,
+            Err(_) => return Err(NotifyError::KeyUnavailable("of the notification".to_owned())),
+        }
         let envelope: Envelope = parse(body)?;
         if !(1..=64).contains(&envelope.id.len()) {
             return Err(NotifyError::Malformed("the id".to_owned()));

@@ -25,8 +25,12 @@ impl ApiV3Key {
     /// # Errors
     /// [`KeyError::Length`] if there are not 32 bytes.
     pub fn new(bytes: &[u8]) -> Result<Self, KeyError> {
-        let key = bytes.try_into().map_err(|_| KeyError::Length)?;
-        Ok(Self(Zeroizing::new(key)))
+        if bytes.len() != KEY_BYTES {
+            return Err(KeyError::Length);
+        }
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        key.copy_from_slice(bytes);
+        Ok(Self(key))
     }
 
     /// Reads a key from a file; white space around it does not count.

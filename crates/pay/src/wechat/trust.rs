@@ -156,11 +156,19 @@ impl Inner {
         let (held, due) = self.platform.held(serial, now);
         // Somebody else may have fetched while we waited.
         if may_try && (held.is_none() || due) {
-            let fetched = self.fetch_certificates().await;
-            let length = if fetched.is_ok() { MIN_PAUSE } else { FAILURE_PAUSE };
-            *pause = Some(Pause { since: now, length });
-            match fetched {
-                Ok(certificates) => self.platform.hold(certificates, now),
+            // Before it is tried: whoever waits for it may give up.
+            *pause = Some(Pause {
+                since: now,
+                length: FAILURE_PAUSE,
+            });
+            match self.fetch_certificates().await {
+                Ok(certificates) => {
+                    self.platform.hold(certificates, now);
+                    *pause = Some(Pause {
+                        since: now,
+                        length: MIN_PAUSE,
+                    });
+                }
                 Err(why) => tracing::warn!(why, "WeChat's certificates could not be fetched"),
             }
         }

@@ -14,7 +14,7 @@ use super::calls::Request;
 use super::content::read_time;
 use super::platform::sorted;
 use super::{State, bill};
-use crate::pay::{Lie, Made, Operation, routes, shape};
+use crate::pay::{Lie, Made, Operation, now, routes, shape};
 
 /// Largest request body, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -80,7 +80,7 @@ async fn call(Extract(state): Extract<State>, RawQuery(query): RawQuery, body: B
         .into_owned()
         .chain(form_urlencoded::parse(&body).into_owned())
         .collect();
-    let now = state.core.now();
+    let now = now();
     let get = |name: &str| parameters.get(name).map_or("", String::as_str);
     let method = get("method").to_owned();
     let by_certificate = !get("app_cert_sn").is_empty();

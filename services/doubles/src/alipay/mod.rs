@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::platform::Platform;
-use crate::pay::{Books, Core, Delivery, Options, Order, Rule};
+use crate::pay::{Books, Core, Delivery, Options, Order, Rule, now};
 
 /// What a merchant gets from Alipay. Made at the start.
 #[derive(Debug, Clone)]
@@ -178,7 +178,7 @@ impl Alipay {
 
     /// Plays the payer who looks, and does not pay yet. Says whether there is such an order.
     pub fn scan(&self, number: &str) -> bool {
-        let now = self.core.now();
+        let now = now();
         self.core.books().order(number, now).is_ok_and(|order| {
             order.scanned = true;
             true

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::books::{Books, Problem, Totals};
 use super::program::Rule;
 use super::rows::{RefundState, TransferState};
-use super::{Core, Delivery, page};
+use super::{Core, Delivery, now, page};
 
 pub(crate) fn routes() -> Router<Arc<Core>> {
     Router::new()
@@ -60,7 +60,7 @@ async fn totals(Extract(core): Extract<Arc<Core>>) -> Json<Totals> {
 }
 
 async fn order(Extract(core): Extract<Arc<Core>>, Path(number): Path<String>) -> Response {
-    let now = core.now();
+    let now = now();
     let mut books = core.books();
     match books.order(&number, now).cloned() {
         Ok(order) => {
@@ -76,7 +76,7 @@ async fn order(Extract(core): Extract<Arc<Core>>, Path(number): Path<String>) ->
 }
 
 async fn scan(Extract(core): Extract<Arc<Core>>, Path(number): Path<String>) -> Result<StatusCode, Problem> {
-    let now = core.now();
+    let now = now();
     core.books().order(&number, now)?.scanned = true;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -108,14 +108,14 @@ async fn deliveries(Extract(core): Extract<Arc<Core>>) -> Json<Vec<Delivery>> {
 }
 
 async fn open_orders(Extract(core): Extract<Arc<Core>>) -> Html<String> {
-    Html(page::list(&core.books(), core.now()))
+    Html(page::list(&core.books(), now()))
 }
 
 async fn show_page(
     Extract(core): Extract<Arc<Core>>,
     Path(code): Path<String>,
 ) -> Result<Html<String>, Problem> {
-    let now = core.now();
+    let now = now();
     let mut books = core.books();
     let number = books.number_of(&code).ok_or(Problem::NotFound)?;
     let order = books.order(&number, now)?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::program::{Behaviour, Operation, Rule};
 use super::rows::{Order, Refund, Transfer};
-use super::{Core, Lie};
+use super::{Core, Lie, now};
 
 /// How long a merchant may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -99,7 +99,7 @@ impl Core {
         let rule = self.take(told.operation());
         let event = Event {
             id: format!("EV-{}", crate::random_text()),
-            at: self.now(),
+            at: now(),
             told,
         };
         let held = {
@@ -173,7 +173,7 @@ impl Core {
 
     /// Sends once; says whether the merchant took it.
     async fn attempt(&self, event: &Event, lie: Lie) -> bool {
-        let message = self.protocol.message(event, lie, self.now());
+        let message = self.protocol.message(event, lie, now());
         let mut request = self
             .client
             .post(event.told.url())

@@ -93,6 +93,11 @@ pub(crate) trait Protocol: std::fmt::Debug + Send + Sync {
     fn is_taken(&self, status: u16, body: &[u8]) -> bool;
 }
 
+/// The double's time; the functions of its books are told.
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// The inside of a double.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -130,11 +135,6 @@ impl Core {
         })
     }
 
-    #[expect(clippy::unused_self, reason = "time belongs to the double, as its books do")]
-    pub(crate) fn now(&self) -> DateTime<Utc> {
-        Utc::now()
-    }
-
     // Nothing panics while it holds a lock; if something did, the books would still be readable.
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,7 +162,7 @@ impl Core {
     }
 
     pub(crate) fn pay(self: &Arc<Self>, number: &str) -> Result<Order, Problem> {
-        let order = self.books().pay(number, self.now())?;
+        let order = self.books().pay(number, now())?;
         self.tell(Told::Payment(order.clone()));
         Ok(order)
     }
@@ -170,8 +170,8 @@ impl Core {
     pub(crate) fn end_refund(self: &Arc<Self>, number: &str, state: RefundState) -> Result<Refund, Problem> {
         let told = {
             let mut books = self.books();
-            let refund = books.end_refund(number, state, self.now())?;
-            let order = books.order(&refund.order, self.now())?.clone();
+            let refund = books.end_refund(number, state, now())?;
+            let order = books.order(&refund.order, now())?.clone();
             let refunded = books.refunded(&refund.order);
             Told::Refund(refund, order, refunded)
         };
@@ -184,7 +184,7 @@ impl Core {
         number: &str,
         state: TransferState,
     ) -> Result<Transfer, Problem> {
-        let transfer = self.books().end_transfer(number, state, self.now())?;
+        let transfer = self.books().end_transfer(number, state, now())?;
         self.tell(Told::Transfer(transfer.clone()));
         Ok(transfer)
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::calls::Request;
 use super::{State, auth};
-use crate::pay::{Lie, Made, Operation, routes, shape};
+use crate::pay::{Lie, Made, Operation, now, routes, shape};
 
 /// Largest request body, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -89,7 +89,7 @@ async fn call(
     let Some(call) = Call::of(&method, uri.path()) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let now = state.core.now();
+    let now = now();
     if !auth::is_the_merchants(&state.platform, &method, &uri, &headers, &body, now.timestamp()) {
         // Nothing is signed for somebody who may be anybody.
         return unsigned(refusal(401, "SIGN_ERROR"));
@@ -131,7 +131,7 @@ fn unsigned(made: Made) -> Response {
 }
 
 fn sign(state: &State, by_public_key: bool, lie: Lie, made: Made) -> Response {
-    let (at, nonce) = (state.core.now().timestamp(), crate::random_text());
+    let (at, nonce) = (now().timestamp(), crate::random_text());
     let mut message = format!("{at}\n{nonce}\n").into_bytes();
     message.extend_from_slice(&made.body);
     message.push(b'\n');

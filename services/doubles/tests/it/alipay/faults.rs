@@ -218,3 +218,34 @@ async fn forged_notifications_are_refused_by_name() {
     world.double.pay("PAY000003").unwrap();
     eventually(LONG, async || inbox.all().contains(&Err(NotifyError::WrongApp))).await;
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_leaves_its_effect() {
+    let world = World::start().await;
+    let order = world.order("PAY000001", 1_000, true).await;
+    let asked = refund("REF000001", &order, 100);
+    world.double.program(vec![
+        Rule::once(Operation::Refund, Behaviour::Answer).delay_ms(1_500),
+    ]);
+    assert!(matches!(
+        doubt(world.client.refund(&asked).await),
+        Doubt::Timeout(_)
+    ));
+    assert_eq!(world.double.books().totals().refunded, 100);
+    let found = world
+        .client
+        .query_refund(&asked.number, &asked.payment)
+        .await
+        .unwrap();
+    assert_eq!(found.amount, Some(Money::cny(100)));
+}
+
+#[tokio::test]
+async fn a_notification_that_is_held_back_comes_on_its_own_in_the_end() {
+    let world = World::start().await;
+    world
+        .double
+        .program(vec![Rule::once(Operation::NotifyPayment, Behaviour::Reorder)]);
+    world.order("PAY000001", 1_000, true).await;
+    assert_eq!(world.inbox.wait(1).await.len(), 1);
+}
