@@ -36,7 +36,8 @@ pub trait Provider: std::fmt::Debug + Send + Sync {
     fn refund<'a>(&'a self, refund: &'a NewRefund) -> Answer<'a, Refund>;
 
     /// Asks what became of a refund. [`Reason::NotFound`](crate::Reason::NotFound) means that the provider has not
-    /// taken it: repeating it under the same number is right.
+    /// taken it: repeating it under the same number and amount is right. Alipay wants 10 s to pass after the refund
+    /// before it is asked.
     fn query_refund<'a>(&'a self, refund: &'a Number, payment: &'a Number) -> Answer<'a, Refund>;
 
     /// Sends money to a person's balance.

@@ -1,4 +1,4 @@
-//! JSON whose bytes matter.
+//! JSON whose bytes matter: what is signed, and amounts.
 
 use std::fmt;
 
@@ -53,6 +53,21 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
+/// Reads an amount, which Alipay writes as a string and its documents also as a number, without rounding it.
+pub(super) fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    match raw.get() {
+        text if text.starts_with('"') => serde_json::from_str(text).map_err(D::Error::custom),
+        number => Ok(number.to_owned()),
+    }
+}
+
+/// Reads an amount that may be absent.
+pub(super) fn maybe_decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = decimal(deserializer)?;
+    Ok((text != "null" && !text.is_empty()).then_some(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +81,29 @@ mod tests {
         assert_eq!(members.get("a"), Some(r#"{"x" : 1, "sign":"no","u":"\/"}"#));
         assert_eq!(members.text("sign").as_deref(), Some("yes"));
         assert_eq!(members.text("a"), None);
+    }
+
+    #[test]
+    fn an_amount_is_a_string_or_a_number_and_keeps_its_digits() {
+        #[derive(Deserialize)]
+        struct Read {
+            #[serde(deserialize_with = "decimal")]
+            amount: String,
+            #[serde(default, deserialize_with = "maybe_decimal")]
+            other: Option<String>,
+        }
+        for (text, amount, other) in [
+            (r#"{"amount":"0.10"}"#, "0.10", None),
+            (r#"{"amount":100.20,"other":"1.00"}"#, "100.20", Some("1.00")),
+            (
+                r#"{"amount":9007199254740993.01,"other":null}"#,
+                "9007199254740993.01",
+                None,
+            ),
+        ] {
+            let read: Read = serde_json::from_str(text).unwrap();
+            assert_eq!((read.amount.as_str(), read.other.as_deref()), (amount, other));
+        }
     }
 
     #[test]

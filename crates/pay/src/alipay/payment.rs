@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
+use super::json::decimal;
 use super::sign::Parameters;
 use crate::bill::{beijing, beijing_time};
 use crate::{Code, Failure, Money, NewPayment, Number, Outcome, Payment, PaymentState, Reason};
@@ -36,6 +37,7 @@ pub(super) struct Trade {
     out_trade_no: String,
     trade_no: Option<String>,
     trade_status: String,
+    #[serde(deserialize_with = "decimal")]
     total_amount: String,
     send_pay_date: Option<String>,
     buyer_user_id: Option<String>,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
+use super::json::maybe_decimal;
 use super::payment::{amount, time};
 use crate::{Failure, NewRefund, Number, Outcome, Reason, Refund, RefundState};
 
@@ -31,6 +32,7 @@ struct Query<'a> {
 struct Found {
     out_trade_no: Option<String>,
     out_request_no: Option<String>,
+    #[serde(default, deserialize_with = "maybe_decimal")]
     refund_amount: Option<String>,
     refund_status: Option<String>,
     gmt_refund_pay: Option<String>,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
+use super::json::maybe_decimal;
 use super::payment::amount;
 use crate::{Failure, NewTransfer, Number, Outcome, Transfer, TransferState};
 
@@ -41,6 +42,7 @@ pub(super) struct Found {
     out_biz_no: String,
     order_id: Option<String>,
     status: String,
+    #[serde(default, deserialize_with = "maybe_decimal")]
     trans_amount: Option<String>,
     fail_reason: Option<String>,
     error_code: Option<String>,

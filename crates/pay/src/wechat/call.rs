@@ -64,25 +64,30 @@ impl Inner {
         }
     }
 
-    /// Makes a signed request. `target` is path and query, as they are sent.
+    /// Makes a signed request. `target` is path and query.
     pub(super) fn signed(&self, method: Method, target: &str, body: &str) -> RequestBuilder {
-        let config = &self.config;
-        let authorization = Signing {
-            merchant_id: &config.merchant_id,
-            serial: &config.serial,
-            method: method.as_str(),
-            target,
-            at: self.clock.now().timestamp(),
-            nonce: &uuid::Uuid::new_v4().simple().to_string(),
-            body,
-        }
-        .authorization(&config.key);
         let mut url = self.url.clone();
         let (path, query) = target
             .split_once('?')
             .map_or((target, None), |(path, query)| (path, Some(query)));
         url.set_path(path);
         url.set_query(query);
+        // As it will be sent, should the URL write it otherwise.
+        let target = url.query().map_or_else(
+            || url.path().to_owned(),
+            |query| format!("{}?{query}", url.path()),
+        );
+        let config = &self.config;
+        let authorization = Signing {
+            merchant_id: &config.merchant_id,
+            serial: &config.serial,
+            method: method.as_str(),
+            target: &target,
+            at: self.clock.now().timestamp(),
+            nonce: &uuid::Uuid::new_v4().simple().to_string(),
+            body,
+        }
+        .authorization(&config.key);
         let mut request = self
             .http
             .request(method, url)
