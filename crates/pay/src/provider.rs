@@ -97,7 +97,7 @@ pub struct Payment {
     pub provider_no: Option<String>,
     /// Where it stands.
     pub state: PaymentState,
-    /// The amount of the order; absent in WeChat's answers about orders that were not paid.
+    /// The amount of the order; WeChat may leave it out while the order is not paid.
     pub amount: Option<Money>,
     /// When it was paid.
     pub paid_at: Option<DateTime<Utc>>,

@@ -67,7 +67,12 @@ impl Trade {
 
     /// Reads the trade; the error says what makes no sense.
     pub(super) fn read(self) -> Result<Payment, String> {
-        let paid_at = self.send_pay_date.as_deref().map(time).transpose()?;
+        let paid_at = self
+            .send_pay_date
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(time)
+            .transpose()?;
         let state = match self.trade_status.as_str() {
             "WAIT_BUYER_PAY" => PaymentState::Pending,
             "TRADE_SUCCESS" | "TRADE_FINISHED" => PaymentState::Paid,

@@ -97,7 +97,12 @@ impl Inner {
             return Err(Failure::malformed("a refund of another number"));
         }
         let amount = found.refund_amount.as_deref().map(amount).transpose();
-        let refunded_at = found.gmt_refund_pay.as_deref().map(time).transpose();
+        let refunded_at = found
+            .gmt_refund_pay
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(time)
+            .transpose();
         Ok(Refund {
             number: refund.clone(),
             payment: payment.clone(),

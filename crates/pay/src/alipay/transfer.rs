@@ -54,7 +54,11 @@ impl Found {
             "SUCCESS" => TransferState::Succeeded,
             "WAIT_PAY" | "DEALING" => TransferState::Processing,
             "CLOSED" | "FAIL" | "REFUND" => {
-                let reason = self.error_code.or(self.fail_reason).unwrap_or(self.status);
+                let reason = [self.error_code, self.fail_reason]
+                    .into_iter()
+                    .flatten()
+                    .find(|text| !text.is_empty())
+                    .unwrap_or(self.status);
                 TransferState::Failed {
                     reason: crate::outcome::clip(&reason),
                 }

@@ -1,7 +1,8 @@
 //! Native payments: create, query, close.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Config, Inner};
 use crate::bill::beijing;
@@ -45,6 +46,7 @@ pub(super) struct Transaction {
     out_trade_no: String,
     transaction_id: Option<String>,
     trade_state: String,
+    #[serde(default, deserialize_with = "maybe_time")]
     success_time: Option<DateTime<Utc>>,
     payer: Option<Payer>,
     amount: Option<Amount>,
@@ -57,7 +59,7 @@ struct Payer {
 
 #[derive(Debug, Deserialize)]
 struct Amount {
-    total: i64,
+    total: Option<i64>,
     currency: Option<String>,
 }
 
@@ -79,23 +81,36 @@ impl Transaction {
             "CLOSED" | "REVOKED" => PaymentState::Closed,
             other => return Err(format!("the state {}", crate::outcome::clip(other))),
         };
-        let amount = self
-            .amount
-            .as_ref()
-            .map(|amount| money(amount.total, amount.currency.as_deref()));
+        let amount = self.amount.and_then(|amount| {
+            let fen = amount.total?;
+            Some(money(fen, amount.currency.as_deref()))
+        });
         let payment = Payment {
             number: Number::new(self.out_trade_no).map_err(|_| "out_trade_no is none of ours")?,
             provider_no: self.transaction_id.filter(|text| !text.is_empty()),
             state,
             amount: amount.transpose()?,
             paid_at: self.success_time,
-            payer: self.payer.and_then(|payer| payer.openid),
+            payer: self
+                .payer
+                .and_then(|payer| payer.openid)
+                .filter(|text| !text.is_empty()),
         };
         let paid = matches!(state, PaymentState::Paid | PaymentState::Refunded);
         if paid && (payment.amount.is_none() || payment.provider_no.is_none() || payment.paid_at.is_none()) {
             return Err("paid, without amount, number or time".to_owned());
         }
         Ok(payment)
+    }
+}
+
+/// Reads a time that may be absent; WeChat writes an empty one about what has not happened.
+pub(super) fn maybe_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<Utc>>, D::Error> {
+    match Option::<String>::deserialize(deserializer)?.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(D::Error::custom),
     }
 }
 
@@ -180,6 +195,22 @@ mod tests {
 
     fn read(value: Value) -> Option<Payment> {
         serde_json::from_value::<Transaction>(value).ok()?.read().ok()
+    }
+
+    #[test]
+    fn what_has_not_happened_may_be_empty_or_absent() {
+        let mut waiting = paid();
+        waiting["trade_state"] = json!("NOTPAY");
+        waiting["success_time"] = json!("");
+        waiting["transaction_id"] = json!("");
+        waiting["payer"] = json!({});
+        waiting["amount"] = json!({"payer_currency": "CNY"});
+        let read = read(waiting).unwrap();
+        assert_eq!(
+            (read.state, read.amount, read.provider_no),
+            (PaymentState::Pending, None, None)
+        );
+        assert_eq!((read.paid_at, read.payer), (None, None));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
-use super::payment::money;
+use super::payment::{maybe_time, money};
 use crate::{Failure, NewRefund, Number, Outcome, Refund, RefundState};
 
 /// Longest reason that WeChat takes, in bytes.
@@ -32,6 +32,7 @@ struct Found {
     out_refund_no: String,
     out_trade_no: String,
     status: String,
+    #[serde(default, deserialize_with = "maybe_time")]
     success_time: Option<DateTime<Utc>>,
     amount: Amount,
 }
@@ -50,6 +51,7 @@ pub(super) struct Told {
     out_refund_no: String,
     out_trade_no: String,
     refund_status: String,
+    #[serde(default, deserialize_with = "maybe_time")]
     success_time: Option<DateTime<Utc>>,
     amount: Amount,
 }

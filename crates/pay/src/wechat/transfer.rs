@@ -55,7 +55,12 @@ impl Found {
             },
             "SUCCESS" => TransferState::Succeeded,
             "FAIL" | "CANCELLED" => TransferState::Failed {
-                reason: crate::outcome::clip(self.fail_reason.as_deref().unwrap_or(&self.state)),
+                reason: crate::outcome::clip(
+                    self.fail_reason
+                        .as_deref()
+                        .filter(|text| !text.is_empty())
+                        .unwrap_or(&self.state),
+                ),
             },
             other => return Err(format!("the state {}", crate::outcome::clip(other))),
         };

@@ -28,6 +28,13 @@ pub(super) fn transaction(platform: &Platform, order: &Order, refunded: i64, lie
         "trade_state_desc": state,
         "attach": "",
     });
+    if order.state == OrderState::Waiting {
+        // What has not happened is empty.
+        value["success_time"] = "".into();
+        value["bank_type"] = "".into();
+        value["payer"] = json!({});
+        value["amount"] = json!({ "total": lie.amount(order.amount_minor), "payer_currency": "CNY" });
+    }
     if let (OrderState::Paid, Some(paid_at)) = (order.state, order.paid_at) {
         let amount = lie.amount(order.amount_minor);
         value["transaction_id"] = order.provider_no.clone().into();

@@ -95,7 +95,10 @@ async fn an_order_is_paid_on_its_page_and_told_about() {
     let code = world.client.create(&order).await.unwrap();
     assert_eq!(world.client.create(&order).await.unwrap(), code);
     let waiting = world.client.query(&order.number).await.unwrap();
-    assert_eq!((waiting.state, waiting.amount), (PaymentState::Pending, None));
+    assert_eq!(
+        (waiting.state, waiting.amount),
+        (PaymentState::Pending, Some(order.amount))
+    );
 
     let browser = reqwest::Client::new();
     let page = browser.get(&code.url).send().await.unwrap().text().await.unwrap();
