@@ -278,3 +278,52 @@ async fn a_notification_that_is_held_back_comes_on_its_own_in_the_end() {
     world.order("PAY000001", 1_000, true).await;
     assert_eq!(world.inbox.wait(1).await.len(), 1);
 }
+
+#[tokio::test]
+async fn whoever_names_unknown_keys_causes_one_fetch() {
+    let world = World::start().await;
+    world
+        .double
+        .program(vec![Rule::times(5, Operation::Certificates, Behaviour::Answer)]);
+    let at = Utc::now().timestamp().to_string();
+    for serial in ["AAAA", "BBBB", "CCCC"] {
+        let headers = [
+            ("wechatpay-serial", serial),
+            ("wechatpay-nonce", "nonce"),
+            ("wechatpay-timestamp", &at),
+            ("wechatpay-signature", "c2ln"),
+        ];
+        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let read = world
+            .client
+            .read_notify(&headers.into_iter().collect(), b"{}")
+            .await;
+        assert_eq!(read, Err(NotifyError::UnknownKey(serial.to_owned())));
+    }
+    let program = reqwest::get(format!("{}/_program", world.double.url()))
+        .await
+        .unwrap();
+    let left: Vec<Rule> = program.json().await.unwrap();
+    assert_eq!(left[0].times, Some(4));
+}
+
+#[tokio::test]
+async fn a_notification_from_another_time_is_refused() {
+    let double = double().await;
+    for (name, ahead) in [("PAY000001", 400), ("PAY000002", -400)] {
+        let clock = Clock::new(move || Utc::now() + TimeDelta::seconds(ahead));
+        let shifted: Arc<dyn Provider> = Arc::new(Client::new(config(&double), http(), clock).unwrap());
+        let inbox = Inbox::start(shifted).await;
+        client(&double)
+            .create(&payment(name, 100, &inbox.url()))
+            .await
+            .unwrap();
+        double.pay(name).unwrap();
+        eventually(LONG, async || !inbox.all().is_empty()).await;
+        assert!(
+            matches!(inbox.all()[0], Err(NotifyError::Stale { seconds: 399..=401 })),
+            "{:?}",
+            inbox.all()
+        );
+    }
+}
