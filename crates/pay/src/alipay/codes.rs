@@ -5,17 +5,17 @@ use crate::outcome::Verdict;
 
 /// Says what the codes of a verified answer mean. What is not published for our calls is no refusal.
 ///
-/// Source: "Public error codes" (<https://opendocs.alipay.com/common/02km9f>) and those of each call.
+/// Source: the gateway's codes (<https://open.alitrip.com/docs/doc.htm?articleId=105806&docType=1&treeId=262>), and those in
+/// the document of each method.
 pub(super) fn verdict(code: &str, sub_code: &str) -> Verdict {
     if let Some(reason) = refusal(sub_code) {
         return Verdict::Refused(reason);
     }
     match code {
         // The gateway did not pass the request on.
-        "40001" | "40002" | "40003" => Verdict::Refused(Reason::Invalid),
+        "40001" | "40002" => Verdict::Refused(Reason::Invalid),
         "20001" | "40006" => Verdict::Refused(Reason::Forbidden),
-        "40005" => Verdict::Throttled,
-        // 10003 and 20000 say that nobody knows, 40004 that sub_code says it, and that is none we know.
+        // 20000 says that nobody knows, 40004 that sub_code says it, and that is none we know.
         _ => Verdict::Unknown,
     }
 }
@@ -83,6 +83,8 @@ mod tests {
             ("20000", "isp.unknow-error"),
             ("20000", "aop.ACQ.SYSTEM_ERROR"),
             ("10003", ""),
+            ("40003", ""),
+            ("40005", ""),
             ("", ""),
         ] {
             assert_eq!(verdict(code, sub_code), Verdict::Unknown, "{code} {sub_code}");

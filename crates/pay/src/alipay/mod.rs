@@ -9,7 +9,8 @@
 //! | `codes` | what Alipay's codes mean |
 //! | `payment`, `refund`, `transfer`, `bill`, `notify` | the operations |
 //!
-//! Source: "Open platform" at <https://opendocs.alipay.com/open/8ad49e4a_alipay.trade.precreate> and its neighbours.
+//! Source: Alipay's documents of each method (<https://docs.open.alipay.com/api_1/alipay.trade.fastpay.refund.query> and its
+//! neighbours).
 //! Transfers need certificate mode there.
 
 mod bill;

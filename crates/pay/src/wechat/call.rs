@@ -58,7 +58,9 @@ impl Inner {
             return Err(unverified(status, &body, &why.to_string()));
         }
         match status {
-            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(body),
+            StatusCode::OK | StatusCode::NO_CONTENT => Ok(body),
+            // USER_PAYING: somebody is paying the order that is to be closed. Neither done nor refused.
+            StatusCode::ACCEPTED => Err(problem(status, &body, |_| Verdict::Unknown)),
             _ if status.is_client_error() => Err(problem(status, &body, verdict)),
             _ => Err(Doubt::Status(status.as_u16()).into()),
         }

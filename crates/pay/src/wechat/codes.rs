@@ -5,8 +5,8 @@ use crate::outcome::Verdict;
 
 /// Says what the code of a verified 4xx answer means. A code that is not published for our calls is no refusal.
 ///
-/// Source: "Error codes" of Native payments, refunds, bills and transfers
-/// (<https://pay.weixin.qq.com/doc/v3/merchant/4012791898>). Some codes are written in two ways there.
+/// Source: the tables of error codes of each call, for example that of closing an order
+/// (<https://pay.weixin.qq.com/doc/v3/merchant/4012556398>). Older documents write some codes in another way.
 pub(super) fn verdict(code: &str) -> Verdict {
     let reason = match code {
         "ORDERPAID" | "ORDER_PAID" => Reason::AlreadyPaid,

@@ -9,7 +9,7 @@
 //! | `codes` | what WeChat's codes mean |
 //! | `payment`, `refund`, `transfer`, `bill`, `notify` | the operations |
 //!
-//! Source: "API v3" at <https://pay.weixin.qq.com/doc/v3/merchant/4012062524>.
+//! Source: WeChat's documents of API v3 for merchants (<https://pay.weixin.qq.com/doc/v3/merchant/4012556398> and its neighbours).
 
 mod bill;
 mod call;

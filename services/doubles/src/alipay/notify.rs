@@ -9,7 +9,7 @@ use super::content::{BUYER, time, trade_status, transfer, yuan};
 use super::platform::{Platform, sorted};
 use crate::pay::{Event, Lie, Message, Order, Protocol, Told};
 
-/// 4 min, 10 min, 10 min, 1 h, 2 h, 6 h, 15 h: the provider's document "Asynchronous notification".
+/// 4 min, 10 min, 10 min, 1 h, 2 h, 6 h, 15 h: what Alipay's documents of notifications say.
 const SCHEDULE: [u64; 7] = [240, 600, 600, 3600, 7200, 21_600, 54_000];
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::json::{refund, refund_state, time, transaction, transfer};
 use super::platform::Platform;
 use crate::pay::{Event, Lie, Message, Protocol, Told};
 
-/// 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, 3 × 30 min, 1 h, 3 × 3 h, 2 × 6 h: the provider's document "Payment notification".
+/// 15 s, 15 s, 30 s, 3 min, 10 min, 20 min, 3 × 30 min, 1 h, 3 × 3 h, 2 × 6 h: the guide to notifications.
 const SCHEDULE: [u64; 15] = [
     15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10_800, 10_800, 10_800, 21_600, 21_600,
 ];

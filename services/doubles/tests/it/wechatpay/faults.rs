@@ -327,3 +327,19 @@ async fn a_notification_from_another_time_is_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_order_that_somebody_is_paying_is_not_closed() {
+    let world = World::start().await;
+    let order = world.order("PAY000001", 1_000, false).await;
+    let behaviour = Behaviour::Code {
+        code: "USER_PAYING".to_owned(),
+        status: 202,
+    };
+    world
+        .double
+        .program(vec![Rule::once(Operation::Close, behaviour)]);
+    let doubt = doubt(world.client.close(&order.number).await);
+    assert!(matches!(doubt, Doubt::Provider { code, .. } if code == "USER_PAYING"));
+    assert!(world.double.pay("PAY000001").is_some());
+}
