@@ -1,8 +1,12 @@
 //! Doubles of outside providers: real servers that behave like the real thing, and misbehave on request.
 //!
 //! * [`ai`]: a text-generation provider over HTTP.
+//! * [`alipay`]: Alipay: payments by QR code, refunds, transfers, bills.
 //! * [`sms`]: Tencent Cloud SMS.
 //! * [`wechat`]: WeChat's login of mini programs.
+//! * [`wechatpay`]: WeChat Pay, API v3: the same.
+//!
+//! What the two payment providers share, the books above all, is in [`pay`].
 //!
 //! What it is not: part of production. Keys are made at the start, and books are kept in memory only.
 //!
@@ -12,8 +16,11 @@
 //! * A double misbehaves only as its programme says, in the order in which the requests arrive.
 
 pub mod ai;
+pub mod alipay;
+pub mod pay;
 pub mod sms;
 pub mod wechat;
+pub mod wechatpay;
 
 /// Returns 32 random letters and digits.
 fn random_text() -> String {
