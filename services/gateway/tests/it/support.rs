@@ -76,7 +76,7 @@ impl World {
         adjust(&mut config);
         let shutdown = Shutdown::new(DRAIN);
         let packages = ["evenkeel.task.v1", "evenkeel.auth.v1"];
-        let channel = |package: &str| (package.to_owned(), rpc::channel::lazy(url).unwrap());
+        let channel = |package: &str| (package.to_owned(), rpc::channel::lazy(url).unwrap().into());
         let deps = Deps {
             upstreams: packages.into_iter().map(channel).collect::<BTreeMap<_, _>>(),
             watch: vec![identities().channel(url, "gateway", "task")],
