@@ -7,9 +7,16 @@
 
 mod bounds;
 mod browsers;
+mod draining;
 mod failures;
+mod farewells;
 mod forwarding;
+mod input;
 mod keys;
+mod metrics;
+mod pages;
 mod raw;
 mod support;
 mod upstream;
+mod watcher;
+mod watching;

@@ -65,6 +65,7 @@ impl World {
     }
 
     async fn before(upstream: Upstream, url: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+        crate::metrics::metrics();
         let database = TestDatabase::create(&[(kv::SCHEMA, &kv::MIGRATOR)]).await;
         let store = kv::Config {
             // The machine may be busy with other tests.

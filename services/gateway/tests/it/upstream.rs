@@ -59,6 +59,11 @@ impl Opened {
             .unwrap();
     }
 
+    /// Sends a frame if the gateway still wants it; tells whether it does.
+    pub(crate) async fn try_send(&self, frame: WatchResponse) -> bool {
+        self.frames.send(Ok(frame)).await.is_ok()
+    }
+
     /// Breaks the stream off.
     pub(crate) async fn fail(self, status: Status) {
         within("the gateway takes a status", self.frames.send(Err(status)))
