@@ -104,8 +104,7 @@ fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
         .max_buf_size(HEAD_BUFFER_BYTES)
-        .max_headers(PARSED_HEADERS)
-        .half_close(true);
+        .max_headers(PARSED_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())

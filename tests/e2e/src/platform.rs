@@ -503,8 +503,9 @@ impl Platform {
     /// Every gRPC listener of a platform of one process a service: the service, its URL, and what is served there by full
     /// name.
     pub fn listeners(&self) -> Vec<(&'static str, String, &'static [&'static str])> {
-        vec![
-            ("auth", self.url(self.ports.auth), &auth::SERVICES),
+        let accounts: (_, _, &[&str]) = ("auth", self.url(self.ports.auth), &auth::SERVICES);
+        let accounts = self.gateway.as_ref().map(|_| accounts);
+        let others: [(_, _, &[&str]); 5] = [
             (
                 "saga",
                 self.url(self.orchestrator.port),
@@ -534,7 +535,8 @@ impl Platform {
                 self.url(self.ports.task_steps),
                 &["evenkeel.task.v1.TaskSteps"],
             ),
-        ]
+        ];
+        accounts.into_iter().chain(others).collect()
     }
 
     pub fn sql(&self) -> &PgPool {

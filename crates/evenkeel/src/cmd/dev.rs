@@ -133,7 +133,7 @@ async fn run_on(
     settings.saga.instance.get_or_insert_with(|| "dev".to_owned());
     settings::add_own_participants(&mut settings, &steps);
     let [quota, task] = participants.each_ref().map(Bound::url);
-    let gateway = Bound::bind(Name::Gateway, &settings)?;
+    let gateway = bind(Name::Gateway, &settings, certificates.as_deref())?;
     let http = gateway.url();
     let orchestrator = if args.demo {
         Orchestrator::Child(Box::new(demo::Child::start(&settings, &steps, data_dir)?))

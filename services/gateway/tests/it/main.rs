@@ -11,6 +11,7 @@ mod draining;
 mod failures;
 mod farewells;
 mod forwarding;
+mod fuzz;
 mod input;
 mod keys;
 mod metrics;

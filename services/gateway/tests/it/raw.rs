@@ -23,11 +23,6 @@ impl Raw {
         let _ = within("bytes are taken", self.0.write_all(bytes.as_ref())).await;
     }
 
-    /// Says that nothing more will come.
-    pub(crate) async fn finish(&mut self) {
-        let _ = self.0.shutdown().await;
-    }
-
     /// Reads until the gateway closes. A reset ends it as well.
     pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -53,29 +48,42 @@ impl Raw {
 #[derive(Debug)]
 pub(crate) struct RawAnswer {
     pub(crate) status: StatusCode,
-    /// The lines of the head, in lower case.
-    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl RawAnswer {
     /// Returns the first answer in `bytes`, if it is there as a whole.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let head = std::str::from_utf8(&bytes[..end]).unwrap().to_ascii_lowercase();
+        let (status, head, rest) = head(bytes)?;
         let length: usize = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
             .map_or(0, |length| length.parse().unwrap());
-        let body = bytes.get(end + 4..end + 4 + length)?.to_vec();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Some(Self { status, head, body })
+        let body = rest.get(..length)?.to_vec();
+        Some(Self { status, body })
     }
 
     pub(crate) fn reason(&self) -> String {
         let problem: Value = serde_json::from_slice(&self.body).unwrap();
         problem["reason"].as_str().unwrap().to_owned()
     }
+}
+
+/// Returns the status of the first answer in `bytes`.
+pub(crate) fn status(bytes: &[u8]) -> Option<StatusCode> {
+    head(bytes).map(|(status, ..)| status)
+}
+
+/// Splits the first head off that is an answer: its status, its lines in lower case, and what follows.
+fn head(bytes: &[u8]) -> Option<(StatusCode, String, &[u8])> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).unwrap().to_ascii_lowercase();
+    let rest = &bytes[end + 4..];
+    let status: StatusCode = head.split(' ').nth(1).unwrap().parse().unwrap();
+    if status.is_informational() {
+        return self::head(rest);
+    }
+    Some((status, head, rest))
 }
 
 /// Writes a request and reads its answer.

@@ -29,7 +29,8 @@ fn forge(authority: &Authority, until: SystemTime) -> Issued {
 
 #[tokio::test]
 async fn no_listener_answers_without_a_good_certificate() {
-    let platform = Platform::start_secured().await;
+    let mut platform = Platform::start_secured().await;
+    platform.open_front_door().await;
     let certificates = platform.certificates.as_ref().unwrap();
     let now = SystemTime::now();
     let other = Authority::new(now - HOUR, now + HOUR).unwrap();
