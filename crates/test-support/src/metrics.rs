@@ -24,11 +24,13 @@ pub const LABELS: &[&str] = &[
     "pool",
     "queue",
     "reason",
+    "route",
     "service",
     "state",
     "status",
     "step",
     "topic",
+    "transport",
     "type",
     "version",
 ];
