@@ -54,6 +54,11 @@ impl App {
         self.0.pages.openapi()
     }
 
+    /// Waits until no watch is open; there are no new ones then.
+    pub(crate) async fn watches_ended(&self) {
+        self.0.watches.ended().await;
+    }
+
     /// Answers a request whose head has been checked and whose [`Context`] is known.
     pub(crate) async fn answer(&self, request: Request<Body>, context: &Context) -> Response<Body> {
         let (head, body) = request.into_parts();
@@ -65,7 +70,7 @@ impl App {
             };
             (route.label().to_owned(), response)
         } else if let Some(route) = watch::find(&path) {
-            let response = if head.method == route.method() {
+            let response = if route.takes(&head.method) {
                 self.0.watches.answer(route, head, body, context).await
             } else {
                 not_allowed(context, &[route.method()])

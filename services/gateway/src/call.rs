@@ -15,6 +15,7 @@ use idempotency::{Scope, Store, http as idempotent};
 use kv::Kv;
 use prost_reflect::DynamicMessage;
 use rpc::error::Reason;
+use telemetry::trace::{self, Traceparent};
 use token::{Caller, Guard, Rule};
 use tonic::client::Grpc;
 use tonic::transport::Channel;
@@ -119,6 +120,9 @@ impl Calls {
         head.extensions.insert(scope);
         head.extensions.insert(caller);
         head.extensions.insert(context.clone());
+        // It is called from a task of its own, which a client that goes does not end.
+        head.extensions
+            .insert(trace::current().unwrap_or_else(Traceparent::random));
         let request = Request::from_parts(head, Body::from(bytes));
         match answering.0.clone().oneshot(request).await {
             Ok(response) => response,
@@ -140,7 +144,12 @@ impl Calls {
             .route(&page_method(&head.method), head.uri.path())
             .expect("the route has been found before");
         let key = head.extensions.get::<idempotency::Key>();
-        self.call(&route, &head, &bytes, caller, key, context).await
+        let parent = head
+            .extensions
+            .get::<Traceparent>()
+            .expect("put there by `answer`");
+        let call = self.call(&route, &head, &bytes, caller, key, context);
+        trace::scope(*parent, call).await
     }
 
     async fn call(

@@ -20,16 +20,19 @@ pub struct Config {
     /// Longest time for a request body to arrive, 1 s to 10 min; then 408.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
-    /// Longest time for the head of a request to arrive, 1 s to 5 min; then the connection is closed.
+    /// Longest time for the head of a request to arrive, and between two requests, 1 s to 5 min; then the connection is closed.
     #[serde(with = "humantime_serde")]
     pub head_timeout: Duration,
+    /// Longest time in which a client takes nothing of what it is sent, 1 s to 10 min; then the connection is closed.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
     /// All headers of a request together, 1 KiB to 32 KiB; then 431.
     pub max_header_bytes: usize,
     /// Path and query, 256 B to 32 KiB; then 414.
     pub max_uri_bytes: usize,
     /// Requests handled at once, at least 1; then 429. Open watches do not count.
     pub max_concurrent: usize,
-    /// Connections open at once, at least 1; further ones wait to be accepted.
+    /// Connections open at once, at least 1; further ones wait to be accepted. WebSockets do not count: `watch.max` is theirs.
     pub max_connections: usize,
     /// Sites whose pages may call and watch, as browsers name them: `https://app.example.com`. `*` is every site, which does
     /// no harm by itself: there are no cookies.
@@ -49,6 +52,7 @@ impl Default for Config {
             max_body_bytes: 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
             max_header_bytes: 16 * 1024,
             max_uri_bytes: 8 * 1024,
             max_concurrent: 1024,
@@ -103,6 +107,11 @@ impl Config {
             "head_timeout",
             (s..=min * 5).contains(&self.head_timeout),
             "1 s to 5 min",
+        );
+        check(
+            "write_timeout",
+            (s..=min * 10).contains(&self.write_timeout),
+            "1 s to 10 min",
         );
         check(
             "max_header_bytes",
@@ -164,6 +173,7 @@ mod tests {
             max_body_bytes: 0,
             body_timeout: Duration::ZERO,
             head_timeout: Duration::ZERO,
+            write_timeout: Duration::ZERO,
             max_header_bytes: 0,
             max_uri_bytes: 0,
             max_concurrent: 0,
@@ -186,6 +196,7 @@ mod tests {
             "max_body_bytes",
             "body_timeout",
             "head_timeout",
+            "write_timeout",
             "max_header_bytes",
             "max_uri_bytes",
             "max_concurrent",

@@ -51,7 +51,6 @@ struct Shared {
     cross_origin: Inner,
     /// For everybody else.
     plain: Inner,
-    places: Semaphore,
 }
 
 impl std::fmt::Debug for Edge {
@@ -66,8 +65,7 @@ impl Edge {
         let answer = tower::service_fn(move |request: Request<Body>| {
             let app = answering.clone();
             async move {
-                let context = request.extensions().get::<Context>().cloned();
-                let context = context.expect("put there by `surround`");
+                let context = context(&request);
                 Ok::<_, Infallible>(app.answer(request, &context).await)
             }
         });
@@ -77,10 +75,17 @@ impl Edge {
             .compress_when(worth_it)
             .layer(answer)
             .map_response(|response: Response<_>| response.map(Body::new));
-        let plain = Inner::new(compressed);
+        let bounded = Bounded {
+            config: Arc::clone(config),
+            places: Arc::new(Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS))),
+            answering: Inner::new(compressed),
+        };
+        let plain = Inner::new(tower::service_fn(move |request| {
+            let bounded = bounded.clone();
+            async move { Ok::<_, Infallible>(bounded.answer(request).await) }
+        }));
         let cross_origin = Inner::new(cors(config).layer(plain.clone()));
         Self(Arc::new(Shared {
-            places: Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS)),
             config: Arc::clone(config),
             app,
             cross_origin,
@@ -90,6 +95,11 @@ impl Edge {
 
     pub(crate) fn openapi(&self) -> &[u8] {
         self.0.app.openapi()
+    }
+
+    /// Waits until no watch is open; to be called when no request comes any more.
+    pub(crate) async fn watches_ended(&self) {
+        self.0.app.watches_ended().await;
     }
 
     /// Answers one request of a connection from `peer`.
@@ -137,14 +147,6 @@ impl Edge {
     }
 
     async fn surround(&self, mut request: Request<Body>, context: &Context) -> Response<Body> {
-        if let Some(refusal) = self.check(&request, context) {
-            return refusal;
-        }
-        let Ok(_place) = self.0.places.try_acquire() else {
-            let text = "too many requests at once; try again";
-            return context.refuse_for(Reason::Overloaded, text, Some(OVERLOAD_PAUSE));
-        };
-        let _present = metric::Present::request();
         let preflight = request.method() == Method::OPTIONS
             && request
                 .headers()
@@ -158,14 +160,40 @@ impl Edge {
             &self.0.plain
         };
         request.extensions_mut().insert(context.clone());
-        let answer = AssertUnwindSafe(service.clone().oneshot(request)).catch_unwind();
-        match answer.await {
-            Ok(Ok(mut response)) => {
+        match service.clone().oneshot(request).await {
+            Ok(mut response) => {
                 if cross_origin && preflight {
                     response.extensions_mut().insert(Label(PREFLIGHT.to_owned()));
                 }
                 response
             }
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Answers requests within bounds. Refusals are made here, inside of CORS, so that pages can read them.
+#[derive(Clone)]
+struct Bounded {
+    config: Arc<Config>,
+    places: Arc<Semaphore>,
+    answering: Inner,
+}
+
+impl Bounded {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let context = context(&request);
+        if let Some(refusal) = self.check(&request, &context) {
+            return refusal;
+        }
+        let Ok(_place) = self.places.try_acquire() else {
+            let text = "too many requests at once; try again";
+            return context.refuse_for(Reason::Overloaded, text, Some(OVERLOAD_PAUSE));
+        };
+        let _present = metric::Present::request();
+        let answer = AssertUnwindSafe(self.answering.clone().oneshot(request)).catch_unwind();
+        match answer.await {
+            Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(panic) => {
                 tracing::error!(panic = panic_text(&*panic), "the answer to a request panicked");
@@ -180,7 +208,7 @@ impl Edge {
             max_uri_bytes,
             max_header_bytes,
             ..
-        } = *self.0.config;
+        } = *self.config;
         let uri = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
         if uri > max_uri_bytes {
             let text = format!("path and query are longer than {max_uri_bytes} bytes");
@@ -197,6 +225,11 @@ impl Edge {
         }
         None
     }
+}
+
+fn context(request: &Request<Body>) -> Context {
+    let context = request.extensions().get::<Context>().cloned();
+    context.expect("put there by `surround`")
 }
 
 /// Size of headers as HTTP/1.1 writes them.

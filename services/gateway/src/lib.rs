@@ -33,6 +33,7 @@ mod forward;
 mod metric;
 mod page;
 mod server;
+mod socket;
 mod spec;
 mod watch;
 

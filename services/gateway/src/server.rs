@@ -12,12 +12,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use process::Shutdown;
 use process::grpc::Listener;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::metric;
+use crate::socket::Socket;
 
 /// Buffer in which the head of an HTTP/1.1 request must fit: whatever is under it is answered in our shape, so it is well over
 /// the largest heads that are allowed.
@@ -55,7 +55,10 @@ pub(crate) async fn serve(
     tracing::info!(listener = "gateway", %addr, "listening");
     loop {
         // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(place) = (tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            () = shutdown.requested() => break,
+        }) else {
             break;
         };
         let accepted = tokio::select! {
@@ -72,16 +75,21 @@ pub(crate) async fn serve(
         };
         // Only slower without it.
         let _ = stream.set_nodelay(true);
+        let socket = Socket::new(stream, config.head_timeout, config.write_timeout);
         let (edge, builder) = (edge.clone(), Arc::clone(&builder));
         let watcher = open.watcher();
         tokio::spawn(async move {
             let _held = (place, metric::Present::connection());
-            connection(stream, peer, edge, &builder, watcher).await;
+            connection(socket, peer, edge, &builder, watcher).await;
         });
     }
     drop(listener);
+    let drained = async {
+        // A WebSocket is no longer a connection of the HTTP library.
+        tokio::join!(open.shutdown(), edge.watches_ended());
+    };
     tokio::select! {
-        () = open.shutdown() => tracing::info!(listener = "gateway", "drained"),
+        () = drained => tracing::info!(listener = "gateway", "drained"),
         () = shutdown.expired() => {
             tracing::warn!(listener = "gateway", "connections are still open after the drain time; leaving them");
         }
@@ -96,8 +104,7 @@ fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
         .max_buf_size(HEAD_BUFFER_BYTES)
-        .max_headers(PARSED_HEADERS)
-        .half_close(true);
+        .max_headers(PARSED_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -110,7 +117,7 @@ fn builder(config: &Config) -> auto::Builder<TokioExecutor> {
 }
 
 async fn connection(
-    stream: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     edge: Edge,
     builder: &auto::Builder<TokioExecutor>,
@@ -120,7 +127,7 @@ async fn connection(
         let edge = edge.clone();
         async move { Ok::<_, Infallible>(edge.handle(request, peer.ip()).await) }
     });
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     if let Err(error) = watcher.watch(serving.into_owned()).await {
         tracing::debug!(error = &*error as &(dyn std::error::Error + 'static), %peer, "a connection failed");
     }

@@ -29,6 +29,8 @@ use serde::Deserialize;
 use serde_json::json;
 use token::{Caller, Guard, Rule};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::Status;
 
 pub use self::config::WatchConfig;
@@ -76,6 +78,11 @@ impl Route {
             Self::Tickets => Method::POST,
         }
     }
+
+    /// Tells whether a request has the right method. A WebSocket over HTTP/2 is asked for with CONNECT (RFC 8441, 4).
+    pub(crate) fn takes(self, method: &Method) -> bool {
+        *method == self.method() || self == Self::Watch && *method == Method::CONNECT
+    }
 }
 
 /// All live connections of this process.
@@ -86,6 +93,7 @@ pub(crate) struct Watches {
     tickets: Tickets,
     source: Source,
     seats: Seats,
+    open: TaskTracker,
     /// The order to end.
     stop: CancellationToken,
 }
@@ -112,9 +120,16 @@ impl Watches {
             tickets: Tickets::new(deps.kv.clone(), config.watch.ticket_life),
             source: Source::new(&deps.watch),
             seats: Seats::new(config.watch.max, config.watch.max_per_user),
+            open: TaskTracker::new(),
             stop: deps.shutdown.token(),
             config,
         }
+    }
+
+    /// Waits until nobody watches. Watchers are sent away by the order to end.
+    pub(crate) async fn ended(&self) {
+        self.open.close();
+        self.open.wait().await;
     }
 
     pub(crate) async fn answer(
@@ -186,6 +201,7 @@ impl Watches {
         let session = Session {
             feed,
             seat,
+            open: self.open.token(),
             until: watcher.until,
             stop: self.stop.clone(),
             config: self.config.watch.clone(),
@@ -259,6 +275,7 @@ impl Watches {
 struct Session {
     feed: Feed,
     seat: seats::Seat,
+    open: TaskTrackerToken,
     /// When its token ends.
     until: SystemTime,
     stop: CancellationToken,

@@ -25,6 +25,7 @@ pub(super) fn respond(session: Session) -> Response<Body> {
         let Session {
             mut feed,
             seat: _seat,
+            open: _open,
             until,
             stop,
             config: _,

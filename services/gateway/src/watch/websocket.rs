@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{Method, Response, header};
 use rpc::error::Reason;
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
 use super::Session;
 use super::end::End;
@@ -59,6 +60,7 @@ async fn run(socket: WebSocket, session: Session) {
     let Session {
         mut feed,
         seat: _seat,
+        open: _open,
         until,
         stop,
         config,
@@ -86,6 +88,8 @@ async fn run(socket: WebSocket, session: Session) {
         () = stop.cancelled() => End::Drain,
     };
     metric::watch_ended(end.label());
+    // The task service need not wait for the farewell.
+    drop(feed);
     if end != End::Gone {
         let close = CloseFrame {
             code: end.code(),
@@ -136,7 +140,8 @@ async fn listen(incoming: &mut SplitStream<WebSocket>, silence: Duration) -> End
     let mut messages = 0;
     loop {
         match tokio::time::timeout(silence, incoming.next()).await {
-            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return End::Gone,
+            Ok(Some(Ok(Message::Close(_))) | None) | Err(_) => return End::Gone,
+            Ok(Some(Err(error))) => return broken(error),
             Ok(Some(Ok(Message::Pong(_)))) => {}
             Ok(Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_)))) => {
                 messages += 1;
@@ -145,5 +150,17 @@ async fn listen(incoming: &mut SplitStream<WebSocket>, silence: Duration) -> End
                 }
             }
         }
+    }
+}
+
+/// Tells a client that breaks the protocol, or sends too much at once, from one that has gone.
+fn broken(error: axum::Error) -> End {
+    let error = error.into_inner();
+    match error.downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => End::Gone,
+        Some(
+            tungstenite::Error::Capacity(_) | tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_),
+        ) => End::Misbehaved,
+        _ => End::Gone,
     }
 }
