@@ -82,7 +82,12 @@ impl Calls {
             let calls = calls.clone();
             async move { Ok::<_, Infallible>(calls.once(request).await) }
         });
-        let store = Store::new(kv.clone(), self.0.config.idempotency.clone())?;
+        let settings = idempotency::Config {
+            // The body has been read and measured by then.
+            max_body_bytes: self.0.config.max_body_bytes,
+            ..self.0.config.idempotency.clone()
+        };
+        let store = Store::new(kv.clone(), settings)?;
         let service = idempotent::Layer::new(store, refuse)
             .layer(call)
             .map_response(|response: Response<_>| response.map(Body::new));

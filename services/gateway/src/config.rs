@@ -39,7 +39,7 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Networks of proxies that are believed about the client's address (`x-forwarded-for`): `10.0.0.0/8`.
     pub trusted_proxies: Vec<IpNet>,
-    /// Idempotency keys.
+    /// Idempotency keys. Their `max_body_bytes` is that of all requests, above.
     pub idempotency: idempotency::Config,
     /// Live connections.
     pub watch: WatchConfig,

@@ -1,9 +1,9 @@
 //! Gateway: HTTP/JSON, WebSocket and Server-Sent Events in front of the services.
 //!
 //! ```text
-//!  connection ─► Server ─► Edge ─► CORS, gzip ─► App ─┬─► page          /openapi.json, /docs, /errors/…
-//!               limits,    id, size,                  ├─► watch         WebSocket, SSE ◄── stream of the task service
-//!               drain      panic, count               └─► call ─► idempotency ─► transcode ─► service over gRPC
+//!  connection ─► Server ─► Edge ─► CORS ─► bounds, ─► App ─┬─► page     /openapi.json, /docs, /errors/…
+//!               times,     id,             gzip,          ├─► watch    WebSocket, SSE ◄── stream of the task service
+//!               drain      count           panic          └─► call ─► idempotency ─► transcode ─► service over gRPC
 //! ```
 //!
 //! What it is not: a place for business rules. It knows the contract (routes, who may call, shapes) by the descriptors; a new

@@ -85,8 +85,9 @@ pub(crate) async fn serve(
     }
     drop(listener);
     let drained = async {
-        // A WebSocket is no longer a connection of the HTTP library.
-        tokio::join!(open.shutdown(), edge.watches_ended());
+        open.shutdown().await;
+        // A WebSocket is no longer a connection of the HTTP library. None is opened from here on.
+        edge.watches_ended().await;
     };
     tokio::select! {
         () = drained => tracing::info!(listener = "gateway", "drained"),

@@ -17,6 +17,7 @@ use transcode::codec::DynamicCodec;
 
 use super::end::End;
 use super::frame::Frame;
+use super::queue::{Inlet, Refused};
 
 const METHOD: &str = "/evenkeel.task.v1.WatchService/Watch";
 const REQUEST: &str = "evenkeel.task.v1.WatchRequest";
@@ -171,11 +172,23 @@ impl Feed {
         Ok(())
     }
 
+    /// Puts frames into a queue until there are no more, or it takes no more; returns why.
+    pub(super) async fn fill(&mut self, inlet: &Inlet) -> End {
+        loop {
+            match self.next().await.map(|frame| inlet.put(frame)) {
+                Ok(Ok(())) => {}
+                Ok(Err(Refused::Full)) => return End::TooSlow,
+                Ok(Err(Refused::Closed)) => return End::Gone,
+                Err(end) => return end,
+            }
+        }
+    }
+
     /// Returns the next frame. Not to be called again after a failure. Dropping the future loses nothing.
     ///
     /// # Errors
     /// `Unavailable` if the feed cannot be had for 30 s, or the task service refuses it.
-    pub(super) async fn next(&mut self) -> Result<Frame, End> {
+    async fn next(&mut self) -> Result<Frame, End> {
         loop {
             let Some(stream) = &mut self.stream else {
                 self.reopen().await?;
@@ -255,4 +268,23 @@ fn passing(status: &Status) -> bool {
                 | Code::Aborted
                 | Code::ResourceExhausted
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use test_support::identities;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_feed_that_cannot_be_had_ends_when_patience_does() {
+        let url = format!("http://127.0.0.1:{}", test_support::free_port());
+        let source = Source::new(&[identities().channel(&url, "gateway", "task")]);
+        let mut feed = Feed::new(source, UserId::new(), Some(7));
+        let begun = Instant::now();
+        assert_eq!(feed.next().await.unwrap_err(), End::Unavailable);
+        let took = begun.elapsed();
+        assert!(took > PATIENCE, "{took:?}");
+        assert!(took < PATIENCE + LONGEST_PAUSE + OPEN_TIMEOUT, "{took:?}");
+    }
 }

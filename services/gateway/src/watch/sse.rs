@@ -12,7 +12,7 @@ use http::{HeaderValue, Response, header};
 use super::Session;
 use super::end::End;
 use super::frame::Frame;
-use super::queue::{Outlet, Refused, queue};
+use super::queue::{Outlet, queue};
 use crate::metric::{self, Present, Transport};
 
 pub(super) fn respond(session: Session) -> Response<Body> {
@@ -31,20 +31,8 @@ pub(super) fn respond(session: Session) -> Response<Body> {
             config: _,
         } = session;
         let life = until.duration_since(SystemTime::now()).unwrap_or_default();
-        let fill = async {
-            loop {
-                match feed.next().await {
-                    Ok(frame) => match inlet.put(frame) {
-                        Ok(()) => {}
-                        Err(Refused::Full) => return End::TooSlow,
-                        Err(Refused::Closed) => return End::Gone,
-                    },
-                    Err(end) => return end,
-                }
-            }
-        };
         let why = tokio::select! {
-            why = fill => why,
+            why = feed.fill(&inlet) => why,
             () = inlet.closed() => End::Gone,
             () = tokio::time::sleep(life) => End::TokenExpired,
             () = stop.cancelled() => End::Drain,

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
 use super::Session;
 use super::end::End;
-use super::queue::{Outlet, Refused, queue};
+use super::queue::{Outlet, queue};
 use crate::context::Context;
 use crate::metric::{self, Present, Transport};
 
@@ -67,21 +67,9 @@ async fn run(socket: WebSocket, session: Session) {
     } = session;
     let (mut sink, mut incoming) = socket.split();
     let (inlet, mut outlet) = queue(config.buffer_messages, config.buffer_bytes);
-    let fill = async {
-        loop {
-            match feed.next().await {
-                Ok(frame) => match inlet.put(frame) {
-                    Ok(()) => {}
-                    Err(Refused::Full) => return End::TooSlow,
-                    Err(Refused::Closed) => return End::Gone,
-                },
-                Err(end) => return end,
-            }
-        }
-    };
     let life = until.duration_since(SystemTime::now()).unwrap_or_default();
     let end = tokio::select! {
-        end = fill => end,
+        end = feed.fill(&inlet) => end,
         end = send(&mut sink, &mut outlet, config.write_timeout, config.silence / 3) => end,
         end = listen(&mut incoming, config.silence) => end,
         () = tokio::time::sleep(life) => End::TokenExpired,

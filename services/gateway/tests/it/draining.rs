@@ -1,6 +1,7 @@
 //! How the gateway ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use test_support::eventually;
@@ -59,4 +60,15 @@ async fn a_full_house_ends_as_well() {
     world.shutdown.trigger();
     assert!(only.read_to_end().await.is_empty());
     world.ended().await;
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_time_is_left() {
+    let mut world = World::draining_for(Duration::from_millis(300)).await;
+    world.upstream.plan([Plan::Never]);
+    let held = tokio::spawn(world.order(&somebody()).send());
+    eventually(DEADLINE, || async { world.upstream.seen().len() == 1 }).await;
+    world.shutdown.trigger();
+    world.ended().await;
+    assert!(!held.is_finished());
 }

@@ -163,3 +163,46 @@ async fn a_key_that_is_none_is_refused(#[case] key: String) {
     call.send().await.expect_reason("IDEMPOTENCY_KEY_INVALID");
     assert!(world.upstream.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_client_that_goes_does_not_stop_what_it_began() {
+    let world = World::new().await;
+    let bearer = somebody();
+    let permits = Arc::new(Semaphore::new(0));
+    world.upstream.plan([Plan::Hold(Arc::clone(&permits))]);
+    let gone = tokio::spawn(keyed(&world, &bearer, "key-1").send());
+    eventually(DEADLINE, || async { world.upstream.seen().len() == 1 }).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    permits.add_permits(1);
+    let replayed = || async {
+        let answer = keyed(&world, &bearer, "key-1").send().await;
+        (answer.header(REPLAYED) == Some("true")).then_some(answer)
+    };
+    let answer = eventually(DEADLINE, replayed).await;
+    assert_eq!(answer.json()["status"], "PENDING");
+    assert_eq!(world.upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_with_a_key_may_be_as_large_as_any() {
+    let world = World::with(|config| config.max_body_bytes = 2 * 1024 * 1024).await;
+    let padded = format!("{ORDER}{}", " ".repeat(1_500_000));
+    let call = keyed(&world, &somebody(), "key-1").body(padded);
+    assert_eq!(call.send().await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn without_the_store_a_key_is_no_promise_and_nothing_is_done() {
+    let world = World::forgetful().await;
+    let bearer = somebody();
+    let refused = keyed(&world, &bearer, "key-1").send().await;
+    refused.expect_reason("IDEMPOTENCY_UNAVAILABLE");
+    assert!(refused.header("retry-after").is_some());
+    assert!(world.upstream.seen().is_empty());
+    // Who promises nothing needs no store.
+    assert_eq!(world.order(&bearer).send().await.status, StatusCode::OK);
+    let ticket = world.post("/api/v1/tasks/watch-tickets", "{}");
+    let ticket = ticket.with("authorization", &bearer).send().await;
+    ticket.expect_reason("UNAVAILABLE");
+}

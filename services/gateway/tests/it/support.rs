@@ -31,6 +31,30 @@ pub(crate) async fn within<F: Future>(what: &str, work: F) -> F::Output {
         .unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
+/// Where a gateway finds what it needs, and how long it drains.
+#[derive(Debug)]
+struct Place {
+    /// Of the services.
+    url: String,
+    /// Of another key-value store than Postgres.
+    redis: Option<String>,
+    drain: Duration,
+}
+
+impl Place {
+    fn of(upstream: &Upstream) -> Self {
+        Self {
+            url: format!("http://{}", upstream.addr),
+            redis: None,
+            drain: DRAIN,
+        }
+    }
+}
+
+fn nowhere(scheme: &str) -> String {
+    format!("{scheme}://127.0.0.1:{}", test_support::free_port())
+}
+
 /// A gateway with services and a key-value store of its own.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -53,29 +77,55 @@ impl World {
 
     pub(crate) async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
         let upstream = Upstream::start().await;
-        let url = format!("http://{}", upstream.addr);
-        Self::before(upstream, &url, adjust).await
+        let place = Place::of(&upstream);
+        Self::at(upstream, place, adjust).await
     }
 
     /// Starts a gateway that looks for its services where nobody is.
     pub(crate) async fn alone() -> Self {
         let upstream = Upstream::start().await;
-        let url = format!("http://127.0.0.1:{}", test_support::free_port());
-        Self::before(upstream, &url, |_| {}).await
+        let place = Place {
+            url: nowhere("http"),
+            ..Place::of(&upstream)
+        };
+        Self::at(upstream, place, |_| {}).await
     }
 
-    async fn before(upstream: Upstream, url: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+    /// Starts a gateway whose key-value store is lost.
+    pub(crate) async fn forgetful() -> Self {
+        let upstream = Upstream::start().await;
+        let place = Place {
+            redis: Some(nowhere("redis")),
+            ..Place::of(&upstream)
+        };
+        Self::at(upstream, place, |_| {}).await
+    }
+
+    /// Starts a gateway that drains for so long.
+    pub(crate) async fn draining_for(drain: Duration) -> Self {
+        let upstream = Upstream::start().await;
+        let place = Place {
+            drain,
+            ..Place::of(&upstream)
+        };
+        Self::at(upstream, place, |_| {}).await
+    }
+
+    async fn at(upstream: Upstream, place: Place, adjust: impl FnOnce(&mut Config)) -> Self {
+        let Place { url, redis, drain } = place;
+        let url = url.as_str();
         crate::metrics::metrics();
         let database = TestDatabase::create(&[(kv::SCHEMA, &kv::MIGRATOR)]).await;
         let store = kv::Config {
             // The machine may be busy with other tests.
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(if redis.is_some() { 1 } else { 10 }),
+            redis_url: redis,
             ..kv::Config::default()
         };
         let kv = Kv::open(&store, database.pool(kv::SCHEMA).await).unwrap();
         let mut config = Config::default();
         adjust(&mut config);
-        let shutdown = Shutdown::new(DRAIN);
+        let shutdown = Shutdown::new(drain);
         let packages = ["evenkeel.task.v1", "evenkeel.auth.v1"];
         let channel = |package: &str| (package.to_owned(), rpc::channel::lazy(url).unwrap());
         let deps = Deps {
