@@ -15,7 +15,8 @@ pub struct WatchConfig {
     /// How long a ticket can be used, 1 s to 10 min.
     #[serde(with = "humantime_serde")]
     pub ticket_life: Duration,
-    /// A client that takes nothing for this time is sent away, 100 ms to 5 min.
+    /// A WebSocket whose client takes nothing for this time is closed, 100 ms to 5 min. For Server-Sent Events the bound is
+    /// `gateway.write_timeout`, that of every connection.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
     /// A WebSocket from which nothing comes for this time, not even an answer to a ping, is given up, 1 s to 1 h. Pings are

@@ -14,6 +14,15 @@ use crate::upstream::Plan;
 
 const REQUEST: &str = "GET /x HTTP/1.1\r\nhost: x\r\n\r\n";
 
+/// Connections are closed by the order to end, and not because they are idle.
+async fn patient(max_connections: usize) -> World {
+    World::with(|config| {
+        config.head_timeout = DEADLINE * 2;
+        config.max_connections = max_connections;
+    })
+    .await
+}
+
 #[tokio::test]
 async fn what_is_under_way_is_answered_and_nothing_new_is_begun() {
     let mut world = World::new().await;
@@ -33,7 +42,7 @@ async fn what_is_under_way_is_answered_and_nothing_new_is_begun() {
 
 #[tokio::test]
 async fn connections_that_wait_for_a_request_are_closed() {
-    let mut world = World::new().await;
+    let mut world = patient(10).await;
     let mut used = Raw::connect(world.addr).await;
     used.write(REQUEST).await;
     used.answer().await;
@@ -53,7 +62,7 @@ async fn clients_of_http_2_are_told_to_go() {
 
 #[tokio::test]
 async fn a_full_house_ends_as_well() {
-    let mut world = World::with(|config| config.max_connections = 1).await;
+    let mut world = patient(1).await;
     let mut only = Raw::connect(world.addr).await;
     only.write(REQUEST).await;
     only.answer().await;

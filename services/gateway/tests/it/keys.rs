@@ -131,12 +131,17 @@ async fn what_may_go_well_next_time_is_not_kept() {
 #[tokio::test]
 async fn whoever_needs_no_token_has_no_key() {
     let world = World::new().await;
-    for _ in 0..2 {
+    let bearer = somebody();
+    for token in [None, None, Some(&bearer), Some(&bearer)] {
         let call = world.post("/api/v1/auth/login", r#"{"phone":"+8613800138000"}"#);
+        let call = match token {
+            Some(token) => call.with("authorization", token),
+            None => call,
+        };
         let answer = call.with("idempotency-key", "key-1").send().await;
         assert_eq!((answer.status, answer.header(REPLAYED)), (StatusCode::OK, None));
     }
-    assert_eq!(world.upstream.seen().len(), 2);
+    assert_eq!(world.upstream.seen().len(), 4);
     assert_eq!(world.upstream.last().header("idempotency-key"), None);
 }
 
