@@ -94,7 +94,6 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
         Reason::DefinitionNotFound => Some(
             "see what there is with `evenkeel saga definitions`; then `evenkeel saga register FILE --activate`",
         ),
-        Reason::DefinitionInvalid => Some("see every mistake with `evenkeel saga check FILE`"),
         Reason::DefinitionConflict => Some("raise `version:` in the file and register again"),
         Reason::StepUnknown => Some("the steps are shown by `evenkeel saga definitions`"),
         Reason::QuotaInsufficient => Some("grant some: `evenkeel quota grant USER AMOUNT`"),

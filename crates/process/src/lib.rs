@@ -21,4 +21,4 @@ mod supervisor;
 pub use exit::{Failure, run};
 pub use pool::{PoolConfig, PoolGauge};
 pub use shutdown::Shutdown;
-pub use supervisor::Supervisor;
+pub use supervisor::{Supervisor, panic_text};

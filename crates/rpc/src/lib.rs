@@ -12,3 +12,7 @@ pub mod channel;
 pub mod error;
 pub mod outcome;
 pub mod step;
+
+/// Metadata in which the gateway says from which address its client came: it counts for rate limits and is shown in lists of
+/// sessions. The gateway drops what clients send under this name.
+pub const CLIENT_IP_HEADER: &str = "evenkeel-client-ip";

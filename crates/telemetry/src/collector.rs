@@ -16,6 +16,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
+use crate::trace::hex;
+
 /// A span as it was exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
@@ -118,8 +120,4 @@ fn texts<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> BTreeMap<String,
         }
     };
     attributes.filter_map(text).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -205,7 +205,7 @@ pub(crate) fn exported_trace_id(id: &Id, dispatch: &Dispatch) -> Option<String> 
     Traceparent::of_span(context.span().span_context()).map(|parent| parent.trace_id())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -63,9 +63,6 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/
 pub const DOMAIN: &str = "auth.evenkeel";
 /// Full names of the services, for the layer before them.
 pub const SERVICES: [&str; 2] = ["evenkeel.auth.v1.AuthService", "evenkeel.auth.v1.UserService"];
-/// Metadata in which the gateway says from which address its client came. It counts for rate limits and is shown in the list
-/// of sessions; the gateway replaces what clients send under this name.
-pub const CLIENT_IP_HEADER: &str = "evenkeel-client-ip";
 
 /// What the service needs.
 #[derive(Debug, Clone)]

@@ -195,7 +195,10 @@ impl Bounded {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(panic) => {
-                tracing::error!(panic = panic_text(&*panic), "the answer to a request panicked");
+                tracing::error!(
+                    panic = process::panic_text(&*panic),
+                    "the answer to a request panicked"
+                );
                 context.refuse(Reason::Internal, Reason::Internal.text_en())
             }
         }
@@ -302,12 +305,4 @@ fn log(response: &Response<Body>, took: Duration) {
     } else {
         tracing::debug!(status, duration_ms, "request");
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("not a text")
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use http::{HeaderMap, header};
+use rpc::CLIENT_IP_HEADER;
 use telemetry::trace;
 use token::Caller;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 
-use crate::CLIENT_IP_HEADER;
 use crate::context::{Context, REQUEST_ID};
 
 /// Longest `accept-language` that is passed on, in bytes.

@@ -52,9 +52,6 @@ pub use crate::config::{Config, ConfigError};
 pub use crate::server::Error as ServeError;
 pub use crate::watch::WatchConfig;
 
-/// Header in which services are told from which address the client came. What clients send under this name is dropped.
-pub const CLIENT_IP_HEADER: &str = "evenkeel-client-ip";
-
 /// What the gateway needs.
 #[derive(Debug, Clone)]
 pub struct Deps {

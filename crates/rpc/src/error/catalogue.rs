@@ -321,10 +321,6 @@ catalogue! {
         DefinitionNotFound = 5012 DEFINITION_NOT_FOUND NotFound 404
             "流程定义不存在", "There is no such saga definition",
             "Register and activate the definition.";
-        /// The definition has mistakes; they are listed.
-        DefinitionInvalid = 5013 DEFINITION_INVALID InvalidArgument 400
-            "流程定义有误", "The saga definition has mistakes",
-            "Correct every mistake that is listed; `evenkeel saga check` shows them as well.";
         /// This version is registered with other content.
         DefinitionConflict = 5014 DEFINITION_CONFLICT AlreadyExists 409
             "该版本已登记其他内容", "The version is registered with other content",

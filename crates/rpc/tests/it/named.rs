@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 
 use rpc::error::Reason;
 
-/// Reasons whose tests are not written yet. To be emptied: a reason that a test names must not be in this list.
-const WITHOUT_A_TEST: &[Reason] = &[Reason::DefinitionInvalid];
-
 /// What makes a line, and the lines around it, an assertion.
 const COMPARES: &[&str] = &["assert", "reason(", "expect", "matches!", "refus"];
 /// Lines around the name, before and after, among which the comparison is: tables of cases are compared after them.
@@ -93,18 +90,9 @@ fn every_reason_is_named_by_a_test() {
             found.extend(named(tests(path, &source)));
         }
     }
-    let excused: BTreeSet<&str> = WITHOUT_A_TEST.iter().map(|reason| reason.name()).collect();
     let all: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-    let missing: Vec<&&str> = all
-        .difference(&found)
-        .filter(|name| !excused.contains(*name))
-        .collect();
+    let missing: Vec<&&str> = all.difference(&found).collect();
     assert!(missing.is_empty(), "no test names {missing:?}");
-    let needless: Vec<&&str> = excused.intersection(&found).collect();
-    assert!(
-        needless.is_empty(),
-        "a test names {needless:?}: take them off the list of exceptions"
-    );
 }
 
 #[test]

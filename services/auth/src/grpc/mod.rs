@@ -15,12 +15,12 @@ use tonic::metadata::MetadataMap;
 pub(crate) use auth::Auth;
 pub(crate) use user::Users;
 
-use crate::CLIENT_IP_HEADER;
 use crate::app::{Admin, Client};
 use crate::domain::{Device, SessionId};
 use crate::error::Error;
 use crate::password::Password;
 use crate::phone::Phone;
+use rpc::CLIENT_IP_HEADER;
 
 /// Longest code and password that are looked at, in bytes; longer ones are wrong without being read.
 const MAX_SECRET_BYTES: usize = 1024;

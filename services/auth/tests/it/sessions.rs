@@ -117,7 +117,7 @@ async fn a_user_sees_its_open_sessions_newest_first() {
         ..pb::LoginRequest::default()
     });
     let ip = "2001:db8:0:0::7".parse().unwrap();
-    request.metadata_mut().insert(auth::CLIENT_IP_HEADER, ip);
+    request.metadata_mut().insert(rpc::CLIENT_IP_HEADER, ip);
     let second = world.auth.auth.clone().login(request).await.unwrap();
     let second = second.into_inner().tokens.unwrap();
     let sessions = world.auth.sessions(&second).await.unwrap();
