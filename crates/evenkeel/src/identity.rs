@@ -171,7 +171,9 @@ pub(crate) fn ensure(dir: &Path) -> Result<(), Failure> {
 }
 
 /// Who has keys: the services, people at the command line, the benchmark.
-pub(crate) const EVERYBODY: [&str; 7] = ["saga", "quota", "task", "auth", "gateway", OPERATOR, "bench"];
+pub(crate) const EVERYBODY: [&str; 8] = [
+    "saga", "quota", "task", "billing", "auth", "gateway", OPERATOR, "bench",
+];
 
 /// Makes the keys of one service, unless they are there.
 ///

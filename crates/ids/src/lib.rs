@@ -39,6 +39,27 @@ pub mod kind {
     /// A message in an outbox.
     #[derive(Debug)]
     pub enum Message {}
+    /// An order.
+    #[derive(Debug)]
+    pub enum Order {}
+    /// A payment.
+    #[derive(Debug)]
+    pub enum Payment {}
+    /// A refund.
+    #[derive(Debug)]
+    pub enum Refund {}
+    /// A withdrawal of commission.
+    #[derive(Debug)]
+    pub enum Withdrawal {}
+    /// A case for an operator.
+    #[derive(Debug)]
+    pub enum Case {}
+    /// A delivery of a provider's notification.
+    #[derive(Debug)]
+    pub enum Receipt {}
+    /// A difference between a provider's statement and our books.
+    #[derive(Debug)]
+    pub enum Difference {}
 
     impl Kind for Saga {
         const PREFIX: &'static str = "saga";
@@ -55,6 +76,27 @@ pub mod kind {
     impl Kind for Message {
         const PREFIX: &'static str = "msg";
     }
+    impl Kind for Order {
+        const PREFIX: &'static str = "order";
+    }
+    impl Kind for Payment {
+        const PREFIX: &'static str = "pay";
+    }
+    impl Kind for Refund {
+        const PREFIX: &'static str = "refund";
+    }
+    impl Kind for Withdrawal {
+        const PREFIX: &'static str = "withdrawal";
+    }
+    impl Kind for Case {
+        const PREFIX: &'static str = "case";
+    }
+    impl Kind for Receipt {
+        const PREFIX: &'static str = "receipt";
+    }
+    impl Kind for Difference {
+        const PREFIX: &'static str = "difference";
+    }
 }
 
 /// Identifies a saga.
@@ -67,6 +109,20 @@ pub type UserId = Id<kind::User>;
 pub type EntryId = Id<kind::Entry>;
 /// Identifies a message in an outbox.
 pub type MessageId = Id<kind::Message>;
+/// Identifies an order.
+pub type OrderId = Id<kind::Order>;
+/// Identifies a payment.
+pub type PaymentId = Id<kind::Payment>;
+/// Identifies a refund.
+pub type RefundId = Id<kind::Refund>;
+/// Identifies a withdrawal of commission.
+pub type WithdrawalId = Id<kind::Withdrawal>;
+/// Identifies a case for an operator.
+pub type CaseId = Id<kind::Case>;
+/// Identifies a delivery of a provider's notification.
+pub type ReceiptId = Id<kind::Receipt>;
+/// Identifies a difference between a provider's statement and our books.
+pub type DifferenceId = Id<kind::Difference>;
 
 /// A UUID that knows what it identifies.
 pub struct Id<K> {

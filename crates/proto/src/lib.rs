@@ -39,4 +39,5 @@ package! {
     quota::v1 = "evenkeel.quota.v1",
     task::v1 = "evenkeel.task.v1",
     bench::v1 = "evenkeel.bench.v1",
+    billing::v1 = "evenkeel.billing.v1",
 }

@@ -13,7 +13,9 @@ use token::{
 use crate::Scratch;
 
 /// Services that have keys.
-const SERVICES: [&str; 7] = ["saga", "quota", "task", "auth", "gateway", "operator", "bench"];
+const SERVICES: [&str; 8] = [
+    "saga", "quota", "task", "billing", "auth", "gateway", "operator", "bench",
+];
 /// Life of a user's token.
 const LIFE: Duration = Duration::from_secs(15 * 60);
 

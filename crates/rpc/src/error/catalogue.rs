@@ -344,4 +344,106 @@ catalogue! {
             "操作已被撤销", "The operation was undone already",
             "Nothing: the orchestrator reads the saga again.";
     }
+    group "Billing", from 6000, raised by "the billing service, domain `billing.evenkeel`" {
+        /// There is no such plan, or it is not on sale.
+        PlanNotAvailable = 6001 PLAN_NOT_AVAILABLE FailedPrecondition 409
+            "套餐不可用", "The plan is not available",
+            "Show the plans that are on sale.";
+        /// The amount is not the price of the plan, or not what the order costs.
+        PriceMismatch = 6002 PRICE_MISMATCH FailedPrecondition 409
+            "价格已变化", "The price has changed",
+            "Show the price of now, and ask again.";
+        /// There is no such order.
+        OrderNotFound = 6003 ORDER_NOT_FOUND NotFound 404
+            "订单不存在", "There is no such order",
+            "Check the id.";
+        /// The request id was used for another order, payment, refund or withdrawal.
+        OrderMismatch = 6004 ORDER_MISMATCH AlreadyExists 409
+            "请求编号已被其他内容占用", "The request id was used for something else",
+            "Use another request id, or the first content.";
+        /// The order is paid, cancelled, or has expired.
+        OrderNotPayable = 6005 ORDER_NOT_PAYABLE FailedPrecondition 409
+            "订单无法支付", "The order cannot be paid any more",
+            "Look at the order; make a new one.";
+        /// The order is paid.
+        OrderNotCancellable = 6006 ORDER_NOT_CANCELLABLE FailedPrecondition 409
+            "订单无法取消", "The order cannot be cancelled any more",
+            "Ask for a refund instead.";
+        /// The order was cancelled, or has expired, before it was paid.
+        OrderCancelled = 6007 ORDER_CANCELLED FailedPrecondition 409
+            "订单已取消", "The order was cancelled",
+            "Make a new order.";
+        /// There is no such payment.
+        PaymentNotFound = 6008 PAYMENT_NOT_FOUND NotFound 404
+            "支付单不存在", "There is no such payment",
+            "Check the id.";
+        /// The order has an open payment for this channel; the metadata `payment_id` names it.
+        PaymentInProgress = 6009 PAYMENT_IN_PROGRESS FailedPrecondition 409
+            "该订单已有进行中的支付", "The order has an open payment already",
+            "Show that payment, or cancel it.";
+        /// The payment is paid.
+        PaymentNotClosable = 6010 PAYMENT_NOT_CLOSABLE FailedPrecondition 409
+            "支付单无法关闭", "The payment cannot be closed any more",
+            "Ask for a refund instead.";
+        /// The payment provider is not configured here.
+        ChannelNotAvailable = 6011 CHANNEL_NOT_AVAILABLE FailedPrecondition 409
+            "支付渠道不可用", "The payment channel is not available",
+            "Use another channel.";
+        /// The payment provider refused; nothing happened there, and nothing will.
+        ChannelRefused = 6012 CHANNEL_REFUSED FailedPrecondition 409
+            "支付渠道拒绝", "The payment provider refused",
+            "Read the message; use another channel.";
+        /// There is no such refund.
+        RefundNotFound = 6013 REFUND_NOT_FOUND NotFound 404
+            "退款单不存在", "There is no such refund",
+            "Check the id.";
+        /// The payment cannot be refunded: it is not paid, its order is not completed, its time is over, or it was refunded 50 times.
+        RefundNotAllowed = 6014 REFUND_NOT_ALLOWED FailedPrecondition 409
+            "该支付无法退款", "The payment cannot be refunded",
+            "Look at the payment; an administrator may do more.";
+        /// More than what is left of the payment.
+        RefundTooLarge = 6015 REFUND_TOO_LARGE FailedPrecondition 409
+            "退款金额超限", "The refund is larger than what is left",
+            "Ask for at most the metadata `left`.";
+        /// Another refund of the payment is under way.
+        RefundInProgress = 6016 REFUND_IN_PROGRESS FailedPrecondition 409
+            "已有退款进行中", "Another refund is under way",
+            "Wait for its end.";
+        /// The provider closed the refund: no money went back.
+        RefundClosed = 6017 REFUND_CLOSED FailedPrecondition 409
+            "退款已关闭", "The refund was closed; no money went back",
+            "Ask for a new refund.";
+        /// The user has less commission than wanted.
+        CommissionInsufficient = 6018 COMMISSION_INSUFFICIENT FailedPrecondition 409
+            "可提现余额不足", "Not enough commission",
+            "Ask for at most what is available.";
+        /// There is no such withdrawal.
+        WithdrawalNotFound = 6019 WITHDRAWAL_NOT_FOUND NotFound 404
+            "提现单不存在", "There is no such withdrawal",
+            "Check the id.";
+        /// The credit id was used for another credit.
+        CreditMismatch = 6020 CREDIT_MISMATCH AlreadyExists 409
+            "入账编号已被其他内容占用", "The credit id was used for something else",
+            "Use another credit id.";
+        /// There is no such case.
+        CaseNotFound = 6021 CASE_NOT_FOUND NotFound 404
+            "工单不存在", "There is no such case",
+            "Check the id.";
+        /// The case was resolved before.
+        CaseResolved = 6022 CASE_RESOLVED FailedPrecondition 409
+            "工单已处理", "The case is resolved already",
+            "Nothing: show how it was resolved.";
+        /// What the case is about cannot be settled so: it is settled already, or is of another kind.
+        SettlementNotPossible = 6023 SETTLEMENT_NOT_POSSIBLE FailedPrecondition 409
+            "当前状态无法人工结算", "This cannot be settled so",
+            "Look at the case again; close it with a note only.";
+        /// The provider has no statement of this day, or is still making it.
+        StatementNotReady = 6024 STATEMENT_NOT_READY FailedPrecondition 409
+            "对账单尚未生成", "The statement is not there yet",
+            "Ask again later.";
+        /// There is no such difference.
+        DifferenceNotFound = 6025 DIFFERENCE_NOT_FOUND NotFound 404
+            "差异不存在", "There is no such difference",
+            "Check the id.";
+    }
 }

@@ -1,0 +1,89 @@
+-- What a user has earned. A cache of the entries below.
+create table commission_accounts (
+    user_id uuid not null,
+    earned bigint not null default 0,
+    available bigint not null default 0,
+    frozen bigint not null default 0,
+    withdrawn bigint not null default 0,
+    currency text not null default 'CNY',
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    constraint commission_accounts_pkey primary key (user_id),
+    constraint commission_accounts_parts check (available >= 0 and frozen >= 0 and withdrawn >= 0),
+    constraint commission_accounts_sum check (earned = available + frozen + withdrawn)
+);
+
+create table withdrawals (
+    id uuid not null,
+    -- The number under which the channel knows it: fixed before the channel is called.
+    withdrawal_no text collate "C" not null,
+    user_id uuid not null,
+    channel text not null,
+    amount bigint not null,
+    currency text not null,
+    -- Recipient and name, sealed.
+    recipient_sealed bytea not null,
+    status text not null default 'FROZEN',
+    provider_no text collate "C",
+    -- WeChat: opens the page on which the recipient accepts.
+    package text,
+    -- Why it is FAILED.
+    error text,
+    saga_id uuid not null,
+    saga_step text,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    ended_at timestamptz,
+    constraint withdrawals_pkey primary key (id),
+    constraint withdrawals_no unique (withdrawal_no),
+    constraint withdrawals_user foreign key (user_id) references commission_accounts (user_id),
+    constraint withdrawals_channel check (channel in ('wechat', 'alipay')),
+    constraint withdrawals_amount check (amount > 0),
+    constraint withdrawals_status check (
+        case status
+            when 'FROZEN' then ended_at is null
+            when 'PROCESSING' then ended_at is null
+            when 'SUCCEEDED' then ended_at is not null
+            when 'FAILED' then ended_at is not null and error is not null
+            else false
+        end
+    )
+);
+create index withdrawals_by_user on withdrawals (user_id, id desc);
+create trigger withdrawals_transition before update of status on withdrawals
+    for each row when (old.status is distinct from new.status) execute function check_transition();
+
+-- Every movement. Append-only.
+create table commission_entries (
+    id uuid not null,
+    user_id uuid not null,
+    kind text not null,
+    earned_delta bigint not null,
+    available_delta bigint not null,
+    frozen_delta bigint not null,
+    withdrawn_delta bigint not null,
+    withdrawal_id uuid,
+    credit_id text collate "C",
+    note text,
+    created_at timestamptz not null default clock_timestamp(),
+    constraint commission_entries_pkey primary key (id),
+    constraint commission_entries_user foreign key (user_id) references commission_accounts (user_id),
+    constraint commission_entries_sum check (earned_delta = available_delta + frozen_delta + withdrawn_delta),
+    constraint commission_entries_kind check (
+        case kind
+            when 'credited' then credit_id is not null and earned_delta > 0 and available_delta = earned_delta
+            when 'frozen' then withdrawal_id is not null and frozen_delta > 0 and available_delta = -frozen_delta
+            when 'unfrozen' then withdrawal_id is not null and available_delta > 0 and frozen_delta = -available_delta
+            when 'withdrawn' then withdrawal_id is not null and withdrawn_delta > 0 and frozen_delta = -withdrawn_delta
+            else false
+        end
+    )
+);
+create index commission_entries_by_user on commission_entries (user_id, id desc);
+-- No movement twice, whatever the code does.
+create unique index commission_entries_credit on commission_entries (credit_id) where credit_id is not null;
+create unique index commission_entries_frozen on commission_entries (withdrawal_id) where kind = 'frozen';
+create unique index commission_entries_ended on commission_entries (withdrawal_id)
+    where kind in ('unfrozen', 'withdrawn');
+create trigger commission_entries_append_only before update or delete or truncate on commission_entries
+    for each statement execute function refuse_change();

@@ -1,0 +1,60 @@
+//! One operation, one transaction. A step's work runs inside the transaction of its barrier; everything else opens one of
+//! its own ([`App::transaction`]). No provider is called, and the orchestrator is not waited for, inside one.
+
+pub(crate) mod orders;
+pub(crate) mod payments;
+pub(crate) mod refunds;
+mod sagas;
+pub(crate) mod withdrawals;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pay::Provider;
+use process::PoolGauge;
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use sqlx::PgConnection;
+use token::Channel as Wire;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::domain::Channel;
+use crate::error::Error;
+
+pub(crate) use sagas::{Begin, begin};
+
+/// Handles that the operations need. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Pool of the public services.
+    pub(crate) pool: PoolGauge,
+    /// Pool of the steps and the jobs.
+    pub(crate) steps_pool: PoolGauge,
+    pub(crate) sagas: SagaServiceClient<Wire>,
+    pub(crate) channels: Arc<BTreeMap<Channel, Arc<dyn Provider>>>,
+    pub(crate) config: Arc<Config>,
+    /// Tells the jobs of this process that something is due.
+    pub(crate) due: Arc<Notify>,
+}
+
+impl App {
+    /// Returns the provider of a channel.
+    pub(crate) fn provider(&self, channel: Channel) -> Result<&dyn Provider, Error> {
+        self.channels
+            .get(&channel)
+            .map(AsRef::as_ref)
+            .ok_or(Error::NoChannel(channel))
+    }
+
+    /// Runs an operation in a transaction of its own; rolls back if it fails.
+    pub(crate) async fn transaction<T>(
+        pool: &PoolGauge,
+        operation: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // Waiting for a row, and then seeing what its last holder did, needs READ COMMITTED.
+        let mut tx = pool.begin_with("begin isolation level read committed").await?;
+        let done = operation(&mut tx).await?;
+        tx.commit().await?;
+        Ok(done)
+    }
+}

@@ -1,0 +1,203 @@
+//! Statuses, and which may follow each other. Triggers of the database refuse every other change; a test compares the two.
+
+use proto::billing::v1 as pb;
+
+/// A status with a table of changes.
+pub(crate) trait Machine: Copy + Eq + 'static {
+    /// The table that has it, which is also its name in `transition`.
+    const TABLE: &'static str;
+    /// Every status with its name in the table.
+    const NAMES: &'static [(Self, &'static str)];
+    /// The changes that exist. Everything else is impossible.
+    const CHANGES: &'static [(Self, Self)];
+
+    /// Returns the name in the table.
+    fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(status, _)| *status == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// Reads a name of the table.
+    fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(status, _)| *status)
+    }
+
+    /// Tells whether there is such a change.
+    fn can_become(self, to: Self) -> bool {
+        Self::CHANGES.contains(&(self, to))
+    }
+}
+
+/// Where an order is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OrderStatus {
+    Pending,
+    Paid,
+    Completed,
+    Cancelled,
+    Refunded,
+}
+
+impl Machine for OrderStatus {
+    const TABLE: &'static str = "orders";
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Pending, "PENDING"),
+        (Self::Paid, "PAID"),
+        (Self::Completed, "COMPLETED"),
+        (Self::Cancelled, "CANCELLED"),
+        (Self::Refunded, "REFUNDED"),
+    ];
+    const CHANGES: &'static [(Self, Self)] = &[
+        (Self::Pending, Self::Paid),
+        (Self::Pending, Self::Cancelled),
+        (Self::Paid, Self::Completed),
+        (Self::Paid, Self::Refunded),
+        (Self::Completed, Self::Refunded),
+    ];
+}
+
+impl From<OrderStatus> for pb::OrderStatus {
+    fn from(status: OrderStatus) -> Self {
+        match status {
+            OrderStatus::Pending => Self::Pending,
+            OrderStatus::Paid => Self::Paid,
+            OrderStatus::Completed => Self::Completed,
+            OrderStatus::Cancelled => Self::Cancelled,
+            OrderStatus::Refunded => Self::Refunded,
+        }
+    }
+}
+
+/// Where a payment is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PaymentStatus {
+    Pending,
+    Success,
+    Refunding,
+    Refunded,
+    Closed,
+    Failed,
+}
+
+impl Machine for PaymentStatus {
+    const TABLE: &'static str = "payments";
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Pending, "PENDING"),
+        (Self::Success, "SUCCESS"),
+        (Self::Refunding, "REFUNDING"),
+        (Self::Refunded, "REFUNDED"),
+        (Self::Closed, "CLOSED"),
+        (Self::Failed, "FAILED"),
+    ];
+    // A payer may be faster than a close or a refusal, and be heard of later.
+    const CHANGES: &'static [(Self, Self)] = &[
+        (Self::Pending, Self::Success),
+        (Self::Pending, Self::Closed),
+        (Self::Pending, Self::Failed),
+        (Self::Closed, Self::Success),
+        (Self::Failed, Self::Success),
+        (Self::Success, Self::Refunding),
+        (Self::Refunding, Self::Success),
+        (Self::Refunding, Self::Refunded),
+    ];
+}
+
+impl From<PaymentStatus> for pb::PaymentStatus {
+    fn from(status: PaymentStatus) -> Self {
+        match status {
+            PaymentStatus::Pending => Self::Pending,
+            PaymentStatus::Success => Self::Success,
+            PaymentStatus::Refunding => Self::Refunding,
+            PaymentStatus::Refunded => Self::Refunded,
+            PaymentStatus::Closed => Self::Closed,
+            PaymentStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Where a refund is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefundStatus {
+    Pending,
+    Processing,
+    Succeeded,
+    Closed,
+    Abnormal,
+    Failed,
+}
+
+impl Machine for RefundStatus {
+    const TABLE: &'static str = "refunds";
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Pending, "PENDING"),
+        (Self::Processing, "PROCESSING"),
+        (Self::Succeeded, "SUCCEEDED"),
+        (Self::Closed, "CLOSED"),
+        (Self::Abnormal, "ABNORMAL"),
+        (Self::Failed, "FAILED"),
+    ];
+    const CHANGES: &'static [(Self, Self)] = &[
+        (Self::Pending, Self::Processing),
+        (Self::Pending, Self::Failed),
+        (Self::Processing, Self::Succeeded),
+        (Self::Processing, Self::Closed),
+        (Self::Processing, Self::Abnormal),
+        (Self::Processing, Self::Failed),
+        (Self::Abnormal, Self::Succeeded),
+        (Self::Abnormal, Self::Closed),
+    ];
+}
+
+impl From<RefundStatus> for pb::RefundStatus {
+    fn from(status: RefundStatus) -> Self {
+        match status {
+            RefundStatus::Pending => Self::Pending,
+            RefundStatus::Processing => Self::Processing,
+            RefundStatus::Succeeded => Self::Succeeded,
+            RefundStatus::Closed => Self::Closed,
+            RefundStatus::Abnormal => Self::Abnormal,
+            RefundStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Where a withdrawal is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithdrawalStatus {
+    Frozen,
+    Processing,
+    Succeeded,
+    Failed,
+}
+
+impl Machine for WithdrawalStatus {
+    const TABLE: &'static str = "withdrawals";
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Frozen, "FROZEN"),
+        (Self::Processing, "PROCESSING"),
+        (Self::Succeeded, "SUCCEEDED"),
+        (Self::Failed, "FAILED"),
+    ];
+    const CHANGES: &'static [(Self, Self)] = &[
+        (Self::Frozen, Self::Processing),
+        (Self::Frozen, Self::Failed),
+        (Self::Processing, Self::Succeeded),
+        (Self::Processing, Self::Failed),
+    ];
+}
+
+impl From<WithdrawalStatus> for pb::WithdrawalStatus {
+    fn from(status: WithdrawalStatus) -> Self {
+        match status {
+            WithdrawalStatus::Frozen => Self::Frozen,
+            WithdrawalStatus::Processing => Self::Processing,
+            WithdrawalStatus::Succeeded => Self::Succeeded,
+            WithdrawalStatus::Failed => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The public services: decode, operate, encode.
+
+use ids::Kind;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+
+use crate::app::App;
+use crate::error::Error;
+
+/// Largest request message, in bytes: a notification of 256 KiB with room to spare.
+const MAX_MESSAGE_BYTES: usize = 512 * 1024;
+/// Longest request id, in characters.
+const MAX_REQUEST_ID_CHARS: usize = 128;
+/// Metadata that stands for an empty `request_id`: the key of an HTTP request, as the gateway passes it on.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Every public service.
+pub(crate) fn routes(app: &App) -> Routes {
+    let _ = (app, MAX_MESSAGE_BYTES);
+    Routes::default()
+}
+
+/// Reads an id.
+pub(crate) fn id<K: Kind>(field: &'static str, text: &str) -> Result<ids::Id<K>, Error> {
+    text.parse().map_err(|source| Error::Id { field, source })
+}
+
+/// Returns the id under which a repetition of the request is recognised; a random one if the caller gave none.
+fn request_id<T>(request: &Request<T>, named: &str) -> Result<String, Error> {
+    let wrong = |problem| Error::Invalid {
+        field: "request_id",
+        problem,
+    };
+    let found = match request.metadata().get(IDEMPOTENCY_KEY) {
+        Some(key) if named.is_empty() => key
+            .to_str()
+            .map_err(|_| wrong("must be printable ASCII as metadata"))?,
+        Some(_) | None => named,
+    };
+    if found.is_empty() {
+        return Ok(uuid::Uuid::now_v7().simple().to_string());
+    }
+    if found.chars().count() > MAX_REQUEST_ID_CHARS || found.chars().any(char::is_control) {
+        return Err(wrong("must be at most 128 printable characters"));
+    }
+    Ok(found.to_owned())
+}
+
+/// Reads a text for people.
+fn text(field: &'static str, text: &str, most: usize, problem: &'static str) -> Result<String, Error> {
+    if text.chars().count() > most || text.chars().any(char::is_control) {
+        return Err(Error::Invalid { field, problem });
+    }
+    Ok(text.to_owned())
+}
+
+fn status(error: Error) -> Status {
+    error.into()
+}

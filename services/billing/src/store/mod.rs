@@ -1,0 +1,9 @@
+//! All SQL of the service: one statement, one function.
+
+pub(crate) mod cases;
+pub(crate) mod checks;
+pub(crate) mod orders;
+pub(crate) mod payments;
+pub(crate) mod refunds;
+mod row;
+pub(crate) mod saga_starts;

@@ -1,0 +1,303 @@
+//! A billing service with everything around it that a test needs.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response as HttpResponse};
+use axum::routing::post;
+use doubles::pay::{Books, Options};
+use doubles::{alipay, wechatpay};
+use ids::UserId;
+use pay::{Clock, HttpClient, PrivateKey, Provider, PublicKey, Timeouts};
+use process::PoolGauge;
+use proto::billing::v1 as pb;
+use proto::billing::v1::billing_steps_client::BillingStepsClient;
+use proto::billing::v1::notify_service_client::NotifyServiceClient;
+use proto::saga::v1::saga_service_client::SagaServiceClient;
+use sqlx::PgPool;
+use test_support::{TestDatabase, identities};
+use token::{Channel, Role};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::{Request, Status};
+
+use crate::fake_sagas::FakeSagas;
+
+/// Longest that a test waits for anything.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A service on a database of its own, with doubles of both providers and a fake orchestrator.
+pub(crate) struct World {
+    pub(crate) wechat: wechatpay::WeChatPay,
+    pub(crate) alipay: alipay::Alipay,
+    pub(crate) sagas: FakeSagas,
+    /// The public side; the clients of its services are made from it. Calls are the gateway's, unless [`as_user`] says
+    /// otherwise.
+    pub(crate) public: Channel,
+    /// The same side, called by an operator, who may do what administrators may.
+    pub(crate) operator: Channel,
+    pub(crate) steps: BillingStepsClient<Channel>,
+    /// Pool of the service's schema.
+    pub(crate) pool: PgPool,
+    jobs: Vec<Jobs>,
+    config: billing::Config,
+    providers: Vec<Arc<dyn Provider>>,
+    sagas_channel: Channel,
+    pub(crate) db: TestDatabase,
+}
+
+/// The background jobs of one process.
+struct Jobs {
+    stop: CancellationToken,
+    handles: Vec<JoinHandle<()>>,
+}
+
+/// Settings of a test: quick questions, and a person is told soon.
+pub(crate) fn config() -> billing::Config {
+    billing::Config {
+        ask_after: [20, 50, 100].map(Duration::from_millis).to_vec(),
+        case_after: Duration::from_secs(3600),
+        import_statements: false,
+        ..billing::Config::default()
+    }
+}
+
+impl World {
+    /// A world whose background work runs.
+    pub(crate) async fn new() -> Self {
+        let mut world = Self::quiet(config()).await;
+        world.run_jobs().await;
+        world
+    }
+
+    /// A world without background work, until [`run_jobs`](Self::run_jobs).
+    pub(crate) async fn quiet(mut config: billing::Config) -> Self {
+        static WECHAT: LazyLock<wechatpay::Keys> = LazyLock::new(|| wechatpay::Keys::generate().unwrap());
+        static ALIPAY: LazyLock<alipay::Keys> = LazyLock::new(|| alipay::Keys::generate().unwrap());
+        let db = TestDatabase::create(&[(billing::SCHEMA, &billing::MIGRATOR)]).await;
+        let wechat = wechatpay::resume("127.0.0.1:0", Options::default(), &WECHAT, Books::default());
+        let alipay = alipay::resume("127.0.0.1:0", Options::default(), &ALIPAY, Books::default());
+        let (wechat, alipay) = (wechat.await.unwrap(), alipay.await.unwrap());
+        let sagas = FakeSagas::default();
+        let sagas_url = serve(sagas.routes()).await;
+        let sagas_channel = identities().channel(&sagas_url, "billing", "saga");
+        let providers = vec![wechat_client(&wechat), alipay_client(&alipay)];
+
+        let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let public_url = format!("http://{}", public.local_addr().unwrap());
+        let public_channel = identities().channel(&public_url, "gateway", "billing");
+        config.notify_url = notify_edge(NotifyServiceClient::new(public_channel.clone())).await;
+
+        let pool = db.pool(billing::SCHEMA).await;
+        let service = build(&pool, &config, &providers, &sagas_channel);
+        serve_on(public, service.public);
+        let steps_url = serve(service.steps).await;
+        let steps = BillingStepsClient::new(identities().channel(&steps_url, "saga", "billing"));
+        sagas.participant(steps.clone());
+        Self {
+            wechat,
+            alipay,
+            sagas,
+            public: public_channel,
+            operator: identities().channel(&public_url, "operator", "billing"),
+            steps,
+            pool,
+            jobs: Vec::new(),
+            config,
+            providers,
+            sagas_channel,
+            db,
+        }
+    }
+
+    /// Begins the background work of one more process.
+    pub(crate) async fn run_jobs(&mut self) {
+        let pool = self.db.pool(billing::SCHEMA).await;
+        let service = build(&pool, &self.config, &self.providers, &self.sagas_channel);
+        let stop = CancellationToken::new();
+        let handles = service
+            .jobs
+            .into_iter()
+            .map(|job| tokio::spawn((job.run)(stop.clone())));
+        self.jobs.push(Jobs {
+            handles: handles.collect(),
+            stop,
+        });
+    }
+
+    /// Ends all background work in the middle of whatever it does.
+    pub(crate) async fn kill_jobs(&mut self) {
+        for Jobs { stop, handles } in self.jobs.drain(..) {
+            for handle in handles {
+                handle.abort();
+                let _ = handle.await;
+            }
+            stop.cancel();
+        }
+    }
+
+    /// Asks the database for one value.
+    pub(crate) async fn value<T>(&self, sql: &'static str) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for jobs in &self.jobs {
+            jobs.stop.cancel();
+        }
+    }
+}
+
+fn build(
+    pool: &PgPool,
+    config: &billing::Config,
+    providers: &[Arc<dyn Provider>],
+    sagas: &Channel,
+) -> billing::Service {
+    let deps = billing::Deps {
+        pool: PoolGauge::new("billing", pool.clone()),
+        steps_pool: PoolGauge::new("billing-steps", pool.clone()),
+        sagas: SagaServiceClient::new(sagas.clone()),
+        providers: providers.to_vec(),
+        guard: identities().guard("billing"),
+    };
+    billing::build(config.clone(), deps).unwrap()
+}
+
+/// A client that does not wait long for those who never answer.
+fn http() -> HttpClient {
+    HttpClient::new(Timeouts {
+        connect: Duration::from_secs(1),
+        answer: Duration::from_millis(700),
+        file: Duration::from_secs(5),
+    })
+    .unwrap()
+}
+
+fn wechat_client(double: &wechatpay::WeChatPay) -> Arc<dyn Provider> {
+    let merchant = double.merchant();
+    let config = pay::wechat::Config {
+        app_id: merchant.app_id,
+        merchant_id: merchant.merchant_id,
+        serial: merchant.serial,
+        key: PrivateKey::from_pem(merchant.private_key.as_bytes()).unwrap(),
+        api_v3_key: pay::wechat::ApiV3Key::new(merchant.api_v3_key.as_bytes()).unwrap(),
+        trust: pay::wechat::Trust::PublicKey {
+            id: merchant.public_key_id,
+            key: PublicKey::from_pem(merchant.public_key.as_bytes()).unwrap(),
+        },
+        scene: Some(pay::wechat::TransferScene {
+            id: "1005".to_owned(),
+            reports: vec![("岗位类型".to_owned(), "推广员".to_owned())],
+        }),
+        url: double.url(),
+    };
+    Arc::new(pay::wechat::WeChatPay::new(config, http(), Clock::system()).unwrap())
+}
+
+fn alipay_client(double: &alipay::Alipay) -> Arc<dyn Provider> {
+    let merchant = double.merchant();
+    let config = pay::alipay::Config {
+        app_id: merchant.app_id,
+        merchant_id: merchant.merchant_id,
+        key: PrivateKey::from_pem(merchant.private_key.as_bytes()).unwrap(),
+        trust: pay::alipay::Trust::Certificates(
+            pay::alipay::Certificates::from_pem(
+                merchant.app_certificate.as_bytes(),
+                merchant.alipay_certificate.as_bytes(),
+                merchant.roots.as_bytes(),
+            )
+            .unwrap(),
+        ),
+        url: double.url(),
+    };
+    Arc::new(pay::alipay::Alipay::new(config, http(), Clock::system()).unwrap())
+}
+
+async fn serve(routes: Routes) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    serve_on(listener, routes);
+    url
+}
+
+fn serve_on(listener: TcpListener, routes: Routes) {
+    tokio::spawn(
+        Server::builder()
+            .add_routes(routes)
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+}
+
+/// The gateway's part: takes notifications over HTTP and passes them on as they are. Returns the URL without the channel.
+async fn notify_edge(client: NotifyServiceClient<Channel>) -> String {
+    let router = Router::new()
+        .route("/{channel}", post(forward))
+        .with_state(client);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{addr}")
+}
+
+async fn forward(
+    State(mut client): State<NotifyServiceClient<Channel>>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> HttpResponse {
+    let channel = match channel.as_str() {
+        "wechat" => pb::Channel::Wechat,
+        _ => pb::Channel::Alipay,
+    };
+    let headers = headers.iter().filter_map(|(name, value)| {
+        Some(pb::NotifyHeader {
+            name: name.to_string(),
+            value: value.to_str().ok()?.to_owned(),
+        })
+    });
+    let request = pb::ReceiveNotifyRequest {
+        channel: channel.into(),
+        headers: headers.collect(),
+        body,
+    };
+    match client.receive_notify(request).await {
+        Ok(answer) => {
+            let answer = answer.into_inner();
+            let status = StatusCode::from_u16(u16::try_from(answer.status).unwrap()).unwrap();
+            (status, answer.body).into_response()
+        }
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// Makes a request one of a user.
+pub(crate) fn as_user<T>(user_id: UserId, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let bearer = identities().bearer(user_id, Role::User);
+    request
+        .metadata_mut()
+        .insert("authorization", bearer.parse().unwrap());
+    request
+}
+
+/// Returns the reason of a refusal.
+pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
+    rpc::error::info(&result.unwrap_err())
+        .expect("the status has a reason")
+        .reason
+}
