@@ -24,33 +24,7 @@ pub(crate) async fn read(
     context: &Context,
 ) -> Result<Bytes, Response<Body>> {
     let max = config.max_body_bytes;
-    let too_large = || {
-        context.refuse(
-            Reason::PayloadTooLarge,
-            format!("the body is larger than {max} bytes"),
-        )
-    };
-    let announced = head
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > max as u64) {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(config.body_timeout, Limited::new(body, max).collect());
-    let bytes = match collected.await {
-        Err(_) => {
-            let text = format!(
-                "the body did not arrive within {}",
-                humantime_text(config.body_timeout)
-            );
-            return Err(context.refuse(Reason::BodyTimeout, text));
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        // Nobody may be left to read this.
-        Ok(Err(_)) => return Err(context.refuse(Reason::MalformedBody, "the body broke off")),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
+    let bytes = collect(head, body, config, max, context).await?;
     if bytes.is_empty() {
         return Ok(bytes);
     }
@@ -62,11 +36,50 @@ pub(crate) async fn read(
         Some(Encoding::Identity) => Ok(bytes),
         Some(Encoding::Gzip) => match gunzip(&bytes, max) {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(too_large()),
+            Ok(None) => Err(too_large(context, max)),
             Err(_) => Err(context.refuse(Reason::MalformedBody, "the body is not valid gzip")),
         },
         None => Err(refuse("the body must be plain or gzip (Content-Encoding)")),
     }
+}
+
+/// Reads the body of a request as it comes.
+///
+/// # Errors
+/// The refusal: larger than `max` bytes, too slow, broken off.
+pub(crate) async fn collect(
+    head: &Parts,
+    body: Body,
+    config: &Config,
+    max: usize,
+    context: &Context,
+) -> Result<Bytes, Response<Body>> {
+    let announced = head
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > max as u64) {
+        return Err(too_large(context, max));
+    }
+    let collected = tokio::time::timeout(config.body_timeout, Limited::new(body, max).collect());
+    match collected.await {
+        Err(_) => {
+            let text = format!(
+                "the body did not arrive within {}",
+                humantime_text(config.body_timeout)
+            );
+            Err(context.refuse(Reason::BodyTimeout, text))
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(context, max)),
+        // Nobody may be left to read this.
+        Ok(Err(_)) => Err(context.refuse(Reason::MalformedBody, "the body broke off")),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    }
+}
+
+fn too_large(context: &Context, max: usize) -> Response<Body> {
+    let text = format!("the body is larger than {max} bytes");
+    context.refuse(Reason::PayloadTooLarge, text)
 }
 
 fn humantime_text(duration: std::time::Duration) -> String {
