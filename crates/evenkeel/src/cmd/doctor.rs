@@ -62,6 +62,14 @@ pub(crate) struct Args {
         value_name = "URL"
     )]
     auth: String,
+    /// URL of the billing service
+    #[arg(
+        long,
+        env = "EVENKEEL_BILLING_URL",
+        default_value = "http://127.0.0.1:7105",
+        value_name = "URL"
+    )]
+    billing: String,
     /// URL of the gateway
     #[arg(
         long,
@@ -90,6 +98,7 @@ pub(crate) async fn run(args: Args, identity: Identity) -> Result<Code, Failure>
             (Name::Quota, args.quota),
             (Name::Task, args.task),
             (Name::Auth, args.auth),
+            (Name::Billing, args.billing),
         ],
         gateway: args.gateway,
     };

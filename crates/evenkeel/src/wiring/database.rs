@@ -151,6 +151,7 @@ pub(crate) fn migrator(name: Name) -> Option<(&'static str, &'static Migrator)> 
         Name::Auth => (auth::SCHEMA, &auth::MIGRATOR),
         Name::Quota => (quota::SCHEMA, &quota::MIGRATOR),
         Name::Task => (task::SCHEMA, &task::MIGRATOR),
+        Name::Billing => (billing::SCHEMA, &billing::MIGRATOR),
         Name::Saga => (saga::SCHEMA, &saga::MIGRATOR),
         Name::Gateway => return None,
     })
