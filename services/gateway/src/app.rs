@@ -9,6 +9,7 @@ use rpc::error::Reason;
 use transcode::{Miss, Route, Transcoder};
 
 use crate::Deps;
+use crate::body::Strangers;
 use crate::call::{Answering, Calls};
 use crate::config::Config;
 use crate::context::Context;
@@ -43,11 +44,12 @@ impl App {
         deps: &Deps,
     ) -> Result<Self, idempotency::ConfigError> {
         let pages = Pages::new(&transcoder, deps.upstreams.contains_key(notify::PACKAGE));
-        let calls = Calls::new(Arc::clone(config), transcoder, deps);
+        let strangers = Arc::new(Strangers::new(config));
+        let calls = Calls::new(Arc::clone(config), transcoder, deps, Arc::clone(&strangers));
         Ok(Self(Arc::new(Inner {
             answering: calls.answering(&deps.kv)?,
             watches: Watches::new(Arc::clone(config), deps),
-            notifies: Notifies::new(Arc::clone(config), deps),
+            notifies: Notifies::new(Arc::clone(config), deps, strangers),
             calls,
             pages,
         })))

@@ -10,8 +10,36 @@ use http::{HeaderMap, Response, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use rpc::error::Reason;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::config::Config;
 use crate::context::Context;
+use crate::edge::OVERLOAD_PAUSE;
+
+/// Of all places for requests, this part is for bodies of nobody that we know, which may come slowly on purpose.
+const STRANGERS_PART: usize = 4;
+
+/// Places for the bodies of requests without a user: however slowly they come, the other places are free for everybody else.
+#[derive(Debug)]
+pub(crate) struct Strangers(Semaphore);
+
+impl Strangers {
+    pub(crate) fn new(config: &Config) -> Self {
+        let places = (config.max_concurrent / STRANGERS_PART).max(1);
+        Self(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
+    }
+
+    /// Takes a place, to be held until the body is there.
+    ///
+    /// # Errors
+    /// The refusal, if there is none.
+    pub(crate) fn take(&self, context: &Context) -> Result<SemaphorePermit<'_>, Response<Body>> {
+        self.0.try_acquire().map_err(|_| {
+            let text = "too many requests without a token at once; try again";
+            context.refuse_for(Reason::Overloaded, text, Some(OVERLOAD_PAUSE))
+        })
+    }
+}
 
 /// Reads the body of a request and undoes its compression. A request that says nothing of its body has none.
 ///

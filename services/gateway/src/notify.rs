@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use proto::billing::v1::notify_service_client::NotifyServiceClient;
@@ -14,6 +15,7 @@ use proto::billing::v1::{Channel, NotifyHeader, ReceiveNotifyRequest, ReceiveNot
 use rpc::error::Reason;
 use token::Caller;
 
+use crate::body::Strangers;
 use crate::config::Config;
 use crate::context::Context;
 use crate::{body, forward};
@@ -70,14 +72,19 @@ impl Route {
 pub(crate) struct Notifies {
     config: Arc<Config>,
     billing: NotifyServiceClient<rpc::channel::Channel>,
+    strangers: Arc<Strangers>,
 }
 
 impl Notifies {
     /// Makes the part; `None` without a billing service.
-    pub(crate) fn new(config: Arc<Config>, deps: &crate::Deps) -> Option<Self> {
+    pub(crate) fn new(config: Arc<Config>, deps: &crate::Deps, strangers: Arc<Strangers>) -> Option<Self> {
         let channel = deps.upstreams.get(PACKAGE)?.clone();
         let billing = NotifyServiceClient::new(channel);
-        Some(Self { config, billing })
+        Some(Self {
+            config,
+            billing,
+            strangers,
+        })
     }
 
     /// Passes one notification on, and answers what the billing service says.
@@ -88,7 +95,7 @@ impl Notifies {
         body: Body,
         context: &Context,
     ) -> Response<Body> {
-        let body = match body::collect(&head, body, &self.config, MAX_BODY_BYTES, context).await {
+        let body = match self.body(&head, body, context).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
         };
@@ -114,6 +121,13 @@ impl Notifies {
             }
             Err(_) => context.refuse(Reason::DeadlineExceeded, "the service did not answer in time"),
         }
+    }
+}
+
+impl Notifies {
+    async fn body(&self, head: &Parts, body: Body, context: &Context) -> Result<Bytes, Response<Body>> {
+        let _place = self.strangers.take(context)?;
+        body::collect(head, body, &self.config, MAX_BODY_BYTES, context).await
     }
 }
 
