@@ -5,6 +5,7 @@
 //! crate may use which).
 
 mod billing;
+mod books;
 mod certificates;
 mod example;
 mod interposer;

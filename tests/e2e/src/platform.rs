@@ -640,6 +640,22 @@ impl Platform {
     }
 
     /// Checks what must hold when everything has come to rest.
+    /// Asks `evenkeel doctor --drift` whether the product's promise is kept.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn assert_no_drift(&self) {
+        let answer = self
+            .command(&["doctor", "--drift"])
+            .output()
+            .expect("the binary runs");
+        assert!(
+            answer.status.success(),
+            "{}",
+            String::from_utf8_lossy(&answer.stdout)
+        );
+    }
+
     pub async fn assert_conserved(&self) {
         let quota = self.database.pool("quota").await;
         let drift = quota::drift(&quota).await.expect("the database answers");
