@@ -8,7 +8,8 @@
 //!
 //! What the two payment providers share, the books above all, is in [`pay`].
 //!
-//! What it is not: part of production. Keys are made at the start, and books are kept in memory only.
+//! What it is not: part of production. Keys are made at the first start, and lie in plain files if a directory is named.
+//! Books are in memory; those of the payment providers can be taken out and given to the next one.
 //!
 //! Invariants:
 //! * A double keeps books: every request it received, and every effect it had. Tests read them to prove that no
@@ -17,10 +18,20 @@
 
 pub mod ai;
 pub mod alipay;
+mod kept;
 pub mod pay;
 pub mod sms;
 pub mod wechat;
 pub mod wechatpay;
+
+/// Refuses a status of a programme that is not an error.
+fn error_status(index: usize, code: u16) -> Result<(), String> {
+    if (400..=599).contains(&code) {
+        Ok(())
+    } else {
+        Err(format!("rule {index}: status {code} is not an error status"))
+    }
+}
 
 /// Returns 32 random letters and digits.
 fn random_text() -> String {

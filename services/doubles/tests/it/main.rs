@@ -7,5 +7,6 @@
 
 mod ai;
 mod alipay;
+mod identity;
 mod merchant;
 mod wechatpay;
