@@ -2,6 +2,7 @@
 //!
 //! * [`ai`]: a text-generation provider over HTTP.
 //! * [`alipay`]: Alipay: payments by QR code, refunds, transfers, bills.
+//! * [`allocator`]: whoever allocates devices, asked by events and answering by events.
 //! * [`sms`]: Tencent Cloud SMS.
 //! * [`wechat`]: WeChat's login of mini programs.
 //! * [`wechatpay`]: WeChat Pay, API v3: the same.
@@ -9,7 +10,8 @@
 //! What the two payment providers share, the books above all, is in [`pay`].
 //!
 //! What it is not: part of production. Keys are made at the first start, and lie in plain files if a directory is named.
-//! Books are in memory; those of the payment providers can be taken out and given to the next one.
+//! Books are in memory, but for those of [`allocator`], which are in Postgres as its inbox is; the books of the payment
+//! providers can be taken out and given to the next one.
 //!
 //! Invariants:
 //! * A double keeps books: every request it received, and every effect it had. Tests read them to prove that no
@@ -18,6 +20,7 @@
 
 pub mod ai;
 pub mod alipay;
+pub mod allocator;
 mod kept;
 pub mod pay;
 pub mod sms;
