@@ -38,11 +38,11 @@ where
     read(path)
 }
 
-/// Writes a file anew; whoever reads it finds the old text or the new one.
+/// Writes a file anew, and its directory if need be, for their owner only; whoever reads it finds the old text or the new one.
 ///
 /// # Errors
 /// The file cannot be written; the text names it.
-pub(crate) fn write(path: &Path, text: &[u8]) -> Result<()> {
+pub fn write(path: &Path, text: &[u8]) -> Result<()> {
     let draft = draft(path, text)?;
     fs::rename(&draft, path).map_err(|error| about(path, &error))
 }

@@ -21,7 +21,7 @@
 pub mod ai;
 pub mod alipay;
 pub mod allocator;
-mod kept;
+pub mod kept;
 pub mod pay;
 pub mod sms;
 pub mod wechat;

@@ -59,6 +59,25 @@ const ALLOCATED: &str = "device.allocated";
 const FAILED: &str = "device.allocate.failed";
 const QUEUE: &str = "doubles.devices";
 
+/// How an allocator begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Devices there are, 0 to [`MAX_DEVICES`]. Fewer than before: those above that are free are gone.
+    pub devices: i32,
+    /// The programme: there before the first event is taken.
+    pub program: Vec<Rule>,
+}
+
+impl Default for Options {
+    /// 100 devices, no programme.
+    fn default() -> Self {
+        Self {
+            devices: 100,
+            program: Vec::new(),
+        }
+    }
+}
+
 /// Why an allocator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -100,19 +119,19 @@ impl Shared {
     }
 }
 
-/// Starts an allocator with so many devices on a broker. `pool` is on [`SCHEMA`], brought up to date by [`MIGRATOR`], with 2
+/// Starts an allocator on a broker. `pool` is on [`SCHEMA`], brought up to date by [`MIGRATOR`], with 2
 /// connections at least. Several may run on the same books.
 ///
 /// # Errors
 /// [`Error`]. A broker that is down is waited for.
-pub async fn start(broker: &Broker, pool: &PgPool, devices: i32) -> Result<Allocator, Error> {
-    if !(0..=MAX_DEVICES).contains(&devices) {
-        return Err(Error::Devices(devices));
+pub async fn start(broker: &Broker, pool: &PgPool, options: Options) -> Result<Allocator, Error> {
+    if !(0..=MAX_DEVICES).contains(&options.devices) {
+        return Err(Error::Devices(options.devices));
     }
-    store::stock(pool, devices).await?;
+    store::stock(pool, options.devices).await?;
     let shared = Arc::new(Shared {
         pool: pool.clone(),
-        program: Mutex::default(),
+        program: Mutex::new(options.program),
     });
     let relaying = broker.relay(Relay {
         service: "doubles",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use doubles::allocator::{self, Allocator, State};
+use doubles::allocator::{self, Allocator, Options, State};
 use events::{Broker, Config, Consumer, Event, Relay, outbox};
 use futures::FutureExt as _;
 use serde_json::{Value, json};
@@ -38,6 +38,13 @@ pub(crate) struct World {
     broker: Broker,
     _host: Option<TestBroker>,
     _stop: DropGuard,
+}
+
+fn of(devices: i32) -> Options {
+    Options {
+        devices,
+        ..Options::default()
+    }
 }
 
 impl World {
@@ -102,7 +109,7 @@ impl World {
             tokio::spawn((job.run)(stop.clone()));
         }
         let pool = database.pool(allocator::SCHEMA).await;
-        let allocator = allocator::start(&broker, &pool, devices).await.unwrap();
+        let allocator = allocator::start(&broker, &pool, of(devices)).await.unwrap();
         Self {
             allocator,
             database,
@@ -115,7 +122,7 @@ impl World {
 
     pub(crate) async fn start(&self, devices: i32) -> Result<Allocator, allocator::Error> {
         let pool = self.database.pool(allocator::SCHEMA).await;
-        allocator::start(&self.broker, &pool, devices).await
+        allocator::start(&self.broker, &pool, of(devices)).await
     }
 
     pub(crate) async fn another(&self, devices: i32) -> Allocator {
