@@ -4,30 +4,28 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use ::doubles::allocator;
 use ::doubles::pay::{Books, OrderState};
-use ::events::{Broker, Config, Event, outbox};
 use chrono::{TimeDelta, Utc};
-use pay::wechat::{ApiV3Key, Config as WechatConfig, Trust, WeChatPay};
+use pay::wechat::{ApiV3Key, Config, Trust, WeChatPay};
 use pay::{
     Clock, HttpClient, Money, NewPayment, Number, PaymentState, PrivateKey, Provider, PublicKey, Subject,
     Timeouts,
 };
 use serde_json::{Value, json};
-use test_support::{ChildProcess, Scratch, Signal, TestBroker, TestDatabase, eventually};
+use test_support::{ChildProcess, Scratch, Signal, eventually};
 
 use crate::{code, evenkeel, run, stderr};
 
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A double that runs, and what it said of itself.
-struct Double {
+pub(crate) struct Double {
     child: ChildProcess,
-    said: Value,
+    pub(crate) said: Value,
 }
 
 impl Double {
-    async fn start(args: &[&str], variables: &[(&str, String)]) -> Self {
+    pub(crate) async fn start(args: &[&str], variables: &[(&str, String)]) -> Self {
         let mut all = vec!["doubles"];
         all.extend(args);
         all.extend(["--listen", "127.0.0.1:0", "--json"]);
@@ -47,13 +45,13 @@ impl Double {
         serde_json::from_value(self.said["environment"].clone()).expect("variables")
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = reqwest::get(format!("{}{path}", self.url())).await;
         answer.expect("it answers").json().await.expect("JSON")
     }
 
     /// Ends it as an orchestrator of containers does.
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.child.signal(Signal::Term);
         let status = self.child.wait(SOON).await;
         assert_eq!(status.code(), Some(0), "{:?}", self.child.stderr());
@@ -63,7 +61,7 @@ impl Double {
 /// A merchant that knows the variables and nothing else.
 fn merchant(variables: &BTreeMap<String, String>) -> WeChatPay {
     let read = |name: &str| std::fs::read(&variables[name]).expect("the file is there");
-    let config = WechatConfig {
+    let config = Config {
         app_id: variables["WECHAT_PAY_APPID"].clone(),
         merchant_id: variables["WECHAT_PAY_MCHID"].clone(),
         serial: variables["WECHAT_PAY_SERIAL_NO"].clone(),
@@ -219,83 +217,4 @@ async fn a_wrong_file_is_a_usage_error_that_names_the_place() {
     assert_eq!(code(&output), 69, "{}", stderr(&output));
     drop(held);
     assert_eq!(code(&run(&["doubles", "devices"])), 64);
-}
-
-/// What the orchestrator does, by hand: an event into the broker.
-async fn ask(database: &TestDatabase, amqp_url: &str, topic: &str, order: &str) {
-    let config = Config {
-        amqp_url: amqp_url.to_owned(),
-        ..Config::default()
-    };
-    let broker = Broker::new(config, database.pool(::events::SCHEMA).await).expect("good settings");
-    let pool = database.pool("asker").await;
-    let event = Event::new(topic, order, json!({ "orderId": order, "userId": "user-1" }));
-    let mut connection = pool.acquire().await.expect("a connection");
-    outbox::insert(&mut connection, "asker", &event)
-        .await
-        .expect("written");
-    let relaying = broker.relay(::events::Relay {
-        service: "asker",
-        schema: "asker",
-        pool: pool.clone(),
-        facts: &[],
-    });
-    let stop = tokio_util::sync::CancellationToken::new();
-    let relay = tokio::spawn((relaying.job.run)(stop.clone()));
-    eventually(SOON, async || {
-        let waiting: i64 = sqlx::query_scalar("select count(*) from outbox where published_at is null")
-            .fetch_one(&pool)
-            .await
-            .expect("the table is there");
-        waiting == 0
-    })
-    .await;
-    stop.cancel();
-    relay.await.expect("it ends");
-}
-
-async fn devices_are_allocated(database: TestDatabase, amqp_url: String, broker: &str) {
-    let variables = [
-        ("DATABASE_URL", database.url()),
-        ("AMQP_URL", amqp_url.clone()),
-        ("EVENKEEL_EVENTS__LONGEST_POLL", "50ms".to_owned()),
-    ];
-    let double = Double::start(&["devices", "--devices", "1"], &variables).await;
-    assert_eq!(double.said["broker"], broker);
-    sqlx::raw_sql("create schema asker; create table asker.outbox (like doubles.outbox including all)")
-        .execute(database.admin())
-        .await
-        .expect("a schema");
-    ask(&database, &amqp_url, "device.allocate.requested", "order-1").await;
-    let allocated = async || {
-        let books = double.get("/_books").await;
-        (books["free"] == 0).then_some(books)
-    };
-    let books = eventually(SOON, allocated).await;
-    assert_eq!(books["allocations"][0]["device_id"], "device-0001");
-    double.end().await;
-
-    // The books are those of the database; what came meanwhile waits in the queue.
-    ask(&database, &amqp_url, "device.release", "order-1").await;
-    let double = Double::start(&["devices", "--devices", "1"], &variables).await;
-    eventually(SOON, async || double.get("/_books").await["free"] == 1).await;
-    let pool = database.pool(allocator::SCHEMA).await;
-    let answers: i64 = sqlx::query_scalar("select count(*) from outbox where topic = 'device.allocated'")
-        .fetch_one(&pool)
-        .await
-        .expect("the table is there");
-    assert_eq!(answers, 1);
-    double.end().await;
-}
-
-#[tokio::test]
-async fn devices_are_allocated_over_the_queue_in_postgres() {
-    let database = TestDatabase::create(&[]).await;
-    devices_are_allocated(database, String::new(), "postgres").await;
-}
-
-#[tokio::test]
-async fn devices_are_allocated_over_rabbitmq() {
-    let (database, broker) = (TestDatabase::create(&[]).await, TestBroker::create().await);
-    devices_are_allocated(database, broker.url(), "rabbitmq").await;
 }
