@@ -173,6 +173,15 @@ async fn the_other_providers_answer_and_keep_who_they_are() {
         assert_eq!(same_but_for_the_url(second.variables()), known);
         second.end().await;
     }
+    // The auth service takes the variables for settings: what it misses is its database.
+    let sms = Double::start(&["sms", "--keys-dir", &keys], &[]).await;
+    let wechat = Double::start(&["wechat", "--keys-dir", &keys], &[]).await;
+    let auth = evenkeel(&["serve", "auth"])
+        .envs(sms.variables())
+        .envs(wechat.variables())
+        .output()
+        .expect("the binary runs");
+    assert!(stderr(&auth).contains("DATABASE_URL"), "{}", stderr(&auth));
     let ai = Double::start(&["ai"], &[]).await;
     assert_eq!(ai.get("/_books").await, json!({ "requests": [], "effects": [] }));
     assert_eq!(ai.said.get("environment"), None);

@@ -76,7 +76,7 @@ impl Account {
     pub fn generate() -> Self {
         Self {
             secret_id: format!("AKID{}", crate::random_text()),
-            secret_key: crate::random_text(),
+            secret_key: crate::random_word(),
         }
     }
 
@@ -94,9 +94,10 @@ impl Account {
         vec![
             ("EVENKEEL_AUTH__SMS__SECRET_ID", self.secret_id.clone()),
             ("EVENKEEL_AUTH__SMS__SECRET_KEY", self.secret_key.clone()),
-            ("EVENKEEL_AUTH__SMS__APP_ID", "1400000000".to_owned()),
+            // Quoted: the settings take bare digits for a number.
+            ("EVENKEEL_AUTH__SMS__APP_ID", "\"1400000000\"".to_owned()),
             ("EVENKEEL_AUTH__SMS__SIGN", "Evenkeel".to_owned()),
-            ("EVENKEEL_AUTH__SMS__TEMPLATE", "1".to_owned()),
+            ("EVENKEEL_AUTH__SMS__TEMPLATE", "\"1\"".to_owned()),
             ("EVENKEEL_AUTH__SMS__URL", url.to_owned()),
         ]
     }

@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:7132", value_name = "ADDR")]
     listen: SocketAddr,
+    /// Where the ends of transfers are told: at Alipay a setting of the app (its gateway), not of the call
+    #[arg(long, value_name = "URL")]
+    notify_transfers: Option<String>,
     #[command(flatten)]
     keys_dir: KeysDir,
     #[command(flatten)]
@@ -43,6 +46,9 @@ pub(super) async fn run(args: Args) -> Result<Code, Failure> {
         .await
         .map_err(|error| cannot_listen(args.listen, &error))?;
     double.program(rules);
+    if let Some(url) = &args.notify_transfers {
+        double.tell_transfers_to(url);
+    }
     let merchant = double.merchant();
     let mut variables = keys::open(&dir, move |dir| merchant.write(dir)).await?;
     variables.push(("ALIPAY_URL", double.url()));
