@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Behaviour, Message, State, signature};
+use super::{Behaviour, Message, State, check, signature};
 
 /// Largest request body, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -37,9 +37,12 @@ pub(super) async fn serve(
     }
 }
 
-async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> StatusCode {
+async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> Response {
+    if let Err(problem) = check(&next) {
+        return (StatusCode::BAD_REQUEST, problem).into_response();
+    }
     state.lock().program = next.into();
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn show_program(Extract(state): Extract<Arc<State>>) -> Json<Vec<Behaviour>> {

@@ -7,5 +7,7 @@
 
 mod ai;
 mod alipay;
+mod allocator;
+mod identity;
 mod merchant;
 mod wechatpay;
