@@ -1,12 +1,11 @@
-//! What the billing service needs in development and is not configured: doubles of the payment providers, with keys that are
-//! made at each start.
+//! What the billing service needs in development and is not configured: doubles of the payment providers, which keep their
+//! keys in the data directory, and their books in memory.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 
-use doubles::pay::Options;
+use doubles::pay::{Books, Options};
 use doubles::{alipay, wechatpay};
 
 use super::settings::{Settings, local, port};
@@ -35,7 +34,7 @@ pub(crate) async fn complete(
     gateway: &str,
 ) -> Result<Payers, Failure> {
     let mut payers = Payers::default();
-    let dir = crate::identity::absolute(&data_dir.join("merchant"));
+    let dir = crate::identity::absolute(&data_dir.join("doubles"));
     let wanted = [
         &settings.providers.wechat.app_id,
         &settings.providers.alipay.app_id,
@@ -54,7 +53,8 @@ pub(crate) async fn complete(
     }
     if settings.providers.wechat.app_id.is_empty() {
         let address = local(port(base, WECHAT_PORT_OFFSET));
-        let double = wechatpay::start(address, Options::default())
+        let keys = wechatpay::Keys::in_dir(&dir).map_err(|error| unwritable(&dir, &error))?;
+        let double = wechatpay::resume(address, Options::default(), &keys, Books::default())
             .await
             .map_err(|error| taken("WeChat Pay", &error))?;
         use_wechat(settings, &double, &dir)?;
@@ -62,7 +62,8 @@ pub(crate) async fn complete(
     }
     if settings.providers.alipay.app_id.is_empty() {
         let address = local(port(base, ALIPAY_PORT_OFFSET));
-        let double = alipay::start(address, Options::default())
+        let keys = alipay::Keys::in_dir(&dir).map_err(|error| unwritable(&dir, &error))?;
+        let double = alipay::resume(address, Options::default(), &keys, Books::default())
             .await
             .map_err(|error| taken("Alipay", &error))?;
         double.tell_transfers_to(&format!("{}/alipay", settings.billing.notify_url));
@@ -73,15 +74,19 @@ pub(crate) async fn complete(
 }
 
 fn use_wechat(settings: &mut Settings, double: &wechatpay::WeChatPay, dir: &Path) -> Result<(), Failure> {
-    let merchant = double.merchant();
+    let variables = double
+        .merchant()
+        .write(dir)
+        .map_err(|error| unwritable(dir, &error))?;
+    let said = said(&variables);
     let wechat = &mut settings.providers.wechat;
-    wechat.private_key_path = write(dir, "wechat.key.pem", &merchant.private_key)?;
-    wechat.public_key_path = write(dir, "wechat.platform.pem", &merchant.public_key)?;
-    wechat.app_id = merchant.app_id;
-    wechat.merchant_id = merchant.merchant_id;
-    wechat.serial = merchant.serial;
-    wechat.api_v3_key = merchant.api_v3_key;
-    wechat.public_key_id = merchant.public_key_id;
+    wechat.app_id = said("WECHAT_PAY_APPID");
+    wechat.merchant_id = said("WECHAT_PAY_MCHID");
+    wechat.serial = said("WECHAT_PAY_SERIAL_NO");
+    wechat.private_key_path = said("WECHAT_PAY_PRIVATE_KEY_PATH").into();
+    wechat.api_v3_key = said("WECHAT_PAY_API_V3_KEY");
+    wechat.public_key_id = said("WECHAT_PAY_PUBLIC_KEY_ID");
+    wechat.public_key_path = said("WECHAT_PAY_PUBLIC_KEY_PATH").into();
     wechat.transfer_scene = "1005".to_owned();
     wechat.transfer_reports = vec![("岗位类型".to_owned(), "推广员".to_owned())];
     wechat.url = double.url();
@@ -89,28 +94,29 @@ fn use_wechat(settings: &mut Settings, double: &wechatpay::WeChatPay, dir: &Path
 }
 
 fn use_alipay(settings: &mut Settings, double: &alipay::Alipay, dir: &Path) -> Result<(), Failure> {
-    let merchant = double.merchant();
+    let variables = double
+        .merchant()
+        .write(dir)
+        .map_err(|error| unwritable(dir, &error))?;
+    let said = said(&variables);
     let alipay = &mut settings.providers.alipay;
-    alipay.private_key_path = write(dir, "alipay.key", &merchant.private_key)?;
-    alipay.app_certificate_path = write(dir, "alipay.app.crt", &merchant.app_certificate)?;
-    alipay.alipay_certificate_path = write(dir, "alipay.platform.crt", &merchant.alipay_certificate)?;
-    alipay.roots_path = write(dir, "alipay.roots.crt", &merchant.roots)?;
-    alipay.app_id = merchant.app_id;
-    alipay.merchant_id = merchant.merchant_id;
+    alipay.app_id = said("ALIPAY_APPID");
+    alipay.merchant_id = said("ALIPAY_MERCHANT_ID");
+    alipay.private_key_path = said("ALIPAY_PRIVATE_KEY_PATH").into();
+    alipay.public_key_path = said("ALIPAY_PUBLIC_KEY_PATH").into();
+    alipay.app_certificate_path = said("ALIPAY_APP_CERT_PATH").into();
+    alipay.alipay_certificate_path = said("ALIPAY_CERT_PATH").into();
+    alipay.roots_path = said("ALIPAY_ROOT_CERT_PATH").into();
     alipay.url = double.url();
     Ok(())
 }
 
-/// Writes a file for its owner only, in place of the one of the last start.
-fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf, Failure> {
-    let path = dir.join(name);
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options
-        .open(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| unwritable(&path, &error))?;
-    Ok(path)
+/// Looks a variable up that a double says a merchant needs.
+fn said(variables: &[(&'static str, String)]) -> impl Fn(&str) -> String {
+    |name| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {

@@ -21,7 +21,7 @@ use crate::identity;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 24] = [
+const WELL_KNOWN: [(&str, &str); 29] = [
     ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "kv.redis_url"),
@@ -37,7 +37,12 @@ const WELL_KNOWN: [(&str, &str); 24] = [
     ("WECHAT_PAY_PUBLIC_KEY_ID", "providers.wechat.public_key_id"),
     ("WECHAT_PAY_PUBLIC_KEY_PATH", "providers.wechat.public_key_path"),
     ("ALIPAY_APPID", "providers.alipay.app_id"),
-    ("ALIPAY_PID", "providers.alipay.merchant_id"),
+    ("WECHAT_PAY_URL", "providers.wechat.url"),
+    ("ALIPAY_MERCHANT_ID", "providers.alipay.merchant_id"),
+    ("ALIPAY_APP_CERT_PATH", "providers.alipay.app_certificate_path"),
+    ("ALIPAY_CERT_PATH", "providers.alipay.alipay_certificate_path"),
+    ("ALIPAY_ROOT_CERT_PATH", "providers.alipay.roots_path"),
+    ("ALIPAY_URL", "providers.alipay.url"),
     ("ALIPAY_PRIVATE_KEY_PATH", "providers.alipay.private_key_path"),
     ("ALIPAY_PUBLIC_KEY_PATH", "providers.alipay.public_key_path"),
     ("EVENKEEL_BILLING_URL", "peers.billing"),
