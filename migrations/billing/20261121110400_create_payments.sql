@@ -54,7 +54,8 @@ create table payments (
     )
 );
 create index payments_by_order on payments (order_id);
-create index payments_by_user on payments (user_id, id desc);
+-- Ids are derived from what the caller names: they say nothing of age.
+create index payments_by_user on payments (user_id, created_at desc, id desc);
 -- An order has one open payment for each channel, and is paid once.
 create unique index payments_one_open on payments (order_id, channel) where status = 'PENDING';
 create unique index payments_one_paid on payments (order_id)

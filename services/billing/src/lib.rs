@@ -148,6 +148,7 @@ pub fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         channels: Arc::new(channels),
         config: Arc::new(config),
         due: Arc::new(Notify::new()),
+        inbox: Arc::new(Notify::new()),
     };
     Ok(Service {
         public: deps.guard.layer(&PUBLIC)?.guard(grpc::routes(&app)),

@@ -1,6 +1,7 @@
 //! One operation, one transaction. A step's work runs inside the transaction of its barrier; everything else opens one of
 //! its own ([`App::transaction`]). No provider is called, and the orchestrator is not waited for, inside one.
 
+pub(crate) mod notify;
 pub(crate) mod orders;
 pub(crate) mod payments;
 pub(crate) mod refunds;
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub(crate) config: Arc<Config>,
     /// Tells the jobs of this process that something is due.
     pub(crate) due: Arc<Notify>,
+    /// Tells the job that applies notifications that one has come.
+    pub(crate) inbox: Arc<Notify>,
 }
 
 impl App {

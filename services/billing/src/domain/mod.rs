@@ -2,13 +2,17 @@
 //! mean. Pure; time is a parameter.
 
 mod amount;
+mod ask;
 mod channel;
 mod number;
 mod page;
 mod status;
+mod told;
 
 pub(crate) use amount::{Amount, CNY};
+pub(crate) use ask::{Ask, Standing, ask};
 pub(crate) use channel::Channel;
 pub(crate) use number::{ORDER, PAYMENT, REFUND, WITHDRAWAL, number};
 pub(crate) use page::Page;
 pub(crate) use status::{Machine, OrderStatus, PaymentStatus, RefundStatus, WithdrawalStatus};
+pub(crate) use told::Told;

@@ -1,6 +1,13 @@
 //! The public services: decode, operate, encode.
 
+mod encode;
+mod notify;
+mod payment;
+mod refund;
+
 use ids::Kind;
+use proto::billing::v1::notify_service_server::NotifyServiceServer;
+use proto::billing::v1::payment_service_server::PaymentServiceServer;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
@@ -16,8 +23,11 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Every public service.
 pub(crate) fn routes(app: &App) -> Routes {
-    let _ = (app, MAX_MESSAGE_BYTES);
-    Routes::default()
+    let payments = payment::Payments { app: app.clone() };
+    let notifies = notify::Notifies::new(app.clone());
+    let mut routes = Routes::default();
+    routes = routes.add_service(PaymentServiceServer::new(payments));
+    routes.add_service(NotifyServiceServer::new(notifies).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 /// Reads an id.

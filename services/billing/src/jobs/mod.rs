@@ -2,6 +2,7 @@
 //! others find it done.
 
 mod checks;
+mod notifies;
 mod repeat;
 
 use futures::FutureExt as _;
@@ -28,9 +29,19 @@ impl std::fmt::Debug for Job {
 
 /// All jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
-    let checks = app.clone();
-    vec![Job {
-        name: "billing-checks",
-        run: Box::new(move |stop| checks::run(checks, stop).boxed()),
-    }]
+    let (checks, notifies, receipts) = (app.clone(), app.clone(), app.clone());
+    vec![
+        Job {
+            name: "billing-checks",
+            run: Box::new(move |stop| checks::run(checks, stop).boxed()),
+        },
+        Job {
+            name: "billing-notifies",
+            run: Box::new(move |stop| notifies::apply(notifies, stop).boxed()),
+        },
+        Job {
+            name: "billing-receipts",
+            run: Box::new(move |stop| notifies::tidy(receipts, stop).boxed()),
+        },
+    ]
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod cases;
 pub(crate) mod checks;
+pub(crate) mod notifies;
+pub(crate) mod order_changes;
 pub(crate) mod orders;
 pub(crate) mod payments;
 pub(crate) mod refunds;

@@ -228,9 +228,10 @@ pub(crate) fn called<T>(call: &StepCall, message: T) -> Request<T> {
 }
 
 /// Calls a step again and again until it does not answer Pending.
-pub(crate) async fn settled<R>(
-    mut call: impl AsyncFnMut() -> Result<Response<R>, Status>,
-) -> Result<R, Status> {
+pub(crate) async fn settled<R, F>(mut call: impl FnMut() -> F) -> Result<R, Status>
+where
+    F: Future<Output = Result<Response<R>, Status>>,
+{
     let mut polls = tokio::time::interval(Duration::from_millis(5));
     let until = async {
         loop {

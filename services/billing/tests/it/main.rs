@@ -5,7 +5,9 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod buyer;
 mod fake_sagas;
+mod payments;
 mod schema;
 mod scripts;
 mod world;

@@ -1,5 +1,7 @@
 //! Orders: what is bought, and what follows from its being paid.
 
+mod settled;
+
 use barrier::{Again, Done};
 use proto::billing::v1 as pb;
 use rpc::step::StepCall;
@@ -7,6 +9,8 @@ use sqlx::PgConnection;
 
 use super::App;
 use crate::error::Error;
+
+pub(crate) use settled::{closed, paid};
 
 pub(crate) async fn validate_plan(
     app: &App,
