@@ -5,10 +5,12 @@ mod amount;
 mod channel;
 mod number;
 mod page;
+mod refund;
 mod status;
 
 pub(crate) use amount::{Amount, CNY};
 pub(crate) use channel::Channel;
 pub(crate) use number::{ORDER, PAYMENT, REFUND, WITHDRAWAL, number};
 pub(crate) use page::Page;
+pub(crate) use refund::{Heard, RefundCause, Standing, heard};
 pub(crate) use status::{Machine, OrderStatus, PaymentStatus, RefundStatus, WithdrawalStatus};

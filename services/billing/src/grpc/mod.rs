@@ -1,5 +1,9 @@
 //! The public services: decode, operate, encode.
 
+mod encode;
+mod payment;
+mod refund;
+
 use ids::Kind;
 use tonic::service::Routes;
 use tonic::{Request, Status};
@@ -16,8 +20,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Every public service.
 pub(crate) fn routes(app: &App) -> Routes {
-    let _ = (app, MAX_MESSAGE_BYTES);
-    Routes::default()
+    Routes::default().add_service(payment::service(app))
 }
 
 /// Reads an id.

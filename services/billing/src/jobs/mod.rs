@@ -2,6 +2,7 @@
 //! others find it done.
 
 mod checks;
+mod refunds;
 mod repeat;
 
 use futures::FutureExt as _;
@@ -28,9 +29,15 @@ impl std::fmt::Debug for Job {
 
 /// All jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
-    let checks = app.clone();
-    vec![Job {
-        name: "billing-checks",
-        run: Box::new(move |stop| checks::run(checks, stop).boxed()),
-    }]
+    let (checks, refunds) = (app.clone(), app.clone());
+    vec![
+        Job {
+            name: "billing-checks",
+            run: Box::new(move |stop| checks::run(checks, stop).boxed()),
+        },
+        Job {
+            name: "billing-stuck-refunds",
+            run: Box::new(move |stop| refunds::run(refunds, stop).boxed()),
+        },
+    ]
 }

@@ -4,6 +4,8 @@ pub(crate) mod cases;
 pub(crate) mod checks;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod refunding;
 pub(crate) mod refunds;
+pub(crate) mod revocations;
 mod row;
 pub(crate) mod saga_starts;
