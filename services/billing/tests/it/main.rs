@@ -6,6 +6,7 @@
 )]
 
 mod fake_sagas;
+mod refunds;
 mod schema;
 mod scripts;
 mod world;
