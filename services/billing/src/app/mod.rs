@@ -1,6 +1,7 @@
 //! One operation, one transaction. A step's work runs inside the transaction of its barrier; everything else opens one of
 //! its own ([`App::transaction`]). No provider is called, and the orchestrator is not waited for, inside one.
 
+pub(crate) mod memberships;
 pub(crate) mod notify;
 pub(crate) mod orders;
 pub(crate) mod payments;
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::domain::Channel;
 use crate::error::Error;
 
-pub(crate) use sagas::{Begin, begin};
+pub(crate) use sagas::{Begin, begin, without};
 
 /// Handles that the operations need. Cheap to clone.
 #[derive(Debug, Clone)]

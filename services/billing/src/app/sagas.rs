@@ -110,7 +110,7 @@ fn has_succeeded(saga: &Saga, name: &str) -> bool {
 }
 
 /// Says why a step has not succeeded.
-fn without(saga: &Saga) -> Error {
+pub(crate) fn without(saga: &Saga) -> Error {
     match saga.phase() {
         SagaPhase::Unspecified | SagaPhase::Running | SagaPhase::Completed => Error::NotYet,
         SagaPhase::Compensating | SagaPhase::Compensated | SagaPhase::Resolved => {

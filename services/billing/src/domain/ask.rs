@@ -4,7 +4,7 @@ use super::PaymentStatus;
 
 /// Where a payment is with its channel, and how it is with its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Known {
     pub(crate) status: PaymentStatus,
     /// A step has been told to call the channel: the channel may know the payment.
     pub(crate) called: bool,
@@ -33,7 +33,7 @@ pub(crate) enum Ask {
 }
 
 /// Says what is asked.
-pub(crate) const fn ask(at: Standing) -> Ask {
+pub(crate) const fn ask(at: Known) -> Ask {
     match at.status {
         PaymentStatus::Success
         | PaymentStatus::Refunding
@@ -57,9 +57,9 @@ mod tests {
     use super::*;
     use crate::domain::Machine as _;
 
-    fn all() -> impl Iterator<Item = Standing> {
+    fn all() -> impl Iterator<Item = Known> {
         PaymentStatus::NAMES.iter().flat_map(|(status, _)| {
-            (0..16_u8).map(|bits| Standing {
+            (0..16_u8).map(|bits| Known {
                 status: *status,
                 called: bits & 1 != 0,
                 has_url: bits & 2 != 0,

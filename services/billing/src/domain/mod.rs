@@ -6,13 +6,15 @@ mod ask;
 mod channel;
 mod number;
 mod page;
+mod refund;
 mod status;
 mod told;
 
 pub(crate) use amount::{Amount, CNY};
-pub(crate) use ask::{Ask, Standing, ask};
+pub(crate) use ask::{Ask, Known, ask};
 pub(crate) use channel::Channel;
 pub(crate) use number::{ORDER, PAYMENT, REFUND, WITHDRAWAL, number};
 pub(crate) use page::Page;
+pub(crate) use refund::{Heard, RefundCause, Standing, heard};
 pub(crate) use status::{Machine, OrderStatus, PaymentStatus, RefundStatus, WithdrawalStatus};
 pub(crate) use told::Told;

@@ -3,6 +3,7 @@
 
 mod checks;
 mod notifies;
+mod refunds;
 mod repeat;
 
 use futures::FutureExt as _;
@@ -29,7 +30,7 @@ impl std::fmt::Debug for Job {
 
 /// All jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
-    let (checks, notifies, receipts) = (app.clone(), app.clone(), app.clone());
+    let (checks, notifies, receipts, refunds) = (app.clone(), app.clone(), app.clone(), app.clone());
     vec![
         Job {
             name: "billing-checks",
@@ -42,6 +43,10 @@ pub(crate) fn all(app: &App) -> Vec<Job> {
         Job {
             name: "billing-receipts",
             run: Box::new(move |stop| notifies::tidy(receipts, stop).boxed()),
+        },
+        Job {
+            name: "billing-stuck-refunds",
+            run: Box::new(move |stop| refunds::run(refunds, stop).boxed()),
         },
     ]
 }

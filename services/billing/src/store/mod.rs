@@ -6,6 +6,8 @@ pub(crate) mod notifies;
 pub(crate) mod order_changes;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod refunding;
 pub(crate) mod refunds;
+pub(crate) mod revocations;
 mod row;
 pub(crate) mod saga_starts;

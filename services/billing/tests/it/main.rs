@@ -8,6 +8,7 @@
 mod buyer;
 mod fake_sagas;
 mod payments;
+mod refunds;
 mod schema;
 mod scripts;
 mod world;

@@ -156,6 +156,12 @@ impl World {
         }
     }
 
+    /// Returns the client of a provider, as the service uses it.
+    pub(crate) fn provider(&self, channel: &str) -> Arc<dyn Provider> {
+        let found = self.providers.iter().find(|provider| provider.name() == channel);
+        Arc::clone(found.unwrap())
+    }
+
     /// Asks the database for one value.
     pub(crate) async fn value<T>(&self, sql: &'static str) -> T
     where

@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use super::settle::settle_locked;
 use super::{Settled, Source, end_unpaid, lock};
 use crate::app::App;
-use crate::domain::{Amount, Ask, PaymentStatus, Standing, ask};
+use crate::domain::{Amount, Ask, Known, PaymentStatus, ask};
 use crate::error::Error;
 use crate::events::tell;
 use crate::store;
@@ -27,7 +27,7 @@ const MAX_SUBJECT_BYTES: usize = 127;
 pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
     let found = store::payments::find_timed(&app.steps_pool, PaymentId::from_uuid(claim.id)).await?;
     let Timed { payment, left } = found.ok_or(Error::NoPayment)?;
-    let at = Standing {
+    let at = Known {
         status: payment.status,
         called: payment.saga_step.is_some(),
         has_url: payment.payment_url.is_some(),
