@@ -1,10 +1,13 @@
 //! One operation, one transaction. A step's work runs inside the transaction of its barrier; everything else opens one of
 //! its own ([`App::transaction`]). No provider is called, and the orchestrator is not waited for, inside one.
 
+pub(crate) mod memberships;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod plans;
 pub(crate) mod refunds;
 mod sagas;
+mod starts;
 pub(crate) mod withdrawals;
 
 use std::collections::BTreeMap;
@@ -22,6 +25,7 @@ use crate::domain::Channel;
 use crate::error::Error;
 
 pub(crate) use sagas::{Begin, begin};
+pub(crate) use starts::start_due;
 
 /// Handles that the operations need. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,8 +1,15 @@
 //! The public services: decode, operate, encode.
 
+mod order;
+mod plan;
+
+use chrono::{DateTime, Utc};
 use ids::Kind;
+use prost_types::Timestamp;
+use proto::billing::v1::order_service_server::OrderServiceServer;
+use proto::billing::v1::plan_service_server::PlanServiceServer;
+use tonic::Request;
 use tonic::service::Routes;
-use tonic::{Request, Status};
 
 use crate::app::App;
 use crate::error::Error;
@@ -16,8 +23,23 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Every public service.
 pub(crate) fn routes(app: &App) -> Routes {
-    let _ = (app, MAX_MESSAGE_BYTES);
     Routes::default()
+        .add_service(
+            PlanServiceServer::new(plan::Plans { app: app.clone() })
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            OrderServiceServer::new(order::Orders { app: app.clone() })
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+}
+
+/// Encodes a moment.
+pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: at.timestamp(),
+        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or(0),
+    }
 }
 
 /// Reads an id.
@@ -52,8 +74,4 @@ fn text(field: &'static str, text: &str, most: usize, problem: &'static str) -> 
         return Err(Error::Invalid { field, problem });
     }
     Ok(text.to_owned())
-}
-
-fn status(error: Error) -> Status {
-    error.into()
 }

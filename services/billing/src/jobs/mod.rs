@@ -2,6 +2,7 @@
 //! others find it done.
 
 mod checks;
+mod orders;
 mod repeat;
 
 use futures::FutureExt as _;
@@ -28,9 +29,19 @@ impl std::fmt::Debug for Job {
 
 /// All jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
-    let checks = app.clone();
-    vec![Job {
-        name: "billing-checks",
-        run: Box::new(move |stop| checks::run(checks, stop).boxed()),
-    }]
+    let (checks, expiry, starts) = (app.clone(), app.clone(), app.clone());
+    vec![
+        Job {
+            name: "billing-checks",
+            run: Box::new(move |stop| checks::run(checks, stop).boxed()),
+        },
+        Job {
+            name: "billing-expiry",
+            run: Box::new(move |stop| orders::expiry(expiry, stop).boxed()),
+        },
+        Job {
+            name: "billing-starts",
+            run: Box::new(move |stop| orders::starts(starts, stop).boxed()),
+        },
+    ]
 }

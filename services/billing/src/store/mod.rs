@@ -2,8 +2,13 @@
 
 pub(crate) mod cases;
 pub(crate) mod checks;
+pub(crate) mod memberships;
+pub(crate) mod order_lines;
+pub(crate) mod order_payments;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod plans;
 pub(crate) mod refunds;
 mod row;
 pub(crate) mod saga_starts;
+pub(crate) mod undoing;
