@@ -5,8 +5,10 @@ pub(crate) mod memberships;
 pub(crate) mod notify;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod plans;
 pub(crate) mod refunds;
 mod sagas;
+mod starts;
 pub(crate) mod withdrawals;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use crate::domain::Channel;
 use crate::error::Error;
 
 pub(crate) use sagas::{Begin, begin, without};
+pub(crate) use starts::start_due;
 
 /// Handles that the operations need. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -3,18 +3,22 @@
 
 mod amount;
 mod ask;
+mod cancelling;
 mod channel;
 mod number;
 mod page;
+mod plan;
 mod refund;
 mod status;
 mod told;
 
 pub(crate) use amount::{Amount, CNY};
 pub(crate) use ask::{Ask, Known, ask};
+pub(crate) use cancelling::Cancelling;
 pub(crate) use channel::Channel;
 pub(crate) use number::{ORDER, PAYMENT, REFUND, WITHDRAWAL, number};
 pub(crate) use page::Page;
+pub(crate) use plan::{Offer, PlanKind, plan_id};
 pub(crate) use refund::{Heard, RefundCause, Standing, heard};
 pub(crate) use status::{Machine, OrderStatus, PaymentStatus, RefundStatus, WithdrawalStatus};
 pub(crate) use told::Told;

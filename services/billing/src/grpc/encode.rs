@@ -30,7 +30,7 @@ pub(super) fn payment(payment: Payment) -> pb::Payment {
     }
 }
 
-pub(super) fn time(time: DateTime<Utc>) -> Timestamp {
+pub(crate) fn time(time: DateTime<Utc>) -> Timestamp {
     Timestamp {
         seconds: time.timestamp(),
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),

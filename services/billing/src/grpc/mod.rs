@@ -1,15 +1,19 @@
 //! The public services: decode, operate, encode.
 
-mod encode;
+pub(crate) mod encode;
 mod notify;
+mod order;
 mod payment;
+mod plan;
 mod refund;
 
 use ids::Kind;
 use proto::billing::v1::notify_service_server::NotifyServiceServer;
+use proto::billing::v1::order_service_server::OrderServiceServer;
 use proto::billing::v1::payment_service_server::PaymentServiceServer;
+use proto::billing::v1::plan_service_server::PlanServiceServer;
+use tonic::Request;
 use tonic::service::Routes;
-use tonic::{Request, Status};
 
 use crate::app::App;
 use crate::error::Error;
@@ -23,11 +27,15 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Every public service.
 pub(crate) fn routes(app: &App) -> Routes {
+    let plans = plan::Plans { app: app.clone() };
+    let orders = order::Orders { app: app.clone() };
     let payments = payment::Payments { app: app.clone() };
     let notifies = notify::Notifies::new(app.clone());
-    let mut routes = Routes::default();
-    routes = routes.add_service(PaymentServiceServer::new(payments));
-    routes.add_service(NotifyServiceServer::new(notifies).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    Routes::default()
+        .add_service(PlanServiceServer::new(plans).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(OrderServiceServer::new(orders).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(PaymentServiceServer::new(payments).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(NotifyServiceServer::new(notifies).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 /// Reads an id.
@@ -62,8 +70,4 @@ fn text(field: &'static str, text: &str, most: usize, problem: &'static str) -> 
         return Err(Error::Invalid { field, problem });
     }
     Ok(text.to_owned())
-}
-
-fn status(error: Error) -> Status {
-    error.into()
 }

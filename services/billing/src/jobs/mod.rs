@@ -3,6 +3,7 @@
 
 mod checks;
 mod notifies;
+mod orders;
 mod refunds;
 mod repeat;
 
@@ -30,23 +31,21 @@ impl std::fmt::Debug for Job {
 
 /// All jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
-    let (checks, notifies, receipts, refunds) = (app.clone(), app.clone(), app.clone(), app.clone());
+    let job = |name, run: fn(App, CancellationToken) -> BoxFuture<'static, ()>| {
+        let app = app.clone();
+        Job {
+            name,
+            run: Box::new(move |stop| run(app, stop)),
+        }
+    };
     vec![
-        Job {
-            name: "billing-checks",
-            run: Box::new(move |stop| checks::run(checks, stop).boxed()),
-        },
-        Job {
-            name: "billing-notifies",
-            run: Box::new(move |stop| notifies::apply(notifies, stop).boxed()),
-        },
-        Job {
-            name: "billing-receipts",
-            run: Box::new(move |stop| notifies::tidy(receipts, stop).boxed()),
-        },
-        Job {
-            name: "billing-stuck-refunds",
-            run: Box::new(move |stop| refunds::run(refunds, stop).boxed()),
-        },
+        job("billing-checks", |app, stop| checks::run(app, stop).boxed()),
+        job("billing-notifies", |app, stop| notifies::apply(app, stop).boxed()),
+        job("billing-receipts", |app, stop| notifies::tidy(app, stop).boxed()),
+        job("billing-stuck-refunds", |app, stop| {
+            refunds::run(app, stop).boxed()
+        }),
+        job("billing-expiry", |app, stop| orders::expiry(app, stop).boxed()),
+        job("billing-starts", |app, stop| orders::starts(app, stop).boxed()),
     ]
 }

@@ -2,12 +2,16 @@
 
 pub(crate) mod cases;
 pub(crate) mod checks;
+pub(crate) mod memberships;
 pub(crate) mod notifies;
-pub(crate) mod order_changes;
+pub(crate) mod order_lines;
+pub(crate) mod order_payments;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod plans;
 pub(crate) mod refunding;
 pub(crate) mod refunds;
 pub(crate) mod revocations;
 mod row;
 pub(crate) mod saga_starts;
+pub(crate) mod undoing;

@@ -1,14 +1,12 @@
 //! What becomes of an order when its payments are settled. Called under the order's lock.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use sqlx::PgConnection;
 
+use super::cancel::finish_cancel;
 use crate::app::App;
 use crate::error::Error;
-use crate::events::tell;
-use crate::store::order_changes;
-use crate::store::orders::Order;
+use crate::store::orders::{self, Order};
 use crate::store::payments::Payment;
 
 /// The order was paid by this payment. It is PENDING, and a cancellation that was under way is over.
@@ -19,7 +17,7 @@ pub(crate) async fn paid(
     payment: &Payment,
     paid_at: DateTime<Utc>,
 ) -> Result<(), Error> {
-    if !order_changes::pay(conn, order.id, paid_at).await? {
+    if !orders::pay(conn, order.id, paid_at).await? {
         return Err(Error::Broken("an order that is locked was paid by somebody else"));
     }
     tracing::info!(order_id = %order.id, payment_id = %payment.id, "an order was paid");
@@ -28,14 +26,5 @@ pub(crate) async fn paid(
 
 /// A payment of the order has ended unpaid. An order that is being cancelled is CANCELLED with the last of them.
 pub(crate) async fn closed(_app: &App, conn: &mut PgConnection, order: &Order) -> Result<(), Error> {
-    let Some(reason) = order_changes::cancel(conn, order.id).await? else {
-        return Ok(());
-    };
-    tell(
-        conn,
-        "order.cancelled",
-        order.id.to_string(),
-        json!({"orderId": order.id.to_string(), "userId": order.user_id.to_string(), "reason": reason}),
-    )
-    .await
+    finish_cancel(conn, order).await.map(|_| ())
 }

@@ -66,7 +66,7 @@ async fn query(app: &App, payment: &Payment) -> Result<Outcome<pay::Payment>, Er
 
 /// Tells the channel of the payment. The same content every time: a repetition finds what the first call made.
 async fn create(app: &App, claim: &Claim, payment: &Payment) -> Result<Next, Error> {
-    let title = store::order_changes::title(&app.steps_pool, payment.order_id).await?;
+    let title = store::orders::title(&app.steps_pool, payment.order_id).await?;
     let amount = Amount::new(payment.amount).ok_or(Error::Broken("an amount that no provider takes"))?;
     let order = pay::NewPayment {
         number: number(payment)?,

@@ -72,7 +72,7 @@ pub(crate) async fn create_payment(
 async fn find_order(app: &App, of: Option<UserId>, named: &str) -> Result<Order, Error> {
     let id = match named.parse::<OrderId>() {
         Ok(id) => Some(id),
-        Err(_) => store::order_changes::id_of_number(&app.pool, named).await?,
+        Err(_) => store::orders::id_of_number(&app.pool, named).await?,
     };
     let found = match id {
         Some(id) => store::orders::find(&app.pool, id).await?,
@@ -86,7 +86,7 @@ async fn find_order(app: &App, of: Option<UserId>, named: &str) -> Result<Order,
 /// Looks whether it can be done at all, so that no saga is begun for nothing. The saga's first step decides.
 async fn check(app: &App, order: &Order, wanted: &Create) -> Result<(), Error> {
     app.provider(wanted.channel)?;
-    let in_time = store::order_changes::is_in_time(&app.pool, order.id).await?;
+    let in_time = store::orders::is_in_time(&app.pool, order.id).await?;
     payable(order, in_time, order.user_id, wanted.amount.minor())?;
     match store::payments::open_of(&app.pool, order.id, wanted.channel).await? {
         Some(open) => Err(Error::PaymentOpen(open)),

@@ -33,7 +33,7 @@ pub(crate) async fn create_payment_record(
     })?;
     app.provider(channel)?;
     let order = store::orders::lock(conn, order_id).await?.ok_or(Error::NoOrder)?;
-    let in_time = store::order_changes::is_in_time(&mut *conn, order_id).await?;
+    let in_time = store::orders::is_in_time(&mut *conn, order_id).await?;
     payable(&order, in_time, user_id, request.amount)?;
     if let Some(open) = store::payments::open_of(&mut *conn, order_id, channel).await? {
         return Err(Error::PaymentOpen(open));
