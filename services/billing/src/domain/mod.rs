@@ -3,12 +3,18 @@
 
 mod amount;
 mod channel;
+mod movement;
 mod number;
 mod page;
+mod statement;
 mod status;
 
 pub(crate) use amount::{Amount, CNY};
 pub(crate) use channel::Channel;
+pub(crate) use movement::Movement;
 pub(crate) use number::{ORDER, PAYMENT, REFUND, WITHDRAWAL, number};
 pub(crate) use page::Page;
+pub(crate) use statement::{
+    Book, BookStatus, Difference, DifferenceKind, Line, bounds, compare, due_days, today,
+};
 pub(crate) use status::{Machine, OrderStatus, PaymentStatus, RefundStatus, WithdrawalStatus};

@@ -1,10 +1,20 @@
 //! The public services: decode, operate, encode.
 
+mod desk;
+mod desk_encode;
+mod withdrawal;
+
+use chrono::{DateTime, Utc};
 use ids::Kind;
+use prost_types::Timestamp;
+use proto::billing::v1 as pb;
+use proto::billing::v1::desk_service_server::DeskServiceServer;
+use proto::billing::v1::withdrawal_service_server::WithdrawalServiceServer;
+use tonic::Request;
 use tonic::service::Routes;
-use tonic::{Request, Status};
 
 use crate::app::App;
+use crate::domain::{Amount, Channel};
 use crate::error::Error;
 
 /// Largest request message, in bytes: a notification of 256 KiB with room to spare.
@@ -16,8 +26,11 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Every public service.
 pub(crate) fn routes(app: &App) -> Routes {
-    let _ = (app, MAX_MESSAGE_BYTES);
+    let withdrawals = withdrawal::Withdrawals { app: app.clone() };
+    let desk = desk::Desk { app: app.clone() };
     Routes::default()
+        .add_service(WithdrawalServiceServer::new(withdrawals).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(DeskServiceServer::new(desk).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 /// Reads an id.
@@ -54,6 +67,25 @@ fn text(field: &'static str, text: &str, most: usize, problem: &'static str) -> 
     Ok(text.to_owned())
 }
 
-fn status(error: Error) -> Status {
-    error.into()
+/// Reads an amount.
+fn amount(minor: i64) -> Result<Amount, Error> {
+    Amount::new(minor).ok_or(Error::Invalid {
+        field: "amount",
+        problem: "must be 1 to 10,000,000,000",
+    })
+}
+
+/// Reads a channel that has to be there.
+fn channel(channel: pb::Channel) -> Result<Channel, Error> {
+    Channel::from_message(channel).ok_or(Error::Invalid {
+        field: "channel",
+        problem: "must be a channel",
+    })
+}
+
+fn time(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
+    }
 }

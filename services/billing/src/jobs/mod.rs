@@ -3,6 +3,7 @@
 
 mod checks;
 mod repeat;
+mod statements;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -29,8 +30,16 @@ impl std::fmt::Debug for Job {
 /// All jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
     let checks = app.clone();
-    vec![Job {
+    let mut jobs = vec![Job {
         name: "billing-checks",
         run: Box::new(move |stop| checks::run(checks, stop).boxed()),
-    }]
+    }];
+    if app.config.import_statements {
+        let statements = app.clone();
+        jobs.push(Job {
+            name: "billing-statements",
+            run: Box::new(move |stop| statements::run(statements, stop).boxed()),
+        });
+    }
+    jobs
 }

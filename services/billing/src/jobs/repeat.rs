@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 
 /// Works at once, and then at every tick or hint. A round is dropped at the order to end: each transaction stands alone.
-pub(crate) async fn repeat(
+pub(crate) async fn repeat<F: Future<Output = Result<(), Error>>>(
     name: &'static str,
     pause: Duration,
     hint: &Notify,
     stop: &CancellationToken,
-    mut round: impl AsyncFnMut() -> Result<(), Error>,
+    mut round: impl FnMut() -> F,
 ) {
     let mut ticks = tokio::time::interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -5,7 +5,13 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod desk;
+mod earner;
 mod fake_sagas;
 mod schema;
 mod scripts;
+mod statements;
+mod withdrawal_faults;
+mod withdrawal_steps;
+mod withdrawals;
 mod world;

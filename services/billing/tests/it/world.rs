@@ -80,12 +80,17 @@ impl World {
     }
 
     /// A world without background work, until [`run_jobs`](Self::run_jobs).
-    pub(crate) async fn quiet(mut config: billing::Config) -> Self {
+    pub(crate) async fn quiet(config: billing::Config) -> Self {
+        Self::with_books(config, Books::default(), Books::default()).await
+    }
+
+    /// A quiet world whose providers, WeChat and Alipay, have books already.
+    pub(crate) async fn with_books(mut config: billing::Config, wechat: Books, alipay: Books) -> Self {
         static WECHAT: LazyLock<wechatpay::Keys> = LazyLock::new(|| wechatpay::Keys::generate().unwrap());
         static ALIPAY: LazyLock<alipay::Keys> = LazyLock::new(|| alipay::Keys::generate().unwrap());
         let db = TestDatabase::create(&[(billing::SCHEMA, &billing::MIGRATOR)]).await;
-        let wechat = wechatpay::resume("127.0.0.1:0", Options::default(), &WECHAT, Books::default());
-        let alipay = alipay::resume("127.0.0.1:0", Options::default(), &ALIPAY, Books::default());
+        let wechat = wechatpay::resume("127.0.0.1:0", Options::default(), &WECHAT, wechat);
+        let alipay = alipay::resume("127.0.0.1:0", Options::default(), &ALIPAY, alipay);
         let (wechat, alipay) = (wechat.await.unwrap(), alipay.await.unwrap());
         let sagas = FakeSagas::default();
         let sagas_url = serve(sagas.routes()).await;

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::platform::Platform;
-use crate::pay::{Books, Core, Delivery, Options, Order, Rule};
+use crate::pay::{Books, Core, Delivery, Options, Order, Rule, Transfer, TransferState};
 
 /// What a merchant gets from WeChat. Made at the start.
 #[derive(Debug, Clone)]
@@ -158,6 +158,12 @@ impl WeChatPay {
     #[must_use]
     pub fn pay(&self, number: &str) -> Option<Order> {
         self.core.pay(number).ok()
+    }
+
+    /// Plays the recipient of a transfer, who accepts or does not. `None` if it has ended, or there is none.
+    #[must_use]
+    pub fn end_transfer(&self, number: &str, state: TransferState) -> Option<Transfer> {
+        self.core.end_transfer(number, state).ok()
     }
 
     /// Returns the books so far.

@@ -1,6 +1,7 @@
 //! Refunds: money that goes back.
 
 use barrier::{Again, Done};
+use ids::RefundId;
 use proto::billing::v1 as pb;
 use rpc::step::StepCall;
 use sqlx::PgConnection;
@@ -68,4 +69,16 @@ pub(crate) async fn mark_order_refunded(
 pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
     let _ = (app, claim);
     Err(Error::Broken("not built"))
+}
+
+/// Ends a refund whose outcome a person has learned from the provider.
+pub(crate) async fn settle_by_person(
+    app: &App,
+    conn: &mut PgConnection,
+    id: RefundId,
+    succeeded: bool,
+    note: &str,
+) -> Result<(), Error> {
+    let _ = (app, conn, id, succeeded, note);
+    Err(Error::NotSettleable("the refund is not under way"))
 }
