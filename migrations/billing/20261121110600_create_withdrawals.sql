@@ -41,15 +41,16 @@ create table withdrawals (
     constraint withdrawals_amount check (amount > 0),
     constraint withdrawals_status check (
         case status
-            when 'FROZEN' then ended_at is null
-            when 'PROCESSING' then ended_at is null
-            when 'SUCCEEDED' then ended_at is not null
-            when 'FAILED' then ended_at is not null and error is not null
+            when 'FROZEN' then ended_at is null and provider_no is null and package is null and error is null
+            when 'PROCESSING' then ended_at is null and error is null and saga_step is not null
+            when 'SUCCEEDED' then ended_at is not null and package is null and error is null
+            when 'FAILED' then ended_at is not null and package is null and error is not null
             else false
         end
     )
 );
-create index withdrawals_by_user on withdrawals (user_id, id desc);
+-- Ids follow from requests and do not sort by age.
+create index withdrawals_by_user on withdrawals (user_id, created_at desc, id desc);
 create trigger withdrawals_transition before update of status on withdrawals
     for each row when (old.status is distinct from new.status) execute function check_transition();
 
@@ -71,10 +72,14 @@ create table commission_entries (
     constraint commission_entries_sum check (earned_delta = available_delta + frozen_delta + withdrawn_delta),
     constraint commission_entries_kind check (
         case kind
-            when 'credited' then credit_id is not null and earned_delta > 0 and available_delta = earned_delta
-            when 'frozen' then withdrawal_id is not null and frozen_delta > 0 and available_delta = -frozen_delta
-            when 'unfrozen' then withdrawal_id is not null and available_delta > 0 and frozen_delta = -available_delta
-            when 'withdrawn' then withdrawal_id is not null and withdrawn_delta > 0 and frozen_delta = -withdrawn_delta
+            when 'credited' then credit_id is not null and withdrawal_id is null
+                and earned_delta > 0 and available_delta = earned_delta and frozen_delta = 0 and withdrawn_delta = 0
+            when 'frozen' then withdrawal_id is not null and credit_id is null
+                and frozen_delta > 0 and available_delta = -frozen_delta and earned_delta = 0 and withdrawn_delta = 0
+            when 'unfrozen' then withdrawal_id is not null and credit_id is null
+                and available_delta > 0 and frozen_delta = -available_delta and earned_delta = 0 and withdrawn_delta = 0
+            when 'withdrawn' then withdrawal_id is not null and credit_id is null
+                and withdrawn_delta > 0 and frozen_delta = -withdrawn_delta and earned_delta = 0 and available_delta = 0
             else false
         end
     )

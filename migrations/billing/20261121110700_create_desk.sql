@@ -12,7 +12,9 @@ create table cases (
     resolved_by text,
     note text,
     constraint cases_pkey primary key (id),
-    constraint cases_kind check (kind in ('UNKNOWN_OUTCOME', 'ABNORMAL_REFUND', 'AMOUNT_MISMATCH', 'REFUND_FAILED')),
+    constraint cases_kind check (
+        kind in ('UNKNOWN_OUTCOME', 'ABNORMAL_REFUND', 'AMOUNT_MISMATCH', 'REFUND_FAILED', 'CONTRADICTION')
+    ),
     constraint cases_subject check (subject in ('payment', 'refund', 'withdrawal')),
     constraint cases_resolved check (
         (resolved_at is null) = (resolved_by is null) and (resolved_at is null) = (note is null)
@@ -23,14 +25,20 @@ create unique index cases_open on cases (kind, subject, subject_id) where resolv
 
 -- Days of providers' bills that were compared with our books.
 create table statements (
+    -- For page tokens.
+    id uuid not null,
     channel text not null,
     day date not null,
     lines integer not null,
     paid_minor bigint not null,
     refunded_minor bigint not null,
     currency text not null,
+    -- The last import; differences that it did not find are gone.
+    import_id uuid not null,
     imported_at timestamptz not null default clock_timestamp(),
     constraint statements_pkey primary key (channel, day),
+    constraint statements_id unique (id),
+    constraint statements_sums check (lines >= 0 and paid_minor >= 0 and refunded_minor >= 0),
     constraint statements_channel check (channel in ('wechat', 'alipay'))
 );
 
@@ -44,6 +52,7 @@ create table statement_differences (
     ours_minor bigint,
     theirs_minor bigint,
     detail text not null,
+    import_id uuid not null,
     found_at timestamptz not null default clock_timestamp(),
     resolved_at timestamptz,
     resolved_by text,
@@ -66,3 +75,8 @@ create table statement_differences (
     )
 );
 create index statement_differences_open on statement_differences (id desc) where resolved_at is null;
+create index statements_by_day on statements (day desc, channel desc);
+
+-- What a statement is compared with.
+create index payments_by_day on payments (channel, paid_at, id) where paid_at is not null;
+create index refunds_by_day on refunds (ended_at, id) where status = 'SUCCEEDED';

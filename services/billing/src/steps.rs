@@ -312,6 +312,7 @@ impl BillingSteps for Steps {
             },
         )
         .await
+        .inspect(|_| self.app.due.notify_one())
     }
 
     async fn deduct_commission(

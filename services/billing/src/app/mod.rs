@@ -1,6 +1,7 @@
 //! One operation, one transaction. A step's work runs inside the transaction of its barrier; everything else opens one of
 //! its own ([`App::transaction`]). No provider is called, and the orchestrator is not waited for, inside one.
 
+pub(crate) mod desk;
 pub(crate) mod memberships;
 pub(crate) mod notify;
 pub(crate) mod orders;

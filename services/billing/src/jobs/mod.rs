@@ -6,6 +6,7 @@ mod notifies;
 mod orders;
 mod refunds;
 mod repeat;
+mod statements;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -38,7 +39,7 @@ pub(crate) fn all(app: &App) -> Vec<Job> {
             run: Box::new(move |stop| run(app, stop)),
         }
     };
-    vec![
+    let mut jobs = vec![
         job("billing-checks", |app, stop| checks::run(app, stop).boxed()),
         job("billing-notifies", |app, stop| notifies::apply(app, stop).boxed()),
         job("billing-receipts", |app, stop| notifies::tidy(app, stop).boxed()),
@@ -47,5 +48,11 @@ pub(crate) fn all(app: &App) -> Vec<Job> {
         }),
         job("billing-expiry", |app, stop| orders::expiry(app, stop).boxed()),
         job("billing-starts", |app, stop| orders::starts(app, stop).boxed()),
-    ]
+    ];
+    if app.config.import_statements {
+        jobs.push(job("billing-statements", |app, stop| {
+            statements::run(app, stop).boxed()
+        }));
+    }
+    jobs
 }

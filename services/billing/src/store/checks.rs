@@ -112,6 +112,36 @@ pub(crate) async fn done(conn: &mut PgConnection, subject: Subject, id: Uuid) ->
     Ok(())
 }
 
+/// Tells whether a worker is asking at this moment, and keeps others from beginning to until the end of the transaction.
+pub(crate) async fn is_leased(
+    conn: &mut PgConnection,
+    subject: Subject,
+    id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    let leased: Option<bool> = sqlx::query_scalar(
+        "select coalesce(lease_until >= clock_timestamp(), false) from provider_checks
+         where subject = $1 and subject_id = $2 for update",
+    )
+    .bind(subject.name())
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(leased == Some(true))
+}
+
+/// Counts the time of an unknown outcome from now on: a person has been told.
+pub(crate) async fn told(conn: &mut PgConnection, subject: Subject, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update provider_checks set unknown_since = clock_timestamp()
+         where subject = $1 and subject_id = $2 and unknown_since is not null",
+    )
+    .bind(subject.name())
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Takes up to `limit` checks that are due, for the time of a lease.
 pub(crate) async fn take(
     db: impl PgExecutor<'_>,

@@ -6,9 +6,15 @@
 )]
 
 mod buyer;
+mod desk;
+mod earner;
 mod fake_sagas;
 mod payments;
 mod refunds;
 mod schema;
 mod scripts;
+mod statements;
+mod withdrawal_faults;
+mod withdrawal_steps;
+mod withdrawals;
 mod world;

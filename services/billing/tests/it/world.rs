@@ -82,20 +82,25 @@ impl World {
 
     /// A world without background work, until [`run_jobs`](Self::run_jobs).
     pub(crate) async fn quiet(config: billing::Config) -> Self {
-        Self::set_up(config, &["wechat", "alipay"]).await
+        Self::set_up(config, Books::default(), Books::default(), &["wechat", "alipay"]).await
     }
 
     /// A quiet world in which Alipay is not configured.
     pub(crate) async fn without_alipay(config: billing::Config) -> Self {
-        Self::set_up(config, &["wechat"]).await
+        Self::set_up(config, Books::default(), Books::default(), &["wechat"]).await
     }
 
-    async fn set_up(mut config: billing::Config, channels: &[&str]) -> Self {
+    /// A quiet world whose providers, WeChat and Alipay, have books already.
+    pub(crate) async fn with_books(config: billing::Config, wechat: Books, alipay: Books) -> Self {
+        Self::set_up(config, wechat, alipay, &["wechat", "alipay"]).await
+    }
+
+    async fn set_up(mut config: billing::Config, wechat: Books, alipay: Books, channels: &[&str]) -> Self {
         static WECHAT: LazyLock<wechatpay::Keys> = LazyLock::new(|| wechatpay::Keys::generate().unwrap());
         static ALIPAY: LazyLock<alipay::Keys> = LazyLock::new(|| alipay::Keys::generate().unwrap());
         let db = TestDatabase::create(&[(billing::SCHEMA, &billing::MIGRATOR)]).await;
-        let wechat = wechatpay::resume("127.0.0.1:0", Options::default(), &WECHAT, Books::default());
-        let alipay = alipay::resume("127.0.0.1:0", Options::default(), &ALIPAY, Books::default());
+        let wechat = wechatpay::resume("127.0.0.1:0", Options::default(), &WECHAT, wechat);
+        let alipay = alipay::resume("127.0.0.1:0", Options::default(), &ALIPAY, alipay);
         let (wechat, alipay) = (wechat.await.unwrap(), alipay.await.unwrap());
         let sagas = FakeSagas::default();
         let sagas_url = serve(sagas.routes()).await;

@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::merchant::Merchant;
 use self::platform::Platform;
 use crate::kept;
-use crate::pay::{Books, Core, Delivery, Options, Order, Rule};
+use crate::pay::{Books, Core, Delivery, Options, Order, Rule, Transfer, TransferState};
 
 /// A running double. It stops when this handle is dropped.
 #[derive(Debug)]
@@ -163,6 +163,12 @@ impl WeChatPay {
     #[must_use]
     pub fn pay(&self, number: &str) -> Option<Order> {
         self.core.pay(number).ok()
+    }
+
+    /// Plays the recipient of a transfer, who accepts or does not. `None` if it has ended, or there is none.
+    #[must_use]
+    pub fn end_transfer(&self, number: &str, state: TransferState) -> Option<Transfer> {
+        self.core.end_transfer(number, state).ok()
     }
 
     /// Returns the books so far.

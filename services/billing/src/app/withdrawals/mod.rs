@@ -1,60 +1,60 @@
 //! Commissions and their withdrawal.
+//!
+//! A withdrawal is a TCC saga: the amount is frozen, the provider is to send it, and then it is withdrawn or available
+//! again. What the provider says is applied by [`apply`] alone, whoever brings it; while the outcome is not known, the
+//! amount stays frozen. Locks: the commission account, the withdrawal, the row of `provider_checks`.
 
-use barrier::{Again, Done};
-use proto::billing::v1 as pb;
-use rpc::step::StepCall;
+mod apply;
+mod begin;
+mod check;
+mod create;
+mod credit;
+mod deduct;
+mod freeze;
+mod read;
+mod sealed;
+mod settle;
+mod unfreeze;
+
+use ids::{UserId, WithdrawalId};
 use sqlx::PgConnection;
 
-use super::App;
 use crate::error::Error;
-use crate::store::checks::{Claim, Next};
+use crate::store::withdrawals::Withdrawal;
+use crate::store::{commission, withdrawals};
 
-pub(crate) async fn freeze_commission(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::FreezeCommissionRequest,
-    again: Again,
-) -> Result<Done<pb::FreezeCommissionResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+pub(crate) use apply::{Applied, apply};
+pub(crate) use begin::call_provider_transfer;
+pub(crate) use check::check;
+pub(crate) use create::{Wish, create};
+pub(crate) use credit::{Credit, credit};
+pub(crate) use deduct::deduct_commission;
+pub(crate) use freeze::freeze_commission;
+pub(crate) use read::{get, get_commission, list, list_entries};
+pub(crate) use sealed::Payee;
+pub(crate) use settle::settle_by_person;
+pub(crate) use unfreeze::unfreeze_commission;
+
+/// Locks a withdrawal, after its account.
+async fn lock(conn: &mut PgConnection, id: WithdrawalId) -> Result<Withdrawal, Error> {
+    // Whose it is never changes.
+    let found = withdrawals::find(&mut *conn, id)
+        .await?
+        .ok_or(Error::NoWithdrawal)?;
+    lock_account(conn, found.user_id).await?;
+    withdrawals::lock(conn, id).await?.ok_or(Error::NoWithdrawal)
 }
 
-pub(crate) async fn call_provider_transfer(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::CallProviderTransferRequest,
-    again: Again,
-) -> Result<Done<pb::CallProviderTransferResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+async fn lock_account(conn: &mut PgConnection, user_id: UserId) -> Result<commission::Account, Error> {
+    commission::lock(conn, user_id)
+        .await?
+        .ok_or(Error::Broken("a withdrawal has no commission account"))
 }
 
-pub(crate) async fn deduct_commission(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::DeductCommissionRequest,
-    again: Again,
-) -> Result<Done<pb::DeductCommissionResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
-}
-
-pub(crate) async fn unfreeze_commission(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::UnfreezeCommissionRequest,
-    again: Again,
-) -> Result<Done<pb::UnfreezeCommissionResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
-}
-
-/// Asks the provider about a withdrawal, and applies what it says. Calls nothing inside a transaction.
-pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
-    let _ = (app, claim);
-    Err(Error::Broken("not built"))
+/// Reads the id in a request of a step.
+fn withdrawal_id(text: &str) -> Result<WithdrawalId, Error> {
+    text.parse().map_err(|source| Error::Id {
+        field: "withdrawal_id",
+        source,
+    })
 }
