@@ -19,6 +19,7 @@ pub mod ai;
 pub mod alipay;
 pub mod pay;
 pub mod sms;
+mod tc3;
 pub mod wechat;
 pub mod wechatpay;
 

@@ -10,7 +10,6 @@
 //! The signature is computed here from the provider's document, not with the client's code.
 
 mod http;
-mod signature;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use crate::tc3::Account;
 
 /// Messages that are kept; older ones are forgotten.
 const KEPT_MESSAGES: usize = 10_000;
@@ -55,15 +56,6 @@ pub enum Behaviour {
     Huge,
     /// Sends, and breaks the connection in the middle of the answer.
     Cut,
-}
-
-/// What a client signs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Id of the key.
-    pub secret_id: String,
-    /// The key.
-    pub secret_key: String,
 }
 
 /// A running double. It stops when this handle is dropped.
@@ -108,10 +100,7 @@ pub async fn start(addr: impl ToSocketAddrs) -> std::io::Result<SmsProvider> {
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     let state = Arc::new(State {
-        account: Account {
-            secret_id: format!("AKID{}", crate::random_text()),
-            secret_key: crate::random_text(),
-        },
+        account: Account::random(),
         inner: Mutex::default(),
     });
     let stop = CancellationToken::new();
