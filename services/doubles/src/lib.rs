@@ -2,6 +2,7 @@
 //!
 //! * [`ai`]: a text-generation provider over HTTP.
 //! * [`alipay`]: Alipay: payments by QR code, refunds, transfers, bills.
+//! * [`kms`]: Tencent Cloud's key management service.
 //! * [`sms`]: Tencent Cloud SMS.
 //! * [`wechat`]: WeChat's login of mini programs.
 //! * [`wechatpay`]: WeChat Pay, API v3: the same.
@@ -17,6 +18,7 @@
 
 pub mod ai;
 pub mod alipay;
+pub mod kms;
 pub mod pay;
 pub mod sms;
 mod tc3;

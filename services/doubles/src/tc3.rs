@@ -33,7 +33,7 @@ impl Account {
 }
 
 /// The code for a signature that does not hold.
-const WRONG: &str = "AuthFailure.SignatureFailure";
+pub(crate) const WRONG: &str = "AuthFailure.SignatureFailure";
 const MALFORMED: &str = "AuthFailure.InvalidAuthorization";
 
 /// Checks time and signature of a POST to a product; the error is the API's code.
@@ -93,6 +93,14 @@ pub(crate) fn check(
     } else {
         Err(WRONG)
     }
+}
+
+/// Says whether the signature of a request covers a header.
+pub(crate) fn covers(headers: &HeaderMap, name: &str) -> bool {
+    text(headers, "authorization")
+        .split(", ")
+        .find_map(|part| part.strip_prefix("SignedHeaders="))
+        .is_some_and(|names| names.split(';').any(|signed| signed == name))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

@@ -7,5 +7,6 @@
 
 mod ai;
 mod alipay;
+mod kms;
 mod merchant;
 mod wechatpay;
