@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tencent_cloud::{Account, Client, Endpoint};
 
 use crate::key_id::is_name;
@@ -56,6 +58,7 @@ pub struct TencentConfig {
     /// Id of the API key (`KMS_SECRET_ID`).
     pub secret_id: String,
     /// The API key (`KMS_SECRET_KEY`).
+    #[serde(deserialize_with = "text")]
     pub secret_key: SecretString,
     /// Id of the master key (`KMS_KEY_ID`).
     pub key_id: String,
@@ -71,6 +74,16 @@ impl Default for TencentConfig {
             secret_key: SecretString::default(),
             key_id: String::new(),
             url: "https://kms.tencentcloudapi.com".to_owned(),
+        }
+    }
+}
+
+/// Reads a secret. What is no text is refused here, because the deserializer's own error would show it.
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    match Value::deserialize(from)? {
+        Value::String(text) => Ok(text.into()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(D::Error::custom("a secret that is not text: put it in quotes"))
         }
     }
 }
@@ -209,6 +222,18 @@ mod tests {
             let error = config.open().unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_refused_and_not_shown() {
+        for odd in ["123456789", "true", "[123456789]"] {
+            let json = format!(r#"{{"tencent": {{"secret_key": {odd}}}}}"#);
+            let error = serde_json::from_str::<Config>(&json).unwrap_err().to_string();
+            assert!(error.contains("quotes") && !error.contains(odd), "{error}");
+        }
+        let json = r#"{"tencent": {"secret_key": "123"}}"#;
+        let config: Config = serde_json::from_str(json).unwrap();
+        assert_eq!(config.tencent.secret_key.expose_secret(), "123");
     }
 
     #[tokio::test]

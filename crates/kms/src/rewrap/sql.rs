@@ -18,7 +18,7 @@ pub(super) struct Row {
 /// Asks for the type of a column's key, which texts of it are cast to. So a walk follows the key's own index.
 pub(super) async fn key_type(pool: &PgPool, column: &Column) -> sqlx::Result<String> {
     let Column { table, key, .. } = column;
-    let sql = format!("select pg_typeof((select {key} from {table} limit 0))::text");
+    let sql = format!("select pg_typeof((select ({key}) from {table} limit 0))::text");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn next(
     } = column;
     let place = match after {
         // A condition that depends on a parameter's absence would be planned without the index.
-        Some(_) => format!("{key} > $1::text::{key_type}"),
+        Some(_) => format!("({key}) > $1::text::{key_type}"),
         None => "$1::text is null".to_owned(),
     };
     let sql = format!(
@@ -47,7 +47,7 @@ pub(super) async fn next(
                 case when substring({column} from 1 for octet_length($2)) = $2 then null else {column} end as sealed
          from {table}
          where {place} and {column} is not null
-         order by {key}
+         order by ({key})
          limit $3"
     );
     sqlx::query_as(AssertSqlSafe(sql))
@@ -68,7 +68,7 @@ pub(super) async fn read(
     let Column {
         table, column, key, ..
     } = column;
-    let sql = format!("select {column} from {table} where {key} = $1::text::{key_type}");
+    let sql = format!("select {column} from {table} where ({key}) = $1::text::{key_type}");
     let found: Option<Option<Vec<u8>>> = sqlx::query_scalar(AssertSqlSafe(sql))
         .bind(of)
         .fetch_optional(pool)
@@ -89,7 +89,7 @@ pub(super) async fn replace(
         table, column, key, ..
     } = column;
     let sql =
-        format!("update {table} set {column} = $3 where {key} = $1::text::{key_type} and {column} = $2");
+        format!("update {table} set {column} = $3 where ({key}) = $1::text::{key_type} and {column} = $2");
     let done = sqlx::query(AssertSqlSafe(sql))
         .bind(of)
         .bind(old)

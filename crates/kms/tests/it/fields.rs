@@ -1,5 +1,7 @@
 //! Sealing, opening and re-wrapping.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::executor::block_on;
 use kms::{Error, Kms, MAX_PLAIN_BYTES, Place};
 use proptest::prelude::*;
@@ -118,6 +120,22 @@ async fn an_envelope_cannot_claim_another_version() {
     assert!(matches!(kms.open(HERE, &claims).await, Err(Error::Damaged)));
     claims[at] = 3;
     assert!(matches!(kms.open(HERE, &claims).await, Err(Error::NoKey(_))));
+}
+
+/// A field as version 1 of the format has it, made after ADR 0018 by another implementation. If this fails, fields that lie in databases do not open any more.
+#[tokio::test]
+async fn a_field_of_an_earlier_release_opens() {
+    let file = KeyFile::of(
+        r#"{"name": "0123456789abcdef", "current": 7,
+            "keys": [{"version": 7, "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}]}"#,
+    );
+    let sealed = concat!(
+        "RUtFAQEQMDEyMzQ1Njc4OWFiY2RlZgAAAAcAPAABAgMEBQYHCAkKCyNnsHytjKhw4Sz55MGYCh73o/FDiAIlB0Qam/qd6IIx",
+        "Hckb02j5N8kb4dc2uz1nnTIzNDU2Nzg5Ojs8PYv4EyqFApmM6p+V6WRYw+6fJ93Rj2v0jAg0aLkmo/fH6ZI="
+    );
+    let sealed = STANDARD.decode(sealed).unwrap();
+    let opened = file.kms().open(HERE, &sealed).await.unwrap();
+    assert_eq!(opened.as_slice(), SECRET);
 }
 
 proptest! {

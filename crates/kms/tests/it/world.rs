@@ -25,6 +25,13 @@ impl KeyFile {
         Self { path, _dir: dir }
     }
 
+    /// A file with this text.
+    pub(crate) fn of(text: &str) -> Self {
+        let file = Self::new();
+        std::fs::write(&file.path, text).unwrap();
+        file
+    }
+
     /// Adds a version and makes it the one that seals.
     pub(crate) fn rotate(&self) {
         let change = Change {

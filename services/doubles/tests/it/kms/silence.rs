@@ -154,6 +154,7 @@ async fn no_secret_is_logged_or_shown() {
     let capture = Capture::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
         .with_writer(capture.clone())
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
