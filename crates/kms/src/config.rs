@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tencent_cloud::{Account, Client, Endpoint};
 
-use crate::key_id::is_name;
 use crate::keyring::Kms;
 use crate::local::{FileError, LocalKeys};
 use crate::provider::Provider;
@@ -148,9 +147,6 @@ impl TencentConfig {
         if let Some((name, _)) = named.iter().find(|(_, value)| value.is_empty()) {
             return Err(ConfigError::Absent(name));
         }
-        if !is_name(self.key_id.as_bytes()) {
-            return Err(ConfigError::KeyId);
-        }
         let endpoint = Endpoint {
             service: "kms",
             version: "2019-01-18",
@@ -163,11 +159,7 @@ impl TencentConfig {
             secret_key: self.secret_key.clone(),
         };
         let client = Client::new(endpoint, account).map_err(ConfigError::Client)?;
-        Ok(Some(Tencent::new(
-            client,
-            self.key_id.clone(),
-            Patience::default(),
-        )))
+        Tencent::new(client, self.key_id.clone(), Patience::default()).map(Some)
     }
 }
 

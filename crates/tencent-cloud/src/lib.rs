@@ -8,7 +8,8 @@
 //!   [knows](Failure::Unknown).
 //! * Time and size of an answer are bounded. Redirects are not followed: a signed request goes where it was signed for.
 //! * Neither the key nor anything that was sent or answered is in an error or a `Debug`; of an answer, only its code. The
-//!   key, what is derived from it, and bodies are zeroised here; the buffers of HTTP and TLS below are not ours to clear.
+//!   key, what is derived from it, and answers are zeroised here; what is sent, and the buffers of HTTP and TLS below, are
+//!   not ours to clear.
 
 mod answer;
 mod clock;

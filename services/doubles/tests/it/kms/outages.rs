@@ -19,7 +19,7 @@ fn times(behaviour: &Behaviour, times: usize) -> Vec<Behaviour> {
 
 fn with(double: &KmsService, patience: Patience) -> Kms {
     let client = client(double, Clock::system());
-    let tencent = Tencent::new(client, double.key_id().to_owned(), patience);
+    let tencent = Tencent::new(client, double.key_id().to_owned(), patience).unwrap();
     Kms::new(Provider::Tencent(tencent), Vec::new())
 }
 
@@ -145,7 +145,7 @@ async fn a_wrong_key_or_clock_is_refused() {
             reqwest::Client::builder(),
         )
         .unwrap();
-        let tencent = Tencent::new(client, double.key_id().to_owned(), patience());
+        let tencent = Tencent::new(client, double.key_id().to_owned(), patience()).unwrap();
         let kms = Kms::new(Provider::Tencent(tencent), Vec::new());
         match kms.seal(HERE, SECRET).await {
             Err(Error::Refused(code)) => code,

@@ -248,7 +248,7 @@ async fn through_the_service(capture: &Capture, double: &KmsService) -> Vec<u8> 
     capture.show(&account(double));
     capture.show(&endpoint(double, std::time::Duration::from_secs(1)));
     let handle = |patience: Patience| {
-        let tencent = Tencent::new(client.clone(), double.key_id().to_owned(), patience);
+        let tencent = Tencent::new(client.clone(), double.key_id().to_owned(), patience).unwrap();
         capture.show(&tencent);
         Kms::new(Provider::Tencent(tencent), Vec::new())
     };

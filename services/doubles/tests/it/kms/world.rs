@@ -58,7 +58,7 @@ pub(crate) fn patience() -> Patience {
 
 pub(crate) fn provider(double: &KmsService, key_id: &str) -> Provider {
     let client = client(double, Clock::system());
-    Provider::Tencent(Tencent::new(client, key_id.to_owned(), patience()))
+    Provider::Tencent(Tencent::new(client, key_id.to_owned(), patience()).unwrap())
 }
 
 /// A handle that remembers nothing of others.
