@@ -3,6 +3,7 @@
 //! * [`ai`]: a text-generation provider over HTTP.
 //! * [`alipay`]: Alipay: payments by QR code, refunds, transfers, bills.
 //! * [`allocator`]: whoever allocates devices, asked by events and answering by events.
+//! * [`kms`]: Tencent Cloud's key management service.
 //! * [`sms`]: Tencent Cloud SMS.
 //! * [`wechat`]: WeChat's login of mini programs.
 //! * [`wechatpay`]: WeChat Pay, API v3: the same.
@@ -22,8 +23,10 @@ pub mod ai;
 pub mod alipay;
 pub mod allocator;
 pub mod kept;
+pub mod kms;
 pub mod pay;
 pub mod sms;
+mod tc3;
 pub mod wechat;
 pub mod wechatpay;
 

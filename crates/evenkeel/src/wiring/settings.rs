@@ -21,12 +21,16 @@ use crate::identity;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 29] = [
+const WELL_KNOWN: [(&str, &str); 33] = [
     ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "kv.redis_url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     (identity::VARIABLE, "identity.keys"),
+    ("KMS_REGION", "kms.tencent.region"),
+    ("KMS_SECRET_ID", "kms.tencent.secret_id"),
+    ("KMS_SECRET_KEY", "kms.tencent.secret_key"),
+    ("KMS_KEY_ID", "kms.tencent.key_id"),
     ("WECHAT_APPID", "auth.wechat.app_id"),
     ("WECHAT_SECRET", "auth.wechat.secret"),
     ("WECHAT_PAY_APPID", "providers.wechat.app_id"),
@@ -80,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) events: ::events::Config,
     /// Keys and values that may be lost: Redis, or tables in Postgres.
     pub(crate) kv: kv::Config,
+    /// Keys of fields that are encrypted at rest: a key file, or Tencent Cloud's key management service.
+    pub(crate) kms: kms::Config,
     /// The auth service.
     pub(crate) auth: auth::Config,
     /// The quota service.
@@ -110,6 +116,7 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             events: ::events::Config::default(),
             kv: kv::Config::default(),
+            kms: kms::Config::default(),
             auth: auth::Config::default(),
             quota: quota::Config::default(),
             task: task::Config::default(),
@@ -267,11 +274,20 @@ mod tests {
         let vars = [
             ("DATABASE_URL", "postgres://x/y"),
             ("EVENKEEL_SAGA_URL", "http://sagas:1"),
+            ("KMS_REGION", "ap-shanghai"),
+            ("KMS_SECRET_ID", "id"),
+            ("KMS_SECRET_KEY", "planted"),
+            ("KMS_KEY_ID", "cmk"),
+            ("EVENKEEL_KMS__PROVIDER", "tencent"),
         ];
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let settings: Settings = config::load_from(None, vars, &WELL_KNOWN).unwrap();
         assert_eq!(settings.database.url, "postgres://x/y");
         assert_eq!(settings.peers.saga, "http://sagas:1");
+        let kms = kms::Kms::open_config(&settings.kms).unwrap().unwrap();
+        assert_eq!(kms.current().to_string(), "tencent:cmk");
+        assert_eq!(settings.kms.tencent.region, "ap-shanghai");
+        assert!(!format!("{settings:?}").contains("planted"));
     }
 
     #[test]

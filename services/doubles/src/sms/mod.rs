@@ -10,7 +10,6 @@
 //! The signature is computed here from the provider's document, not with the client's code.
 
 mod http;
-mod signature;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use crate::tc3::Account;
 use crate::{error_status, kept};
 
 /// Messages that are kept; older ones are forgotten.
@@ -60,26 +60,7 @@ pub enum Behaviour {
     Cut,
 }
 
-/// What a client signs with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Account {
-    /// Id of the key.
-    pub secret_id: String,
-    /// The key.
-    pub secret_key: String,
-}
-
 impl Account {
-    /// Makes up an account.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self {
-            secret_id: format!("AKID{}", crate::random_text()),
-            secret_key: crate::random_word(),
-        }
-    }
-
     /// Reads the account that a directory has, or makes one there: `sms.json`, for its owner only.
     ///
     /// # Errors

@@ -9,5 +9,6 @@ mod ai;
 mod alipay;
 mod allocator;
 mod identity;
+mod kms;
 mod merchant;
 mod wechatpay;
