@@ -118,7 +118,7 @@ pub(crate) async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<Not
 
 /// What became of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Applied {
+pub(crate) enum Fate {
     /// It told something new.
     Applied,
     /// What it told was known.
@@ -128,15 +128,11 @@ pub(crate) enum Applied {
 }
 
 /// Writes what became of a notification. False if it is not PENDING.
-pub(crate) async fn applied(
-    conn: &mut PgConnection,
-    id: Uuid,
-    applied: &Applied,
-) -> Result<bool, sqlx::Error> {
-    let (state, detail) = match applied {
-        Applied::Applied => ("APPLIED", None),
-        Applied::Unchanged => ("UNCHANGED", None),
-        Applied::Held(why) => ("HELD", Some(why.as_str())),
+pub(crate) async fn applied(conn: &mut PgConnection, id: Uuid, fate: &Fate) -> Result<bool, sqlx::Error> {
+    let (state, detail) = match fate {
+        Fate::Applied => ("APPLIED", None),
+        Fate::Unchanged => ("UNCHANGED", None),
+        Fate::Held(why) => ("HELD", Some(why.as_str())),
     };
     let written = sqlx::query(
         "update notify_inbox set state = $2, detail = $3, applied_at = clock_timestamp()

@@ -7,6 +7,10 @@
 
 mod buyer;
 mod fake_sagas;
+mod faults;
+mod late;
+mod notify;
+mod payment_steps;
 mod payments;
 mod schema;
 mod scripts;
