@@ -1,9 +1,11 @@
 //! What payments do to the table `orders`, and read of it.
 
 use chrono::{DateTime, Utc};
-use ids::OrderId;
+use ids::{OrderId, PaymentId};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
+
+use super::orders::Order;
 
 /// Finds an order by its number.
 pub(crate) async fn id_of_number(
@@ -15,6 +17,19 @@ pub(crate) async fn id_of_number(
         .fetch_optional(db)
         .await?;
     Ok(id.map(OrderId::from_uuid))
+}
+
+/// Finds the order of a payment and locks it until the end of the transaction. What a payment is for never changes.
+pub(crate) async fn lock_of_payment(
+    conn: &mut PgConnection,
+    id: PaymentId,
+) -> Result<Option<Order>, sqlx::Error> {
+    sqlx::query_as(
+        "select o.* from orders o join payments p on p.order_id = o.id where p.id = $1 for update of o",
+    )
+    .bind(id.uuid())
+    .fetch_optional(conn)
+    .await
 }
 
 /// Returns the title of what is bought. It never changes: versions of plans are append-only.

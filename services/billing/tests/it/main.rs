@@ -8,9 +8,11 @@
 mod buyer;
 mod fake_sagas;
 mod faults;
+mod flood;
 mod late;
 mod notify;
 mod payment_steps;
+mod payment_tables;
 mod payments;
 mod schema;
 mod scripts;

@@ -34,8 +34,7 @@ pub(crate) async fn apply(app: &App, id: Uuid) -> Result<bool, Error> {
 }
 
 async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result<Fate, Error> {
-    let found = notifies::id_of_number(&mut *conn, notify.subject, notify.channel, &notify.number).await?;
-    let Some(subject_id) = found else {
+    let Some(subject_id) = notify.subject_id else {
         return Ok(Fate::Held(format!(
             "no {} of ours has this number",
             notify.subject.name()
