@@ -201,3 +201,57 @@ impl From<WithdrawalStatus> for pb::WithdrawalStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const MIGRATION: &str = include_str!("../../../../migrations/billing/20261121110200_create_plans.sql");
+
+    /// The changes of a machine that the migration writes into `transition`: `('orders', 'PENDING', 'PAID')`.
+    fn in_the_database(table: &str) -> BTreeSet<(String, String)> {
+        let start = format!("('{table}', ");
+        let rows = MIGRATION.split(start.as_str()).skip(1);
+        rows.map(|row| {
+            let names: Vec<&str> = row.split('\'').collect();
+            (names[1].to_owned(), names[3].to_owned())
+        })
+        .collect()
+    }
+
+    fn in_the_code<M: Machine>() -> BTreeSet<(String, String)> {
+        M::CHANGES
+            .iter()
+            .map(|(from, to)| (from.name().to_owned(), to.name().to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_database_and_the_code_know_the_same_changes() {
+        assert_eq!(in_the_code::<OrderStatus>(), in_the_database(OrderStatus::TABLE));
+        assert_eq!(
+            in_the_code::<PaymentStatus>(),
+            in_the_database(PaymentStatus::TABLE)
+        );
+        assert_eq!(
+            in_the_code::<RefundStatus>(),
+            in_the_database(RefundStatus::TABLE)
+        );
+        assert_eq!(
+            in_the_code::<WithdrawalStatus>(),
+            in_the_database(WithdrawalStatus::TABLE)
+        );
+        assert!(PaymentStatus::Closed.can_become(PaymentStatus::Success));
+        assert!(!PaymentStatus::Refunded.can_become(PaymentStatus::Success));
+    }
+
+    #[test]
+    fn every_status_is_read_as_it_was_written() {
+        for (status, name) in PaymentStatus::NAMES {
+            assert_eq!(PaymentStatus::from_name(name), Some(*status));
+        }
+        assert_eq!(PaymentStatus::from_name("PAID"), None);
+    }
+}
