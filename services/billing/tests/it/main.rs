@@ -6,6 +6,7 @@
 )]
 
 mod fake_sagas;
+mod orders;
 mod schema;
 mod scripts;
 mod world;
