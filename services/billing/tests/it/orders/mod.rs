@@ -2,6 +2,8 @@
 
 mod activation;
 mod cancelling;
+mod constraints;
+mod crashes;
 mod expiry;
 mod input;
 mod plans;
