@@ -13,6 +13,7 @@ mod faults;
 mod flood;
 mod late;
 mod notify;
+mod orders;
 mod payment_steps;
 mod payment_tables;
 mod payments;
