@@ -10,7 +10,7 @@ use pay::{Failure, NewRefund, Number, Provider, Reason, Refusal, Subject as Text
 use sqlx::PgConnection;
 
 use super::apply::{self, Applied};
-use super::held;
+use super::{NO_REASON, held};
 use crate::app::App;
 use crate::domain::{Amount, RefundStatus};
 use crate::error::Error;
@@ -63,10 +63,12 @@ pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
 fn question(app: &App, known: &Known) -> Result<Question, Error> {
     let refund = &known.refund;
     let broken = Error::Broken("a refund's row is not what was checked");
+    // Money does not stay where it is because of a word that a provider does not take.
+    let reason = Text::new(refund.reason.as_str()).or_else(|_| Text::new(NO_REASON));
     let (Ok(number), Ok(payment), Ok(reason), Some(amount), Some(total)) = (
         Number::new(refund.refund_no.as_str()),
         Number::new(known.channel_order_no.as_str()),
-        Text::new(refund.reason.as_str()),
+        reason,
         Amount::new(refund.amount),
         Amount::new(known.paid),
     ) else {

@@ -8,6 +8,7 @@ use proto::billing::v1 as pb;
 use proto::saga::v1::SagaPhase;
 use uuid::Uuid;
 
+use super::NO_REASON;
 use crate::app::{App, Begin, begin, without};
 use crate::domain::{self, RefundCause, RefundStatus, Standing};
 use crate::error::Error;
@@ -18,8 +19,6 @@ use crate::store::refunds::{self, Basis, Refund};
 const REFUNDS: Uuid = Uuid::from_u128(0x6f1d_2a7c_93b4_4e58_a0c6_51e8_7d3b_9f24);
 /// Longest reason, in characters: WeChat takes 80 bytes.
 const MAX_REASON_CHARS: usize = 40;
-/// What the payer reads if nobody gave a reason: "refund".
-const NO_REASON: &str = "退款";
 
 /// Who asks.
 #[derive(Debug, Clone)]

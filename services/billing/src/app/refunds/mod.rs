@@ -16,6 +16,8 @@ mod read;
 mod restore;
 mod set;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use ids::{OrderId, RefundId};
@@ -38,6 +40,9 @@ pub(crate) use restore::restore_paid_status;
 pub(crate) use set::set_refunding_status;
 pub(crate) use settle::settle_by_person;
 pub(crate) use watch::watch;
+
+/// What the payer reads if there is no reason that a provider takes: "refund".
+const NO_REASON: &str = "退款";
 
 /// A refund with its payment and order, all three locked.
 struct Locked {

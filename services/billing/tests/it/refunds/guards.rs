@@ -233,7 +233,7 @@ async fn a_step_that_cannot_be_read_is_refused_for_good() {
         (
             "INVALID_ARGUMENT",
             pb::SetRefundingStatusRequest {
-                reason: "a=b".to_owned(),
+                reason: "x".repeat(129),
                 ..good.clone()
             },
         ),
