@@ -152,12 +152,16 @@ impl Wish {
 /// Why the payment cannot be refunded; [`Error::Mismatch`] if the request id stands for another refund; why the saga that
 /// it stands for was given up before there was a refund.
 pub(crate) async fn create_refund(app: &App, wish: &Wish) -> Result<Begun, Error> {
-    // The payment first: if it shows that a refund is under way, a retry's own one is found below.
-    let Basis { payment, order } = refunds::find_basis(&app.pool, wish.payment_id)
-        .await?
-        .ok_or(Error::NoPayment)?;
+    let basis = refunds::find_basis(&app.pool, wish.payment_id, wish.refund_id).await?;
+    let Basis {
+        payment,
+        order,
+        has_refund,
+    } = basis.ok_or(Error::NoPayment)?;
     wish.admit(&payment)?;
-    if let Some(refund) = refunds::find(&app.pool, wish.refund_id).await? {
+    if has_refund {
+        let refund = refunds::find(&app.pool, wish.refund_id).await?;
+        let refund = refund.ok_or(Error::Broken("a refund is gone"))?;
         if !wish.is(&refund) {
             return Err(Error::Mismatch("refund"));
         }

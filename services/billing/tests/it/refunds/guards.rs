@@ -327,3 +327,88 @@ async fn the_tables_refuse_what_must_never_be() {
                from refunds, generate_series(1, 2) n";
     assert_eq!(refused(&world, two).await, "refunds_one_open");
 }
+
+#[tokio::test]
+async fn every_step_that_comes_twice_has_one_effect() {
+    let mut world = World::quiet(config()).await;
+    world.run_jobs().await;
+    let sold = sell(&world, "alipay", Goods::default()).await;
+    let (refund_id, saga_id) = (RefundId::new(), SagaId::new());
+    let steps = &world.steps;
+    let action = call(saga_id, "SET_REFUNDING_STATUS", Op::Action);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let request = called(&action, set(&sold, refund_id, saga_id));
+        let answer = steps.clone().set_refunding_status(request).await.unwrap();
+        answers.push(answer.into_inner());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!((answers[0].claws_back, answers[0].clawback), (true, 40));
+    let pivot = call(saga_id, "CALL_PROVIDER_REFUND", Op::Action);
+    for _ in 0..2 {
+        let answer = settled(|| {
+            let (mut steps, request) = (steps.clone(), called(&pivot, ask_provider(refund_id)));
+            async move { steps.call_provider_refund(request).await }
+        });
+        answer.await.unwrap();
+    }
+    // Once by the barrier; once more as if the barrier had forgotten it.
+    for saga_id in [saga_id, saga_id, SagaId::new()] {
+        let mark = call(saga_id, "UPDATE_PAYMENT_STATUS", Op::Action);
+        let request = pb::MarkPaymentRefundedRequest {
+            refund_id: refund_id.to_string(),
+            provider_refund_no: String::new(),
+        };
+        steps
+            .clone()
+            .mark_payment_refunded(called(&mark, request))
+            .await
+            .unwrap();
+        assert_eq!(shop::payment(&world, &sold).await, ("SUCCESS".to_owned(), 400, 0));
+    }
+    for saga_id in [saga_id, saga_id, SagaId::new()] {
+        let mark = call(saga_id, "UPDATE_ORDER_STATUS", Op::Action);
+        let request = pb::MarkOrderRefundedRequest {
+            refund_id: refund_id.to_string(),
+        };
+        steps
+            .clone()
+            .mark_order_refunded(called(&mark, request))
+            .await
+            .unwrap();
+        assert_eq!(shop::order(&world, &sold).await, ("COMPLETED".to_owned(), 400));
+    }
+    assert_eq!(shop::there(&world, &sold).len(), 1);
+}
+
+#[tokio::test]
+async fn another_refund_waits_for_the_end_of_the_first() {
+    let world = World::quiet(config()).await;
+    let sold = sell(&world, "wechat", Goods::default()).await;
+    let (refund_id, saga_id) = (RefundId::new(), SagaId::new());
+    let action = call(saga_id, "SET_REFUNDING_STATUS", Op::Action);
+    let request = called(&action, set(&sold, refund_id, saga_id));
+    world.steps.clone().set_refunding_status(request).await.unwrap();
+    assert_eq!(reason(ask(&world, &sold, 1, "r").await), "REFUND_IN_PROGRESS");
+    // The one that its request passed, because it was faster there, is refused by the step.
+    let (other, saga_id) = (RefundId::new(), SagaId::new());
+    let action = call(saga_id, "SET_REFUNDING_STATUS", Op::Action);
+    let request = called(&action, set(&sold, other, saga_id));
+    let answer = world.steps.clone().set_refunding_status(request).await;
+    assert_eq!(reason(answer), "REFUND_IN_PROGRESS");
+    // The same id for another saga is another refund.
+    sqlx::query("update refunds set status = 'FAILED', error = 'x', ended_at = now()")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    sqlx::query("update payments set status = 'SUCCESS', refunding_amount = 0")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let request = called(
+        &call(SagaId::new(), "SET_REFUNDING_STATUS", Op::Action),
+        set(&sold, refund_id, saga_id),
+    );
+    let answer = world.steps.clone().set_refunding_status(request).await;
+    assert_eq!(reason(answer), "ORDER_MISMATCH");
+}
