@@ -3,7 +3,7 @@
 //! Until the provider was heard to have taken it, it is asked *for*, again and again under the same number; from then on it
 //! is asked *about*. A refusal is believed only if the provider does not know the number afterwards: an earlier call of
 //! ours, whose answer was lost, may have been taken. If such a call may still be on its way, it is believed the second
-//! time.
+//! time. What the provider has taken it cannot refuse: then a person looks, after `case_after`.
 
 use ids::RefundId;
 use pay::{Failure, NewRefund, Number, Provider, Reason, Refusal, Subject as Text};
@@ -150,7 +150,8 @@ async fn refuse(
     refusal: &Refusal,
 ) -> Result<Next, Error> {
     let text = refusal.to_string();
-    if may_pass(refusal.reason) || known.refund.status != RefundStatus::Processing {
+    let was_taken = known.refund.taken_at.is_some() || known.refund.status != RefundStatus::Processing;
+    if may_pass(refusal.reason) || was_taken {
         return Ok(Next::Unknown(text));
     }
     if claim.unknown_for.is_some() && known.refund.error.as_deref() != Some(&text) {

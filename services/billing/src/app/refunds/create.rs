@@ -8,9 +8,9 @@ use proto::billing::v1 as pb;
 use proto::saga::v1::SagaPhase;
 use uuid::Uuid;
 
-use super::NO_REASON;
+use super::{NO_REASON, standing};
 use crate::app::{App, Begin, begin, without};
-use crate::domain::{self, RefundCause, RefundStatus, Standing};
+use crate::domain::{self, RefundCause, RefundStatus};
 use crate::error::Error;
 use crate::store::payments::Payment;
 use crate::store::refunds::{self, Basis, Refund};
@@ -172,14 +172,7 @@ pub(crate) async fn create_refund(app: &App, wish: &Wish) -> Result<Begun, Error
         });
     }
     wish.in_time(&payment, app.config.refund_within)?;
-    let standing = Standing {
-        status: payment.status,
-        late: payment.late,
-        order,
-        amount: payment.amount,
-        refunded: payment.refunded_amount,
-        refunds: payment.refunds,
-    };
+    let standing = standing(&payment, order);
     let amount = standing.refundable(RefundCause::Requested, wish.amount)?;
     let input = pb::PaymentRefundInput {
         refund_id: wish.refund_id.to_string(),

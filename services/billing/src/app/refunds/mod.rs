@@ -24,6 +24,7 @@ use ids::{OrderId, RefundId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use crate::domain::{OrderStatus, Standing};
 use crate::error::Error;
 use crate::events;
 use crate::store::orders::{self, Order};
@@ -33,7 +34,7 @@ use crate::store::refunds::{self, Refund};
 pub(crate) use apply::{Applied, apply};
 pub(crate) use call::call_provider_refund;
 pub(crate) use check::check;
-pub(crate) use create::{Begun, Caller, Wish, create_refund};
+pub(crate) use create::{Caller, Wish, create_refund};
 pub(crate) use mark::{mark_order_refunded, mark_payment_refunded};
 pub(crate) use read::{get_refund, list_refunds};
 pub(crate) use restore::restore_paid_status;
@@ -71,6 +72,18 @@ async fn lock_order(conn: &mut PgConnection, id: OrderId) -> Result<Order, Error
     orders::lock(conn, id)
         .await?
         .ok_or(Error::Broken("a payment without an order"))
+}
+
+/// What decides whether a payment can be refunded.
+fn standing(payment: &Payment, order: OrderStatus) -> Standing {
+    Standing {
+        status: payment.status,
+        late: payment.late,
+        order,
+        amount: payment.amount,
+        refunded: payment.refunded_amount,
+        refunds: payment.refunds,
+    }
 }
 
 /// Fails if a guarded update found the row in another status than its lock had shown.

@@ -8,9 +8,9 @@ use proto::billing::v1 as pb;
 use rpc::step::StepCall;
 use sqlx::PgConnection;
 
-use super::{held, lock_order, tell};
+use super::{held, lock_order, standing, tell};
 use crate::app::App;
-use crate::domain::{self, RefundCause, Standing};
+use crate::domain::{self, RefundCause};
 use crate::error::Error;
 use crate::store::refunds::{self, NewRefund};
 use crate::store::{payments, refunding};
@@ -40,14 +40,7 @@ pub(crate) async fn set_refunding_status(
         .ok_or(Error::NoPayment)?;
     let order = lock_order(conn, found.order_id).await?;
     let payment = payments::lock(conn, found.id).await?.ok_or(Error::NoPayment)?;
-    let standing = Standing {
-        status: payment.status,
-        late: payment.late,
-        order: order.status,
-        amount: payment.amount,
-        refunded: payment.refunded_amount,
-        refunds: payment.refunds,
-    };
+    let standing = standing(&payment, order.status);
     let amount = standing.refundable(asked.cause, asked.amount)?;
     let quota = refunding::quota_of_order(&mut *conn, order.id).await?;
     let clawback = standing.clawback(asked.cause, amount, quota);

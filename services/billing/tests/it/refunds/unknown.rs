@@ -329,3 +329,43 @@ async fn a_refund_that_its_provider_has_lost_is_asked_for_again() {
         ("REFUNDED".to_owned(), PRICE, 0)
     );
 }
+
+#[tokio::test]
+async fn what_was_taken_once_is_not_given_up_for_a_refusal() {
+    let world = World::new().await;
+    let sold = sell(&world, "wechat", Goods::default()).await;
+    let says = |on, code: &str, status| {
+        let code = code.to_owned();
+        Rule::times(6, on, Behaviour::Code { code, status })
+    };
+    let open = Behaviour::RefundEnds {
+        state: RefundState::Processing,
+        after_ms: 0,
+    };
+    // It takes it, does not find it for a while, and refuses it meanwhile, since nothing of the payment is left.
+    shop::program(
+        &world,
+        &sold,
+        vec![
+            Rule::once(Operation::Refund, open),
+            says(Operation::QueryRefund, "RESOURCE_NOT_EXISTS", 404),
+            says(Operation::Refund, "INVALID_REQUEST", 400),
+        ],
+    );
+    let begun = ask(&world, &sold, 0, "r").await.unwrap();
+    let refund = begun.refund.unwrap();
+    eventually(DEADLINE, async || {
+        let left = shop::program_left(&world, &sold).await;
+        left.contains(r#""on":"query_refund","times":0"#)
+            .then_some(())
+            .ok_or(left)
+    })
+    .await;
+    becomes(&world, &refund.refund_id, pb::RefundStatus::Processing).await;
+    shop::end_there(&world, &sold, &refund.refund_no, "succeeded").await;
+    assert_eq!(ended(&world, &refund.refund_id).await, SagaPhase::Completed);
+    assert_eq!(
+        shop::payment(&world, &sold).await,
+        ("REFUNDED".to_owned(), PRICE, 0)
+    );
+}
