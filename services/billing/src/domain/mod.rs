@@ -8,6 +8,7 @@ mod number;
 mod page;
 mod statement;
 mod status;
+mod transfer;
 
 pub(crate) use amount::{Amount, CNY};
 pub(crate) use channel::Channel;
@@ -18,3 +19,4 @@ pub(crate) use statement::{
     Book, BookStatus, Difference, DifferenceKind, Line, bounds, compare, due_days, today,
 };
 pub(crate) use status::{Machine, OrderStatus, PaymentStatus, RefundStatus, WithdrawalStatus};
+pub(crate) use transfer::{Verdict, verdict};

@@ -201,3 +201,35 @@ impl From<WithdrawalStatus> for pb::WithdrawalStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the database's table of changes is filled.
+    const MIGRATION: &str = include_str!("../../../../migrations/billing/20261121110200_create_plans.sql");
+
+    fn assert_same<M: Machine>() {
+        let start = format!("('{}', ", M::TABLE);
+        let mut there: Vec<&str> = MIGRATION
+            .match_indices(&start)
+            .filter_map(|(at, start)| MIGRATION[at + start.len()..].split_once(')'))
+            .map(|(change, _)| change)
+            .collect();
+        let mut here: Vec<String> = M::CHANGES
+            .iter()
+            .map(|(from, to)| format!("'{}', '{}'", from.name(), to.name()))
+            .collect();
+        there.sort_unstable();
+        here.sort_unstable();
+        assert_eq!(here, there, "{}", M::TABLE);
+    }
+
+    #[test]
+    fn the_database_allows_the_same_changes() {
+        assert_same::<OrderStatus>();
+        assert_same::<PaymentStatus>();
+        assert_same::<RefundStatus>();
+        assert_same::<WithdrawalStatus>();
+    }
+}

@@ -5,13 +5,16 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod bookkeeper;
 mod desk;
 mod earner;
 mod fake_sagas;
 mod schema;
 mod scripts;
+mod statement_days;
 mod statements;
 mod withdrawal_faults;
+mod withdrawal_input;
 mod withdrawal_steps;
 mod withdrawals;
 mod world;
