@@ -180,6 +180,30 @@ async fn a_repeated_request_is_the_same_withdrawal() {
 }
 
 #[tokio::test]
+async fn one_of_two_contents_of_a_request_id_is_taken() {
+    let mut quick = config();
+    quick.wait = std::time::Duration::from_secs(1);
+    let world = World::quiet(quick).await;
+    let earner = Earner::with(&world, 1_000).await;
+    let wish = earner.wish(Channel::Wechat, 300);
+    let other = pb::CreateWithdrawalRequest {
+        recipient: "somebody_else".to_owned(),
+        ..wish.clone()
+    };
+    let (first, second) = tokio::join!(earner.create(wish), earner.create(other.clone()));
+    assert_ne!(first.is_ok(), second.is_ok());
+    let refused = if first.is_ok() { second } else { first };
+    assert_eq!(reason(refused), "ORDER_MISMATCH");
+    assert_eq!(earner.commission().await, (700, 300, 0));
+    // A saga that has frozen nothing so far knows only its input.
+    world.sagas.stall("WITHDRAWAL");
+    let wish = earner.wish(Channel::Wechat, 300);
+    earner.create(wish.clone()).await.unwrap();
+    let other = pb::CreateWithdrawalRequest { amount: 301, ..wish };
+    assert_eq!(reason(earner.create(other).await), "ORDER_MISMATCH");
+}
+
+#[tokio::test]
 async fn the_idempotency_key_stands_for_an_absent_request_id() {
     let world = World::new().await;
     let earner = Earner::with(&world, 1_000).await;

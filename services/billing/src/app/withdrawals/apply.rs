@@ -4,7 +4,7 @@ use pay::{Transfer, TransferState};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::domain::{CNY, Verdict, verdict};
+use crate::domain::{Verdict, verdict};
 use crate::error::Error;
 use crate::events::tell;
 use crate::store::cases::{self, CaseKind, NewCase};
@@ -103,7 +103,6 @@ async fn end(
         "withdrawalId": withdrawal.id.to_string(),
         "userId": withdrawal.user_id.to_string(),
         "amount": withdrawal.amount.minor(),
-        "currency": CNY,
     });
     tell(conn, topic, withdrawal.id.to_string(), data).await
 }
