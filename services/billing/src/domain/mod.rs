@@ -13,6 +13,7 @@ mod refund;
 mod statement;
 mod status;
 mod told;
+mod transfer;
 
 pub(crate) use amount::{Amount, CNY};
 pub(crate) use ask::{Ask, Known, ask};
@@ -28,3 +29,4 @@ pub(crate) use statement::{
 };
 pub(crate) use status::{Machine, OrderStatus, PaymentStatus, RefundStatus, WithdrawalStatus};
 pub(crate) use told::Told;
+pub(crate) use transfer::{Verdict, verdict};

@@ -5,6 +5,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod bookkeeper;
 mod buyer;
 mod desk;
 mod earner;
@@ -20,8 +21,10 @@ mod payments;
 mod refunds;
 mod schema;
 mod scripts;
+mod statement_days;
 mod statements;
 mod withdrawal_faults;
+mod withdrawal_input;
 mod withdrawal_steps;
 mod withdrawals;
 mod world;

@@ -1,195 +1,15 @@
 //! A provider's statement is compared with our books, line by line.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Days, FixedOffset, NaiveDate, TimeDelta, Utc};
-use doubles::pay::{Behaviour, Books, Operation, Order, OrderState, Refund, RefundState, Rule};
-use ids::{DifferenceId, OrderId, PaymentId, RefundId, SagaId, UserId};
+use chrono::Days;
+use doubles::pay::{Behaviour, Operation, Rule};
 use proto::billing::v1 as pb;
 use proto::billing::v1::{Channel, DifferenceKind};
-use test_support::eventually;
-use tonic::Status;
 
+use crate::bookkeeper::{There, at, differences, import, keys, minor, our_refund, ours, yesterday};
 use crate::desk::desk;
-use crate::world::{DEADLINE, World, config, reason};
+use crate::world::{config, reason};
 
 const BOTH: [Channel; 2] = [Channel::Wechat, Channel::Alipay];
-
-/// The day before today in Beijing.
-fn yesterday() -> NaiveDate {
-    let beijing = FixedOffset::east_opt(8 * 3600).unwrap();
-    (Utc::now().with_timezone(&beijing) - TimeDelta::days(1)).date_naive()
-}
-
-/// A moment of a day in Beijing.
-fn at(day: NaiveDate, hour: u32) -> DateTime<Utc> {
-    let beijing = FixedOffset::east_opt(8 * 3600).unwrap();
-    let local = day.and_hms_opt(hour, 30, 0).unwrap();
-    local.and_local_timezone(beijing).unwrap().with_timezone(&Utc)
-}
-
-/// What the provider has: payments and refunds of them.
-#[derive(Default)]
-struct There(Books);
-
-impl There {
-    fn paid(mut self, number: &str, amount: i64, paid_at: DateTime<Utc>) -> Self {
-        let order = Order {
-            number: number.to_owned(),
-            provider_no: format!("42{number}"),
-            amount_minor: amount,
-            subject: "a plan".to_owned(),
-            notify_url: String::new(),
-            code: number.to_owned(),
-            created_at: paid_at,
-            expires_at: paid_at,
-            scanned: true,
-            state: OrderState::Paid,
-            paid_at: Some(paid_at),
-            fee_minor: 1,
-        };
-        self.0.orders.insert(number.to_owned(), order);
-        self
-    }
-
-    fn refunded(mut self, number: &str, order: &str, amount: i64, at: DateTime<Utc>) -> Self {
-        let refund = Refund {
-            number: number.to_owned(),
-            order: order.to_owned(),
-            provider_no: format!("50{number}"),
-            amount_minor: amount,
-            notify_url: String::new(),
-            state: RefundState::Succeeded,
-            created_at: at,
-            ended_at: Some(at),
-        };
-        self.0.refunds.insert(number.to_owned(), refund);
-        self
-    }
-
-    /// A world in which both providers have this.
-    async fn world(self, config: billing::Config) -> World {
-        let world = World::with_books(config, self.0.clone(), self.0).await;
-        sqlx::raw_sql(
-            "begin;
-             insert into plans (id, version, on_sale) values ('p', 1, true);
-             insert into plan_versions (plan_id, version, kind, title, description, amount, currency, quota, quota_days,
-                 membership_days, needs_device) values ('p', 1, 'TOP_UP', 't', 'd', 1, 'CNY', 1, 0, 0, false);
-             commit",
-        )
-        .execute(&world.pool)
-        .await
-        .unwrap();
-        world
-    }
-}
-
-/// Writes a payment of ours.
-async fn ours(
-    world: &World,
-    channel: &str,
-    number: &str,
-    amount: i64,
-    status: &str,
-    paid_at: DateTime<Utc>,
-) -> PaymentId {
-    let (order_id, user_id, id) = (OrderId::new(), UserId::new(), PaymentId::new());
-    sqlx::query(
-        "insert into orders (id, order_number, user_id, plan_id, plan_version, amount, final_amount, currency, saga_id, expires_at)
-         values ($1, $2, $3, 'p', 1, $4, $4, 'CNY', $5, now())",
-    )
-    .bind(order_id.uuid())
-    .bind(order_id.to_string())
-    .bind(user_id.uuid())
-    .bind(amount)
-    .bind(SagaId::new().uuid())
-    .execute(&world.pool)
-    .await
-    .unwrap();
-    sqlx::query(
-        "insert into payments (id, payment_no, order_id, user_id, channel, channel_order_no, amount, currency, status,
-             refunded_amount, reason, saga_id, expires_at, paid_at)
-         values ($1, $10, $2, $3, $4, $5, $6, 'CNY', $7, case when $7 = 'REFUNDED' then $6 else 0 end,
-             case when $7 in ('CLOSED', 'FAILED') then 'x' end, $8, now(),
-             case when $7 in ('SUCCESS', 'REFUNDED') then $9 end)",
-    )
-    .bind(id.uuid())
-    .bind(order_id.uuid())
-    .bind(user_id.uuid())
-    .bind(channel)
-    .bind(number)
-    .bind(amount)
-    .bind(status)
-    .bind(SagaId::new().uuid())
-    .bind(paid_at)
-    .bind(id.to_string())
-    .execute(&world.pool)
-    .await
-    .unwrap();
-    id
-}
-
-/// Writes a refund of ours that took an hour.
-async fn our_refund(
-    world: &World,
-    payment: PaymentId,
-    number: &str,
-    amount: i64,
-    status: &str,
-    ended_at: DateTime<Utc>,
-) {
-    sqlx::query(
-        "insert into refunds (id, refund_no, payment_id, order_id, user_id, amount, currency, status, cause, reason,
-             requested_by, error, saga_id, created_at, ended_at)
-         select $1, $2, id, order_id, user_id, $4, 'CNY', $5, 'REQUESTED', 'r', 'u',
-             case when $5 in ('FAILED', 'CLOSED', 'ABNORMAL') then 'x' end, $6, $7 - interval '1 hour',
-             case when $5 in ('SUCCEEDED', 'FAILED', 'CLOSED') then $7 end
-         from payments where id = $3",
-    )
-    .bind(RefundId::new().uuid())
-    .bind(number)
-    .bind(payment.uuid())
-    .bind(amount)
-    .bind(status)
-    .bind(SagaId::new().uuid())
-    .bind(ended_at)
-    .execute(&world.pool)
-    .await
-    .unwrap();
-}
-
-async fn import(world: &World, channel: Channel, day: NaiveDate) -> Result<pb::Statement, Status> {
-    let request = pb::ImportStatementRequest {
-        channel: channel.into(),
-        day: day.to_string(),
-    };
-    let answer = desk(world).import_statement(request).await?;
-    Ok(answer.into_inner().statement.unwrap())
-}
-
-/// What a channel's differences are, by number.
-async fn differences(world: &World, channel: Channel) -> BTreeMap<(String, DifferenceKind), pb::Difference> {
-    let request = pb::ListDifferencesRequest {
-        channel: channel.into(),
-        include_resolved: true,
-        ..pb::ListDifferencesRequest::default()
-    };
-    let answer = desk(world).list_differences(request).await.unwrap().into_inner();
-    let all = answer.differences.into_iter();
-    all.map(|found| ((found.number.clone(), found.kind()), found))
-        .collect()
-}
-
-fn keys(found: &BTreeMap<(String, DifferenceKind), pb::Difference>) -> Vec<(&str, DifferenceKind)> {
-    found
-        .keys()
-        .map(|(number, kind)| (number.as_str(), *kind))
-        .collect()
-}
-
-fn minor(money: Option<&pb::Money>) -> Option<i64> {
-    money.map(|money| money.amount_minor)
-}
 
 #[tokio::test]
 async fn books_that_agree_have_no_differences() {
@@ -281,34 +101,34 @@ async fn a_repeated_import_drops_what_is_settled_and_keeps_what_was_explained() 
         .paid("PAY000002", 200, at(day, 9))
         .paid("PAY000003", 300, at(day, 9));
     let world = there.world(config()).await;
+    ours(&world, "wechat", "PAY000001", 101, "SUCCESS", at(day, 9)).await;
     let statement = import(&world, Channel::Wechat, day).await.unwrap();
     assert_eq!(statement.open_differences, 3);
-    let before = differences(&world, Channel::Wechat).await;
-    let missing = |number: &str| (number.to_owned(), DifferenceKind::MissingHere);
-    let explained = &before[&missing("PAY000001")];
+    let amount = ("PAY000001".to_owned(), DifferenceKind::Amount);
     let request = pb::ResolveDifferenceRequest {
-        difference_id: explained.difference_id.clone(),
-        note: "another shop of the same merchant".to_owned(),
+        difference_id: differences(&world, Channel::Wechat).await[&amount]
+            .difference_id
+            .clone(),
+        note: "a coupon of the provider".to_owned(),
     };
     let mut named = tonic::Request::new(request.clone());
     let actor = "bob@desk".parse().unwrap();
     named.metadata_mut().insert(rpc::step::ACTOR_HEADER, actor);
-    let resolved = desk(&world)
-        .resolve_difference(named)
-        .await
-        .unwrap()
-        .into_inner()
-        .difference
-        .unwrap();
+    let answer = desk(&world).resolve_difference(named).await.unwrap();
+    let resolved = answer.into_inner().difference.unwrap();
     assert_eq!(
         (resolved.resolved_by.as_str(), resolved.note.as_str()),
-        ("bob@desk", "another shop of the same merchant")
+        ("bob@desk", "a coupon of the provider")
     );
     assert_eq!(
         reason(desk(&world).resolve_difference(request).await),
         "CASE_RESOLVED"
     );
 
+    sqlx::query("update payments set amount = 102")
+        .execute(&world.pool)
+        .await
+        .unwrap();
     ours(&world, "wechat", "PAY000002", 200, "SUCCESS", at(day, 9)).await;
     ours(&world, "wechat", "PAY000003", 333, "SUCCESS", at(day, 9)).await;
     for _ in 0..2 {
@@ -318,12 +138,19 @@ async fn a_repeated_import_drops_what_is_settled_and_keeps_what_was_explained() 
         assert_eq!(
             keys(&after),
             [
-                ("PAY000001", DifferenceKind::MissingHere),
+                ("PAY000001", DifferenceKind::Amount),
                 ("PAY000003", DifferenceKind::Amount)
             ]
         );
-        assert_eq!(after[&missing("PAY000001")], resolved);
+        assert_eq!(after[&amount], resolved, "as it was explained");
     }
+    // What was explained stays, even if it is no difference any more.
+    sqlx::query("update payments set amount = 100 where channel_order_no = 'PAY000001'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let statement = import(&world, Channel::Wechat, day).await.unwrap();
+    assert_eq!((statement.differences, statement.open_differences), (2, 1));
     let open = desk(&world)
         .list_differences(pb::ListDifferencesRequest::default())
         .await;
@@ -434,155 +261,4 @@ async fn a_refund_under_way_at_midnight_may_be_in_either_statement() {
     for day in [day, day + Days::new(1)] {
         assert_eq!(import(&world, Channel::Wechat, day).await.unwrap().differences, 0);
     }
-}
-
-#[tokio::test]
-async fn a_large_statement_is_compared_in_parts() {
-    let day = yesterday();
-    let mut there = There::default();
-    for number in 0..1_203 {
-        there = there.paid(&format!("PAY{number:06}"), 100, at(day, 9));
-    }
-    let world = there.world(config()).await;
-    ours(&world, "wechat", "PAY000000", 100, "SUCCESS", at(day, 9)).await;
-    sqlx::query(
-        "insert into payments (id, payment_no, order_id, user_id, channel, channel_order_no, amount, currency, status,
-             late, saga_id, expires_at, paid_at)
-         select gen_random_uuid(), 'N' || n, p.order_id, p.user_id, 'wechat', 'PAY9' || lpad(n::text, 5, '0'), 100, 'CNY',
-             'SUCCESS', true, p.saga_id, now(), p.paid_at
-         from payments p, generate_series(1, 1102) n",
-    )
-    .execute(&world.pool)
-    .await
-    .unwrap();
-    let statement = import(&world, Channel::Wechat, day).await.unwrap();
-    assert_eq!((statement.lines, statement.differences), (1_203, 1_202 + 1_102));
-    let (mut seen, mut page_token) = (0, String::new());
-    loop {
-        let request = pb::ListDifferencesRequest {
-            page_size: 500,
-            page_token,
-            ..Default::default()
-        };
-        let answer = desk(&world).list_differences(request).await.unwrap().into_inner();
-        seen += answer.differences.len();
-        page_token = answer.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    assert_eq!(seen, 2_304);
-}
-
-#[tokio::test]
-async fn days_that_have_no_statement_are_refused() {
-    let world = There::default().world(config()).await;
-    let today = yesterday() + Days::new(1);
-    for day in [today, today + Days::new(1), today - Days::new(91)] {
-        assert_eq!(
-            reason(import(&world, Channel::Wechat, day).await),
-            "INVALID_ARGUMENT"
-        );
-    }
-    for (channel, day) in [
-        (1, ""),
-        (1, "2026-02-30"),
-        (1, "yesterday"),
-        (0, "2026-11-01"),
-        (9, "2026-11-01"),
-    ] {
-        let request = pb::ImportStatementRequest {
-            channel,
-            day: day.to_owned(),
-        };
-        assert_eq!(
-            reason(desk(&world).import_statement(request).await),
-            "INVALID_ARGUMENT"
-        );
-    }
-    let request = pb::ResolveDifferenceRequest {
-        difference_id: DifferenceId::new().to_string(),
-        note: "x".to_owned(),
-    };
-    assert_eq!(
-        reason(desk(&world).resolve_difference(request).await),
-        "DIFFERENCE_NOT_FOUND"
-    );
-}
-
-#[tokio::test]
-async fn the_daily_job_imports_each_channel_once() {
-    let beijing = FixedOffset::east_opt(8 * 3600).unwrap();
-    // Yesterday, or the day before as long as it is not ten o'clock in Beijing.
-    let day = (Utc::now().with_timezone(&beijing) - TimeDelta::hours(34)).date_naive();
-    let mut daily = config();
-    daily.import_statements = true;
-    let there = There::default().paid("PAY000001", 100, at(day, 9));
-    let mut world = there.world(daily).await;
-    world.wechat.program(vec![Rule {
-        times: None,
-        ..Rule::once(Operation::Bill, Behaviour::Status(500))
-    }]);
-    world.run_jobs().await;
-    eventually(DEADLINE, async || {
-        world
-            .value::<i64>("select count(*) from statements where channel = 'alipay'")
-            .await
-            == 1
-    })
-    .await;
-    // One that fails is tried again, and keeps no other from it.
-    world.kill_jobs().await;
-    world.wechat.program(Vec::new());
-    world.run_jobs().await;
-    world.run_jobs().await;
-    let list = pb::ListStatementsRequest::default();
-    let found = eventually(DEADLINE, async || {
-        let answer = desk(&world)
-            .list_statements(list.clone())
-            .await
-            .unwrap()
-            .into_inner();
-        (answer.statements.len() == 2).then_some(answer.statements)
-    })
-    .await;
-    for statement in found {
-        assert_eq!(
-            (statement.day, statement.lines, statement.open_differences),
-            (day.to_string(), 1, 1)
-        );
-    }
-}
-
-#[tokio::test]
-async fn statements_are_listed_newest_day_first() {
-    let world = There::default().world(config()).await;
-    for back in [2, 0, 1] {
-        for channel in BOTH {
-            import(&world, channel, yesterday() - Days::new(back))
-                .await
-                .unwrap();
-        }
-    }
-    let list = async |channel: i32, page_token: String| {
-        let request = pb::ListStatementsRequest {
-            channel,
-            page_size: 4,
-            page_token,
-        };
-        desk(&world).list_statements(request).await.unwrap().into_inner()
-    };
-    let first = list(0, String::new()).await;
-    let second = list(0, first.next_page_token.clone()).await;
-    let days: Vec<_> = first
-        .statements
-        .iter()
-        .chain(&second.statements)
-        .map(|found| found.day.clone())
-        .collect();
-    let wanted: Vec<_> = [0, 0, 1, 1, 2, 2]
-        .map(|back| (yesterday() - Days::new(back)).to_string())
-        .into();
-    assert_eq!(days, wanted);
-    assert_eq!(list(1, String::new()).await.statements.len(), 3);
 }

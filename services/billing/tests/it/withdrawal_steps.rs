@@ -4,11 +4,12 @@ use ids::{SagaId, UserId, WithdrawalId};
 use proto::billing::v1 as pb;
 use proto::billing::v1::Channel;
 use rpc::step::{Op, StepCall};
+use test_support::eventually;
 use tonic::{Response, Status};
 
-use crate::earner::{Earner, assert_no_drift};
+use crate::earner::{Earner, assert_no_drift, transfers};
 use crate::fake_sagas::called;
-use crate::world::{World, config, reason};
+use crate::world::{DEADLINE, World, config, reason};
 
 /// A withdrawal whose steps the test calls.
 struct Saga {
@@ -122,6 +123,19 @@ async fn every_step_called_at_once_and_again_counts_once() {
     assert_eq!(earner.commission().await, (400, 0, 600));
     assert_eq!(earner.movements().await, ["credited", "frozen", "withdrawn"]);
     assert_no_drift(&world).await;
+}
+
+#[tokio::test]
+async fn freezes_at_once_are_refused_and_do_not_fail() {
+    let world = World::quiet(config()).await;
+    let earner = Earner::with(&world, 1_000).await;
+    let sagas: Vec<Saga> = (0..8).map(|_| Saga::of(&earner, 300)).collect();
+    let answers = futures::future::join_all(sagas.iter().map(|saga| saga.freeze(&world))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3);
+    for refused in answers.into_iter().filter(Result::is_err) {
+        assert_eq!(reason(refused), "COMMISSION_INSUFFICIENT");
+    }
+    assert_eq!(earner.commission().await, (100, 900, 0));
 }
 
 #[tokio::test]
@@ -297,4 +311,35 @@ async fn the_tables_refuse_what_must_never_be() {
         assert!(refused.contains(constraint), "{sql}: {refused}");
     }
     assert_no_drift(&world).await;
+}
+
+#[tokio::test]
+async fn a_recipient_that_cannot_be_opened_is_for_a_person() {
+    let mut impatient = config();
+    impatient.case_after = std::time::Duration::from_secs(1);
+    let mut world = World::quiet(impatient).await;
+    let earner = Earner::with(&world, 1_000).await;
+    let saga = Saga::of(&earner, 600);
+    let request = pb::FreezeCommissionRequest {
+        recipient_sealed: b"another key".as_slice().into(),
+        ..saga.freeze_request()
+    };
+    let call = saga.call("COMMISSION", Op::Action);
+    let frozen = world
+        .steps
+        .clone()
+        .freeze_commission(called(&call, request))
+        .await;
+    frozen.unwrap();
+    saga.transfer(&world).await.unwrap();
+    world.run_jobs().await;
+    eventually(DEADLINE, async || {
+        world
+            .value::<i64>("select count(*) from cases where kind = 'UNKNOWN_OUTCOME'")
+            .await
+            == 1
+    })
+    .await;
+    assert!(transfers(&world, Channel::Alipay).is_empty());
+    assert_eq!(earner.commission().await, (400, 600, 0));
 }

@@ -4,7 +4,7 @@ use pay::{Transfer, TransferState};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::domain::{CNY, WithdrawalStatus};
+use crate::domain::{Verdict, verdict};
 use crate::error::Error;
 use crate::events::tell;
 use crate::store::cases::{self, CaseKind, NewCase};
@@ -37,46 +37,31 @@ pub(super) async fn apply_locked(
     withdrawal: &Withdrawal,
     told: &Transfer,
 ) -> Result<Applied, Error> {
-    let amount = withdrawal.amount.money();
-    if let Some(named) = told.amount.filter(|named| *named != amount) {
-        let detail = format!("the provider names {named}, the withdrawal is of {amount}");
-        return hold(conn, withdrawal, CaseKind::AmountMismatch, detail).await;
-    }
     let provider_no = told.provider_no.as_deref();
-    match (withdrawal.status, &told.state) {
-        (WithdrawalStatus::Processing, TransferState::Processing) => {
-            under_way(conn, withdrawal, provider_no, None).await
+    match verdict(withdrawal.status, withdrawal.amount.money(), told) {
+        Verdict::UnderWay => {
+            let package = match &told.state {
+                TransferState::AwaitingRecipient { package } => package.as_deref(),
+                TransferState::Processing | TransferState::Succeeded | TransferState::Failed { .. } => None,
+            };
+            let is_new = withdrawals::under_way(conn, withdrawal.id, provider_no, package).await?;
+            Ok(if is_new {
+                Applied::Changed
+            } else {
+                Applied::Unchanged
+            })
         }
-        (WithdrawalStatus::Processing, TransferState::AwaitingRecipient { package }) => {
-            under_way(conn, withdrawal, provider_no, package.as_deref()).await
-        }
-        (WithdrawalStatus::Processing, TransferState::Succeeded) => {
+        Verdict::Succeeded => {
             succeeded(conn, withdrawal, provider_no).await?;
             Ok(Applied::Changed)
         }
-        (WithdrawalStatus::Processing, TransferState::Failed { reason }) => {
-            failed(conn, withdrawal, provider_no, reason).await?;
+        Verdict::Failed(reason) => {
+            failed(conn, withdrawal, provider_no, &reason).await?;
             Ok(Applied::Changed)
         }
-        // Told late, or twice.
-        (WithdrawalStatus::Succeeded, TransferState::Succeeded)
-        | (WithdrawalStatus::Failed, TransferState::Failed { .. })
-        | (
-            WithdrawalStatus::Succeeded | WithdrawalStatus::Failed,
-            TransferState::Processing | TransferState::AwaitingRecipient { .. },
-        ) => Ok(Applied::Unchanged),
-        (WithdrawalStatus::Succeeded, TransferState::Failed { reason }) => {
-            let detail = format!("the money came back after it had arrived: {reason}");
-            hold(conn, withdrawal, CaseKind::Contradiction, detail).await
-        }
-        (WithdrawalStatus::Failed, TransferState::Succeeded) => {
-            let detail = "the money arrived, and is available here as well".to_owned();
-            hold(conn, withdrawal, CaseKind::Contradiction, detail).await
-        }
-        (WithdrawalStatus::Frozen, _) => {
-            let detail = "the provider knows a transfer that was not asked for".to_owned();
-            hold(conn, withdrawal, CaseKind::Contradiction, detail).await
-        }
+        Verdict::Known => Ok(Applied::Unchanged),
+        Verdict::OtherAmount(detail) => hold(conn, withdrawal, CaseKind::AmountMismatch, detail).await,
+        Verdict::Contradiction(detail) => hold(conn, withdrawal, CaseKind::Contradiction, detail).await,
     }
 }
 
@@ -118,23 +103,8 @@ async fn end(
         "withdrawalId": withdrawal.id.to_string(),
         "userId": withdrawal.user_id.to_string(),
         "amount": withdrawal.amount.minor(),
-        "currency": CNY,
     });
     tell(conn, topic, withdrawal.id.to_string(), data).await
-}
-
-async fn under_way(
-    conn: &mut PgConnection,
-    withdrawal: &Withdrawal,
-    provider_no: Option<&str>,
-    package: Option<&str>,
-) -> Result<Applied, Error> {
-    let is_new = withdrawals::under_way(conn, withdrawal.id, provider_no, package).await?;
-    Ok(if is_new {
-        Applied::Changed
-    } else {
-        Applied::Unchanged
-    })
 }
 
 async fn hold(

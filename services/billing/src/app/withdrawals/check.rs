@@ -36,15 +36,14 @@ pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
     let found = withdrawals::find(&app.steps_pool, id).await?;
     let withdrawal = found.ok_or(Error::Broken("a check without a withdrawal"))?;
     let heard = match withdrawal.status {
-        WithdrawalStatus::Processing => match app.provider(withdrawal.channel) {
-            Ok(provider) => {
-                let transfer = transfer(app, &withdrawal)?;
-                let asked = ask(provider, claim, &withdrawal, &transfer);
-                let heard = tokio::time::timeout(ASK_WITHIN, asked).await;
-                heard.unwrap_or_else(|_| Heard::Unknown("the provider is too slow".to_owned()))
-            }
-            Err(error) => Heard::Unknown(error.to_string()),
-        },
+        WithdrawalStatus::Processing => hear(app, claim, &withdrawal).await.unwrap_or_else(|error| {
+            tracing::warn!(
+                withdrawal_id = %id,
+                error = barrier::chain(&error),
+                "a provider cannot be asked about a withdrawal"
+            );
+            Heard::Unknown(error.to_string())
+        }),
         WithdrawalStatus::Frozen | WithdrawalStatus::Succeeded | WithdrawalStatus::Failed => {
             Heard::Unknown("nothing is to be asked".to_owned())
         }
@@ -90,6 +89,15 @@ pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
         }
     })
     .await
+}
+
+/// Asks the provider, for a bounded time.
+async fn hear(app: &App, claim: &Claim, withdrawal: &Withdrawal) -> Result<Heard, Error> {
+    let provider = app.provider(withdrawal.channel)?;
+    let transfer = transfer(app, withdrawal)?;
+    let asked = ask(provider, claim, withdrawal, &transfer);
+    let heard = tokio::time::timeout(ASK_WITHIN, asked).await;
+    Ok(heard.unwrap_or_else(|_| Heard::Unknown("the provider is too slow".to_owned())))
 }
 
 fn transfer(app: &App, withdrawal: &Withdrawal) -> Result<NewTransfer, Error> {

@@ -1,5 +1,7 @@
 //! Begins a withdrawal.
 
+use std::time::Duration;
+
 use ids::{SagaId, UserId, WithdrawalId};
 use proto::billing::v1 as pb;
 use uuid::{Uuid, uuid};
@@ -13,6 +15,8 @@ use crate::store::{commission, withdrawals};
 
 /// Namespace of the ids of withdrawals, which follow from `<user id>/<request id>`.
 const NAMESPACE: Uuid = uuid!("5f1d3a84-8f0e-4b0b-9a62-6f3c5b6d7e21");
+/// Pause between two looks for a row.
+const LOOK: Duration = Duration::from_millis(50);
 /// The step after which the amount is frozen.
 const STEP: &str = "COMMISSION";
 
@@ -68,8 +72,27 @@ pub(crate) async fn create(app: &App, wish: &Wish) -> Result<(SagaId, Option<Wit
             let (saga_id, _) = begin(app, &wanted, None).await?;
             Ok((saga_id, None))
         }
+        // The request id stands for other content; or for the same, which was sealed to other bytes. The row knows.
+        Err(Error::Mismatch(what)) => match until_frozen(app, id).await? {
+            Some(known) => same(known, wish),
+            None => Err(Error::Mismatch(what)),
+        },
         Err(error) => Err(error),
     }
+}
+
+/// Waits, bounded, for the row of a saga that was started before.
+async fn until_frozen(app: &App, id: WithdrawalId) -> Result<Option<Withdrawal>, Error> {
+    let mut looks = tokio::time::interval(LOOK);
+    let found = tokio::time::timeout(app.config.wait, async {
+        loop {
+            looks.tick().await;
+            if let Some(known) = withdrawals::find(&app.pool, id).await? {
+                return Ok(known);
+            }
+        }
+    });
+    found.await.ok().transpose()
 }
 
 /// Answers a repeated request from the row it has made.

@@ -59,7 +59,8 @@ impl Payee {
 
 /// A sealed [`Payee`].
 ///
-/// The same payee has to be sealed to the same bytes: they are part of the saga's input, by which a retry is recognised.
+/// It is part of the saga's input, by which a retry is recognised: where the same payee is sealed to other bytes, a retry
+/// that comes before the amount is frozen has to wait for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sealed(pub(super) Vec<u8>);
 
