@@ -5,8 +5,8 @@ use pay::{Event, Number};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::app::App;
 use crate::app::payments::{Settled, Source, settle};
+use crate::app::{App, refunds, withdrawals};
 use crate::domain::Told;
 use crate::error::Error;
 use crate::store::checks::{self, Subject};
@@ -54,9 +54,19 @@ async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result
                 Settled::Held(why) => Fate::Held(why),
             })
         }
-        // The provider is asked at once, and its answer counts.
-        Event::Refund(_) | Event::RefundChanged { .. } => hurry(conn, Subject::Refund, subject_id).await,
-        Event::Transfer(_) => hurry(conn, Subject::Withdrawal, subject_id).await,
+        Event::Refund(told) => Ok(match refunds::apply(app, conn, &told, "notify").await? {
+            refunds::Applied::Changed => Fate::Applied,
+            refunds::Applied::Unchanged => Fate::Unchanged,
+            refunds::Applied::Held(why) => Fate::Held(why.to_owned()),
+        }),
+        // It does not say what became of it: the provider is asked at once, and its answer counts.
+        Event::RefundChanged { .. } => hurry(conn, Subject::Refund, subject_id).await,
+        Event::Transfer(told) => Ok(match withdrawals::apply(conn, &told).await? {
+            Some(withdrawals::Applied::Changed) => Fate::Applied,
+            Some(withdrawals::Applied::Unchanged) => Fate::Unchanged,
+            Some(withdrawals::Applied::Held(why)) => Fate::Held(why),
+            None => Fate::Held("no withdrawal of ours has this number".to_owned()),
+        }),
     }
 }
 
