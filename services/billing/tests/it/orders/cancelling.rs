@@ -35,7 +35,7 @@ async fn an_order_without_a_payment_is_cancelled_at_once() {
 
 #[tokio::test]
 async fn open_payments_are_closed_first() {
-    let world = World::quiet(config()).await;
+    let mut world = World::quiet(config()).await;
     let user = UserId::new();
     let order = world.order(user).await;
     let payments = [
@@ -62,8 +62,7 @@ async fn open_payments_are_closed_first() {
         pb::OrderStatus::Pending
     );
     world.close(payments[1]).await;
-    let mut world = world;
-    world.run_jobs().await;
+    world.run_job("billing-expiry").await;
     let cancelled = world.until(&order.order_id, pb::OrderStatus::Cancelled).await;
     assert_eq!(cancelled.cancel_reason, "USER");
     assert_eq!(world.facts("order.cancelled").await.len(), 1);
@@ -71,12 +70,10 @@ async fn open_payments_are_closed_first() {
 
 #[tokio::test]
 async fn a_payment_that_was_faster_is_taken() {
-    let world = World::new().await;
-    world.sagas.stall("PAYMENT");
+    let world = World::quiet(config()).await;
     let user = UserId::new();
     let order = world.order(user).await;
     let payment = world.payment(&order, "wechat").await;
-    // The check would ask the provider: it has nothing to tell of a payment that is a row only.
     world.cancel(user, &order.order_id, "").await.unwrap();
     world.settle(payment).await;
     world.until(&order.order_id, pb::OrderStatus::Completed).await;
