@@ -11,6 +11,7 @@ mod faults;
 mod flood;
 mod late;
 mod notify;
+mod payment_ends;
 mod payment_steps;
 mod payment_tables;
 mod payments;
