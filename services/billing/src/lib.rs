@@ -20,6 +20,8 @@
 //! * An outcome that is not known is asked for until it is; past `case_after` a person is told (table `cases`). It is
 //!   never guessed.
 //! * A row of `provider_checks` is there as long as the outcome of a payment, refund or withdrawal is open.
+//! * A payment that its channel could not close, since nobody had scanned it, is CLOSED here and asked for until its time is
+//!   over: if it is paid all the same, it counts or goes back like any other.
 //! * Locks are taken in this order: barrier rows, the order, its payments, its refunds, everything else; of a withdrawal
 //!   the commission account, then the withdrawal.
 //! * Statuses change along the tables of [`domain`], which triggers repeat in the database. Never more goes back than was

@@ -95,7 +95,7 @@ impl Platform {
         let request = PublishPlanRequest {
             plan_id: plan_id.to_owned(),
             kind: PlanKind::Membership.into(),
-            title: "Pro, a month".to_owned(),
+            title: "Pro for a month".to_owned(),
             amount: PRICE,
             quota: QUOTA,
             tier: "pro".to_owned(),
@@ -190,8 +190,6 @@ merchant_id = {:?}
 serial = {:?}
 private_key_path = {:?}
 api_v3_key = {:?}
-public_key_id = {:?}
-public_key_path = {:?}
 transfer_scene = \"1005\"
 transfer_reports = [[\"岗位类型\", \"推广员\"]]
 url = {:?}
@@ -210,8 +208,6 @@ url = {:?}
             wechat.serial,
             file("wechat.key.pem", &wechat.private_key),
             wechat.api_v3_key,
-            wechat.public_key_id,
-            file("wechat.platform.pem", &wechat.public_key),
             self.wechat.url(),
             alipay.app_id,
             alipay.merchant_id,

@@ -27,8 +27,6 @@ pub(crate) struct Order {
     pub(crate) status: OrderStatus,
     /// Why its payments are being closed: USER, EXPIRED, SAGA.
     pub(crate) cancelling: Option<String>,
-    /// What `cancel_reason` becomes once they are closed.
-    pub(crate) cancelling_reason: Option<String>,
     pub(crate) cancel_reason: Option<String>,
     pub(crate) saga_id: SagaId,
     pub(crate) expires_at: DateTime<Utc>,
@@ -55,7 +53,6 @@ impl FromRow<'_, PgRow> for Order {
             currency: row.try_get("currency")?,
             status: row::status(row)?,
             cancelling: row.try_get("cancelling")?,
-            cancelling_reason: row.try_get("cancelling_reason")?,
             cancel_reason: row.try_get("cancel_reason")?,
             saga_id: row::id(row, "saga_id")?,
             expires_at: row.try_get("expires_at")?,

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use doubles::pay::{Behaviour, Operation, Rule};
-use proto::billing::v1 as pb;
 
 use crate::buyer::{Buyer, becomes, late_refunds, look, reaches, standing, told};
 use crate::late::free_leases;
-use crate::payments::{pays, program};
+use crate::payments::{CHANNELS, pays, program};
 use crate::world::{World, config};
-
-const CHANNELS: [pb::Channel; 2] = [pb::Channel::Wechat, pb::Channel::Alipay];
 
 /// Answers that say nothing about what happened.
 fn unknown() -> Vec<Behaviour> {

@@ -15,6 +15,7 @@ mod flood;
 mod late;
 mod notify;
 mod orders;
+mod payment_ends;
 mod payment_steps;
 mod payment_tables;
 mod payments;

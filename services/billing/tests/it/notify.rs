@@ -1,9 +1,13 @@
 //! What providers tell on their own: believed if it is theirs, applied once, and never lost.
 
+use std::sync::OnceLock;
+
 use doubles::pay::{Behaviour, Operation, Rule};
 use futures::future::join_all;
 use proto::billing::v1 as pb;
+use telemetry::metrics::Metrics;
 use test_support::eventually;
+use test_support::metrics::{LABELS, Scrape};
 
 use crate::buyer::{Buyer, becomes, everything, look, reaches, standing, told};
 use crate::payments::{pays, program};
@@ -285,4 +289,31 @@ async fn old_deliveries_are_forgotten() {
     }
     world.run_jobs().await;
     becomes(&world, "select count(*) from notify_receipts", 1_i64).await;
+}
+
+#[tokio::test]
+async fn deliveries_are_counted_by_what_became_of_them() {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    let metrics = METRICS.get_or_init(|| telemetry::metrics::install().unwrap());
+    let count = |outcome: &str, reason: &str| {
+        let scrape = Scrape::parse(&metrics.render()).unwrap();
+        assert_eq!(scrape.mistakes(LABELS), Vec::<String>::new());
+        let labels = [("channel", "alipay"), ("outcome", outcome), ("reason", reason)];
+        scrape.sum("billing_notify_total", &labels)
+    };
+    let world = World::new().await;
+    let wanted = [("taken", "none"), ("duplicate", "none"), ("refused", "MISSING")];
+    let before = wanted.map(|(outcome, reason)| count(outcome, reason));
+    let (_, _, notify) = paid_and_told(&world, pb::Channel::Alipay).await;
+    becomes(&world, "select count(*) from notify_receipts", 1_i64).await;
+    world.deliver(notify.clone()).await.unwrap();
+    let bare = pb::ReceiveNotifyRequest {
+        body: b"a=b".to_vec().into(),
+        ..notify
+    };
+    world.deliver(bare).await.unwrap();
+    // Other tests of this process are counted as well.
+    for ((outcome, reason), before) in wanted.into_iter().zip(before) {
+        assert!(count(outcome, reason) >= before + 1.0, "{outcome}");
+    }
 }

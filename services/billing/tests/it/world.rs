@@ -159,12 +159,22 @@ impl World {
 
     /// Begins the background work of one more process.
     pub(crate) async fn run_jobs(&mut self) {
+        self.run_those(|_| true).await;
+    }
+
+    /// Begins one of the background jobs alone.
+    pub(crate) async fn run_job(&mut self, name: &str) {
+        self.run_those(|job| job == name).await;
+    }
+
+    async fn run_those(&mut self, wanted: impl Fn(&str) -> bool) {
         let pool = self.db.pool(billing::SCHEMA).await;
         let service = build(&pool, &self.config, &self.providers, &self.sagas_channel);
         let stop = CancellationToken::new();
         let handles = service
             .jobs
             .into_iter()
+            .filter(|job| wanted(job.name))
             .map(|job| tokio::spawn((job.run)(stop.clone())));
         self.jobs.push(Jobs {
             handles: handles.collect(),

@@ -81,7 +81,13 @@ async fn what_is_bought_twice_lasts_twice_as_long() {
         .await
         .unwrap();
     assert_eq!(kinds, ["opened", "extended"]);
-    assert!(memberships(&world, UserId::new()).await.is_empty());
+    let stranger = UserId::new();
+    assert!(memberships(&world, stranger).await.is_empty());
+    let request = pb::ListMembershipsRequest {
+        user_id: user.to_string(),
+    };
+    let answer = plans(&world).list_memberships(as_user(stranger, request)).await;
+    assert_eq!(reason(answer), "PERMISSION_DENIED");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use ids::UserId;
 use proto::billing::v1 as pb;
 
-use super::support::orders;
+use super::support::{compensation, membership, orders, until};
 use crate::world::{World, as_user, config, reason};
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn an_order_without_a_payment_is_cancelled_at_once() {
     assert_eq!(facts[0]["orderId"], order.order_id.as_str());
     assert_eq!(facts[0]["reason"], "too dear");
     // The saga learns it, and goes back without anything to undo.
-    let ended = super::support::until(async || {
+    let ended = until(async || {
         let saga = world.sagas.saga("PAYMENT_PURCHASE", &order.order_id).unwrap();
         (saga.phase() == proto::saga::v1::SagaPhase::Compensated).then_some(saga)
     })
@@ -35,7 +35,7 @@ async fn an_order_without_a_payment_is_cancelled_at_once() {
 
 #[tokio::test]
 async fn open_payments_are_closed_first() {
-    let world = World::quiet(config()).await;
+    let mut world = World::quiet(config()).await;
     let user = UserId::new();
     let order = world.order(user).await;
     let payments = [
@@ -62,8 +62,7 @@ async fn open_payments_are_closed_first() {
         pb::OrderStatus::Pending
     );
     world.close(payments[1]).await;
-    let mut world = world;
-    world.run_jobs().await;
+    world.run_job("billing-expiry").await;
     let cancelled = world.until(&order.order_id, pb::OrderStatus::Cancelled).await;
     assert_eq!(cancelled.cancel_reason, "USER");
     assert_eq!(world.facts("order.cancelled").await.len(), 1);
@@ -71,12 +70,10 @@ async fn open_payments_are_closed_first() {
 
 #[tokio::test]
 async fn a_payment_that_was_faster_is_taken() {
-    let world = World::new().await;
-    world.sagas.stall("PAYMENT");
+    let world = World::quiet(config()).await;
     let user = UserId::new();
     let order = world.order(user).await;
     let payment = world.payment(&order, "wechat").await;
-    // The check would ask the provider: it has nothing to tell of a payment that is a row only.
     world.cancel(user, &order.order_id, "").await.unwrap();
     world.settle(payment).await;
     world.until(&order.order_id, pb::OrderStatus::Completed).await;
@@ -116,11 +113,53 @@ async fn cancelling_and_paying_at_once_end_in_one_of_the_two() {
     let world = World::quiet(config()).await;
     for _ in 0..10 {
         let user = UserId::new();
-        let (order, _) = world.held(user, super::support::membership("pro")).await;
+        let (order, _) = world.held(user, membership("pro")).await;
         let payment = world.payment(&order, "wechat").await;
         let (cancelled, ()) = tokio::join!(world.cancel(user, &order.order_id, ""), world.settle(payment));
         let found = world.get_order(&order.order_id).await;
         assert_eq!(found.status(), pb::OrderStatus::Paid);
         assert!(!found.cancelling, "{cancelled:?}");
     }
+}
+
+#[tokio::test]
+async fn everybody_who_ends_an_order_at_the_same_moment_ends_it_once() {
+    let mut world = World::quiet(config()).await;
+    let user = UserId::new();
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let (order, saga_id) = world.held(user, membership("pro")).await;
+        let payment = world.payment(&order, "wechat").await;
+        held.push((order.order_id, saga_id, payment));
+    }
+    world
+        .execute("update orders set expires_at = clock_timestamp()")
+        .await;
+    world.run_job("billing-expiry").await;
+    let all = held.iter().map(async |(order_id, saga_id, _)| {
+        let undo = [
+            compensation(*saga_id, "PROCESS_PAYMENT"),
+            compensation(*saga_id, "CREATE_ORDER"),
+        ];
+        let (cancelled, given_back, undone) = tokio::join!(
+            world.cancel(user, order_id, ""),
+            world.refund_order(&undo[0], order_id),
+            world.cancel_record(&undo[1], order_id),
+        );
+        assert_eq!(cancelled.unwrap().status(), pb::OrderStatus::Pending);
+        assert!(!given_back.unwrap() && !undone.unwrap());
+    });
+    futures::future::join_all(all).await;
+    let taken_over = "select count(*) from orders where status = 'PENDING' and cancelling = 'SAGA'";
+    assert_eq!(world.count(taken_over).await, 10);
+    for (_, _, payment) in &held {
+        world.close(*payment).await;
+    }
+    let over = "select count(*) from orders where status = 'CANCELLED' and cancel_reason = 'TIMEOUT'";
+    until(async || (world.count(over).await == 10).then_some(())).await;
+    for (order_id, saga_id, _) in &held {
+        let undo = compensation(*saga_id, "PROCESS_PAYMENT");
+        assert!(world.refund_order(&undo, order_id).await.unwrap());
+    }
+    assert_eq!(world.facts("order.cancelled").await.len(), 10);
 }
