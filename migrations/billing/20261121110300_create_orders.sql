@@ -13,6 +13,8 @@ create table orders (
     status text not null default 'PENDING',
     -- Set while its payments are being closed: why. With SAGA no payment is taken any more; otherwise one that was faster is.
     cancelling text,
+    -- What cancel_reason becomes then.
+    cancelling_reason text,
     cancel_reason text,
     saga_id uuid not null,
     expires_at timestamptz not null,
@@ -44,8 +46,10 @@ create table orders (
         end
     )
 );
-create index orders_by_user on orders (user_id, id desc);
-create index orders_open on orders (expires_at) where status = 'PENDING' and cancelling is null;
+-- Ids are derived from what the buyer names: they say nothing of age.
+create index orders_by_user on orders (user_id, created_at desc, id desc);
+create index orders_open on orders (expires_at, id) where status = 'PENDING' and cancelling is null;
+create index orders_cancelling on orders (id) where status = 'PENDING' and cancelling is not null;
 create trigger orders_transition before update of status on orders
     for each row when (old.status is distinct from new.status) execute function check_transition();
 

@@ -54,7 +54,11 @@ create table payments (
     )
 );
 create index payments_by_order on payments (order_id);
-create index payments_by_user on payments (user_id, id desc);
+-- Ids are derived from what the caller names: they say nothing of age.
+create index payments_by_user on payments (user_id, created_at desc, id desc);
+-- What a person has to be told of if it stays so.
+create index payments_refunding on payments (id) where status = 'REFUNDING';
+create index payments_late on payments (updated_at) where late and status = 'SUCCESS';
 -- An order has one open payment for each channel, and is paid once.
 create unique index payments_one_open on payments (order_id, channel) where status = 'PENDING';
 create unique index payments_one_paid on payments (order_id)
@@ -77,11 +81,13 @@ create table refunds (
     reason text not null,
     requested_by text not null,
     provider_refund_no text,
-    -- Why it is CLOSED, ABNORMAL or FAILED.
+    -- When the channel was heard to have taken it: from then on it is asked about, before that it is asked for.
+    taken_at timestamptz,
+    -- Why it is CLOSED, ABNORMAL or FAILED; while it is PROCESSING, the refusal that has to be heard once more.
     error text,
     saga_id uuid not null,
     saga_step text,
-    -- True once the payment and the order have taken it into account.
+    -- True once the payment has taken it into account.
     booked boolean not null default false,
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),

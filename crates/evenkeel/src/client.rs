@@ -156,7 +156,32 @@ const fn next_step(reason: Reason) -> Option<&'static str> {
         | Reason::SourceClawedBack
         | Reason::ClawbackMismatch
         | Reason::ClawbackUndone
-        | Reason::PipelineFailed => None,
+        | Reason::PipelineFailed
+        | Reason::PlanNotAvailable
+        | Reason::PriceMismatch
+        | Reason::OrderNotFound
+        | Reason::OrderMismatch
+        | Reason::OrderNotPayable
+        | Reason::OrderNotCancellable
+        | Reason::OrderCancelled
+        | Reason::PaymentNotFound
+        | Reason::PaymentInProgress
+        | Reason::PaymentNotClosable
+        | Reason::ChannelNotAvailable
+        | Reason::ChannelRefused
+        | Reason::RefundNotFound
+        | Reason::RefundNotAllowed
+        | Reason::RefundTooLarge
+        | Reason::RefundInProgress
+        | Reason::RefundClosed
+        | Reason::CommissionInsufficient
+        | Reason::WithdrawalNotFound
+        | Reason::CreditMismatch
+        | Reason::CaseNotFound
+        | Reason::CaseResolved
+        | Reason::SettlementNotPossible
+        | Reason::StatementNotReady
+        | Reason::DifferenceNotFound => None,
     }
 }
 

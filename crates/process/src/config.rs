@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use figment::error::Kind;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -59,22 +60,53 @@ pub fn load_from<T: DeserializeOwned>(
         }
         figment = figment.merge(Toml::file_exact(path));
     }
-    let mut specific = Vec::new();
+    let (mut general, mut specific) = (Vec::new(), Vec::new());
     for (name, value) in vars.into_iter().filter(|(_, value)| !value.is_empty()) {
-        if let Some((_, key)) = well_known.iter().find(|(known, _)| *known == name) {
-            figment = figment.merge(Variable {
-                name,
-                key: (*key).to_owned(),
-                value,
-            });
-        } else if let Some(key) = key_of(&name) {
-            specific.push(Variable { name, key, value });
+        let known = well_known.iter().find(|(known, _)| *known == name);
+        let (key, list) = match (known, key_of(&name)) {
+            (Some((_, key)), _) => ((*key).to_owned(), &mut general),
+            (None, Some(key)) => (key, &mut specific),
+            (None, None) => continue,
+        };
+        list.push(Variable {
+            name,
+            key,
+            value,
+            is_text: false,
+        });
+    }
+    general.extend(specific);
+    extract(&figment, general).map_err(wrong)
+}
+
+/// Reads the settings. A variable is read as TOML where that is what its key wants; digits of an id, whose key wants text,
+/// are text.
+fn extract<T: DeserializeOwned>(
+    figment: &Figment,
+    mut variables: Vec<Variable>,
+) -> Result<T, figment::Error> {
+    loop {
+        let all = variables.iter().cloned().fold(figment.clone(), Figment::merge);
+        let error = match all.extract() {
+            Ok(settings) => return Ok(settings),
+            Err(error) => error,
+        };
+        let mut changed = false;
+        for problem in error.clone() {
+            let wants_text = matches!(&problem.kind, Kind::InvalidType(_, wanted) if wanted == "a string");
+            let key = problem.path.join(".");
+            for variable in &mut variables {
+                if wants_text && variable.key == key && !variable.is_text {
+                    variable.is_text = true;
+                    changed = true;
+                }
+            }
+        }
+        // Each turn makes one more of them text, so there is an end.
+        if !changed {
+            return Err(error);
         }
     }
-    for variable in specific {
-        figment = figment.merge(variable);
-    }
-    figment.extract().map_err(wrong)
 }
 
 /// Returns the key a variable sets, `None` if it is not of our form. `EVENKEEL_HOME` has no section and is no key.
@@ -90,10 +122,13 @@ fn wrong(errors: figment::Error) -> ConfigError {
 }
 
 /// One environment variable, so that an error can name it.
+#[derive(Clone)]
 struct Variable {
     name: String,
     key: String,
     value: String,
+    /// Not to be read as TOML.
+    is_text: bool,
 }
 
 impl Provider for Variable {
@@ -102,7 +137,12 @@ impl Provider for Variable {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let Ok(value) = self.value.parse::<Value>();
+        let value = if self.is_text {
+            Value::from(self.value.as_str())
+        } else {
+            let Ok(value) = self.value.parse::<Value>();
+            value
+        };
         let nested = figment::util::nest(&self.key, value);
         let dict = nested.into_dict().unwrap_or_default();
         Ok(Profile::Default.collect(dict))
@@ -117,6 +157,37 @@ mod tests {
 
     use super::*;
     use crate::PoolConfig;
+
+    #[test]
+    fn digits_are_text_where_text_is_wanted_and_numbers_elsewhere() {
+        #[derive(Debug, Default, PartialEq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Merchant {
+            id: String,
+            secret: String,
+            limit: u32,
+        }
+        #[derive(Debug, Default, PartialEq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Shop {
+            merchant: Merchant,
+        }
+        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let vars = [
+            set("MERCHANT", "0012345"),
+            set("EVENKEEL_MERCHANT__SECRET", "true"),
+            set("EVENKEEL_MERCHANT__LIMIT", "7"),
+        ];
+        let shop: Shop = load_from(None, vars, &[("MERCHANT", "merchant.id")]).unwrap();
+        let expected = Merchant {
+            id: "0012345".to_owned(),
+            secret: "true".to_owned(),
+            limit: 7,
+        };
+        assert_eq!(shop.merchant, expected);
+        let wrong = load_from::<Shop>(None, [set("EVENKEEL_MERCHANT__LIMIT", "many")], &[]).unwrap_err();
+        assert!(wrong.to_string().contains("EVENKEEL_MERCHANT__LIMIT"), "{wrong}");
+    }
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]

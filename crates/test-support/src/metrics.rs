@@ -11,6 +11,7 @@ mod rules;
 /// Labels that metrics may have.
 pub const LABELS: &[&str] = &[
     "cause",
+    "channel",
     "circuit",
     "code",
     "decision",

@@ -1,5 +1,6 @@
 //! Settings of the service.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,6 +9,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long an order can be paid, within which the setting and what sagas ask for are.
+pub(crate) const PAY_WITHIN: RangeInclusive<Duration> = MINUTE..=DAY;
 
 /// Settings of the billing service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -54,7 +58,7 @@ impl Config {
         let rules = [
             (
                 "pay_within",
-                (MINUTE..=DAY).contains(&self.pay_within),
+                PAY_WITHIN.contains(&self.pay_within),
                 "must be 1 min to 1 day",
             ),
             (

@@ -32,6 +32,7 @@
 mod app;
 mod config;
 mod domain;
+mod drift;
 mod error;
 mod events;
 mod grpc;
@@ -51,6 +52,7 @@ use tonic::service::Routes;
 
 pub use crate::events::FACTS;
 pub use config::{Config, Error as ConfigError};
+pub use drift::{Drift, drift};
 pub use jobs::Job;
 
 /// Name of the service's schema, which the pools' `search_path` must name.
@@ -146,6 +148,7 @@ pub fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         channels: Arc::new(channels),
         config: Arc::new(config),
         due: Arc::new(Notify::new()),
+        inbox: Arc::new(Notify::new()),
     };
     Ok(Service {
         public: deps.guard.layer(&PUBLIC)?.guard(grpc::routes(&app)),

@@ -159,14 +159,17 @@ impl BillingSteps for Steps {
     ) -> Result<Response<pb::CallPaymentChannelResponse>, Status> {
         let call = StepCall::read(request.metadata(), DOMAIN)?;
         let request = request.get_ref();
-        barrier::run(
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             request,
             DOMAIN,
             async |conn, again| payments::call_payment_channel(&self.app, conn, &call, request, again).await,
         )
-        .await
+        .await;
+        // After the commit: a worker that looks earlier finds nothing.
+        self.app.due.notify_one();
+        answer
     }
 
     async fn close_payment(
@@ -175,14 +178,17 @@ impl BillingSteps for Steps {
     ) -> Result<Response<pb::ClosePaymentResponse>, Status> {
         let call = StepCall::read(request.metadata(), DOMAIN)?;
         let request = request.get_ref();
-        barrier::run(
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             request,
             DOMAIN,
             async |conn, again| payments::close_payment(&self.app, conn, &call, request, again).await,
         )
-        .await
+        .await;
+        // After the commit: a worker that looks earlier finds nothing.
+        self.app.due.notify_one();
+        answer
     }
 
     async fn set_refunding_status(
@@ -223,14 +229,23 @@ impl BillingSteps for Steps {
     ) -> Result<Response<pb::CallProviderRefundResponse>, Status> {
         let call = StepCall::read(request.metadata(), DOMAIN)?;
         let request = request.get_ref();
-        barrier::run(
+        let mut first = false;
+        let answer = barrier::run(
             &self.app.steps_pool,
             &call,
             request,
             DOMAIN,
-            async |conn, again| refunds::call_provider_refund(&self.app, conn, &call, request, again).await,
+            async |conn, again| {
+                first = !again.0;
+                refunds::call_provider_refund(&self.app, conn, &call, request, again).await
+            },
         )
-        .await
+        .await;
+        // After the commit: a hint before it would find nothing.
+        if first {
+            self.app.due.notify_one();
+        }
+        answer
     }
 
     async fn mark_payment_refunded(

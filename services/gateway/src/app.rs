@@ -9,9 +9,11 @@ use rpc::error::Reason;
 use transcode::{Miss, Route, Transcoder};
 
 use crate::Deps;
+use crate::body::Strangers;
 use crate::call::{Answering, Calls};
 use crate::config::Config;
 use crate::context::Context;
+use crate::notify::{self, Notifies};
 use crate::page::{self, Pages};
 use crate::watch::{self, Watches};
 
@@ -32,6 +34,7 @@ struct Inner {
     answering: Answering,
     pages: Pages,
     watches: Watches,
+    notifies: Option<Notifies>,
 }
 
 impl App {
@@ -40,11 +43,13 @@ impl App {
         transcoder: Transcoder,
         deps: &Deps,
     ) -> Result<Self, idempotency::ConfigError> {
-        let pages = Pages::new(&transcoder);
-        let calls = Calls::new(Arc::clone(config), transcoder, deps);
+        let pages = Pages::new(&transcoder, deps.upstreams.contains_key(notify::PACKAGE));
+        let strangers = Arc::new(Strangers::new(config));
+        let calls = Calls::new(Arc::clone(config), transcoder, deps, Arc::clone(&strangers));
         Ok(Self(Arc::new(Inner {
             answering: calls.answering(&deps.kv)?,
             watches: Watches::new(Arc::clone(config), deps),
+            notifies: Notifies::new(Arc::clone(config), deps, strangers),
             calls,
             pages,
         })))
@@ -74,6 +79,12 @@ impl App {
                 self.0.watches.answer(route, head, body, context).await
             } else {
                 not_allowed(context, &[route.method()])
+            };
+            (route.path().to_owned(), response)
+        } else if let (Some(route), Some(notifies)) = (notify::find(&path), &self.0.notifies) {
+            let response = match head.method {
+                Method::POST => notifies.answer(route, head, body, context).await,
+                _ => not_allowed(context, &[Method::POST]),
             };
             (route.path().to_owned(), response)
         } else {

@@ -10,8 +10,36 @@ use http::{HeaderMap, Response, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use rpc::error::Reason;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::config::Config;
 use crate::context::Context;
+use crate::edge::OVERLOAD_PAUSE;
+
+/// Of all places for requests, this part is for bodies of nobody that we know, which may come slowly on purpose.
+const STRANGERS_PART: usize = 4;
+
+/// Places for the bodies of requests without a user: however slowly they come, the other places are free for everybody else.
+#[derive(Debug)]
+pub(crate) struct Strangers(Semaphore);
+
+impl Strangers {
+    pub(crate) fn new(config: &Config) -> Self {
+        let places = (config.max_concurrent / STRANGERS_PART).max(1);
+        Self(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
+    }
+
+    /// Takes a place, to be held until the body is there.
+    ///
+    /// # Errors
+    /// The refusal, if there is none.
+    pub(crate) fn take(&self, context: &Context) -> Result<SemaphorePermit<'_>, Response<Body>> {
+        self.0.try_acquire().map_err(|_| {
+            let text = "too many requests without a token at once; try again";
+            context.refuse_for(Reason::Overloaded, text, Some(OVERLOAD_PAUSE))
+        })
+    }
+}
 
 /// Reads the body of a request and undoes its compression. A request that says nothing of its body has none.
 ///
@@ -24,33 +52,7 @@ pub(crate) async fn read(
     context: &Context,
 ) -> Result<Bytes, Response<Body>> {
     let max = config.max_body_bytes;
-    let too_large = || {
-        context.refuse(
-            Reason::PayloadTooLarge,
-            format!("the body is larger than {max} bytes"),
-        )
-    };
-    let announced = head
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > max as u64) {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(config.body_timeout, Limited::new(body, max).collect());
-    let bytes = match collected.await {
-        Err(_) => {
-            let text = format!(
-                "the body did not arrive within {}",
-                humantime_text(config.body_timeout)
-            );
-            return Err(context.refuse(Reason::BodyTimeout, text));
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        // Nobody may be left to read this.
-        Ok(Err(_)) => return Err(context.refuse(Reason::MalformedBody, "the body broke off")),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
+    let bytes = collect(head, body, config, max, context).await?;
     if bytes.is_empty() {
         return Ok(bytes);
     }
@@ -62,11 +64,50 @@ pub(crate) async fn read(
         Some(Encoding::Identity) => Ok(bytes),
         Some(Encoding::Gzip) => match gunzip(&bytes, max) {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(too_large()),
+            Ok(None) => Err(too_large(context, max)),
             Err(_) => Err(context.refuse(Reason::MalformedBody, "the body is not valid gzip")),
         },
         None => Err(refuse("the body must be plain or gzip (Content-Encoding)")),
     }
+}
+
+/// Reads the body of a request as it comes.
+///
+/// # Errors
+/// The refusal: larger than `max` bytes, too slow, broken off.
+pub(crate) async fn collect(
+    head: &Parts,
+    body: Body,
+    config: &Config,
+    max: usize,
+    context: &Context,
+) -> Result<Bytes, Response<Body>> {
+    let announced = head
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > max as u64) {
+        return Err(too_large(context, max));
+    }
+    let collected = tokio::time::timeout(config.body_timeout, Limited::new(body, max).collect());
+    match collected.await {
+        Err(_) => {
+            let text = format!(
+                "the body did not arrive within {}",
+                humantime_text(config.body_timeout)
+            );
+            Err(context.refuse(Reason::BodyTimeout, text))
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(context, max)),
+        // Nobody may be left to read this.
+        Ok(Err(_)) => Err(context.refuse(Reason::MalformedBody, "the body broke off")),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    }
+}
+
+fn too_large(context: &Context, max: usize) -> Response<Body> {
+    let text = format!("the body is larger than {max} bytes");
+    context.refuse(Reason::PayloadTooLarge, text)
 }
 
 fn humantime_text(duration: std::time::Duration) -> String {

@@ -26,6 +26,7 @@ use transcode::codec::DynamicCodec;
 use transcode::{Miss, Route, Transcoder};
 
 use crate::app::page_method;
+use crate::body::Strangers;
 use crate::config::Config;
 use crate::context::Context;
 use crate::{body, forward, is_public};
@@ -56,15 +57,22 @@ struct Inner {
     transcoder: Transcoder,
     upstreams: BTreeMap<String, Channel>,
     guard: Guard,
+    strangers: Arc<Strangers>,
 }
 
 impl Calls {
-    pub(crate) fn new(config: Arc<Config>, transcoder: Transcoder, deps: &crate::Deps) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        transcoder: Transcoder,
+        deps: &crate::Deps,
+        strangers: Arc<Strangers>,
+    ) -> Self {
         Self(Arc::new(Inner {
             config,
             transcoder,
             upstreams: deps.upstreams.clone(),
             guard: deps.guard.clone(),
+            strangers,
         }))
     }
 
@@ -115,7 +123,7 @@ impl Calls {
             Ok(caller) => caller,
             Err(refusal) => return context.failed(&Status::from(refusal)),
         };
-        let bytes = match body::read(&head, body, &self.0.config, context).await {
+        let bytes = match self.body(&caller, &head, body, context).await {
             Ok(bytes) => bytes,
             Err(refusal) => return refusal,
         };
@@ -133,6 +141,20 @@ impl Calls {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    async fn body(
+        &self,
+        caller: &Caller,
+        head: &Parts,
+        body: Body,
+        context: &Context,
+    ) -> Result<Bytes, Response<Body>> {
+        let _place = match caller {
+            Caller::Anonymous => Some(self.0.strangers.take(context)?),
+            Caller::User(_) | Caller::Service { .. } => None,
+        };
+        body::read(head, body, &self.0.config, context).await
     }
 
     /// Calls the method of a request whose key has been taken.

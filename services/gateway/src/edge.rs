@@ -32,7 +32,7 @@ const COMPRESS_FROM_BYTES: u64 = 1024;
 /// Most headers of one request.
 const MAX_HEADERS: usize = 100;
 /// Whoever is refused for want of a place may come again after this time.
-const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
 /// Browsers may remember for so long what they may call.
 const PREFLIGHT_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Label of questions that browsers ask before they call.

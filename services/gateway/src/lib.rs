@@ -3,6 +3,7 @@
 //! ```text
 //!  connection ─► Server ─► Edge ─► CORS ─► bounds, ─► App ─┬─► page     /openapi.json, /docs, /errors/…
 //!               times,     id,             gzip,          ├─► watch    WebSocket, SSE ◄── stream of the task service
+//!                                                        ├─► notify   bytes of payment providers ─► billing service
 //!               drain      count           panic          └─► call ─► idempotency ─► transcode ─► service over gRPC
 //! ```
 //!
@@ -31,6 +32,7 @@ mod context;
 mod edge;
 mod forward;
 mod metric;
+mod notify;
 mod page;
 mod server;
 mod socket;

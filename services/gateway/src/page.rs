@@ -73,8 +73,9 @@ impl fmt::Debug for Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(transcoder: &Transcoder) -> Self {
-        let write = |version| spec::document(transcoder, version).to_string().into();
+    /// Writes the documents; with the routes of notifications if there are any.
+    pub(crate) fn new(transcoder: &Transcoder, notifies: bool) -> Self {
+        let write = |version| spec::document(transcoder, version, notifies).to_string().into();
         let urls = [
             Url::new("OpenAPI 3.1", "/openapi.json"),
             Url::new("OpenAPI 3.0", "/openapi-3.0.json"),

@@ -3,19 +3,25 @@
 use serde_json::{Value, json};
 use transcode::{Info, OpenApiVersion, Transcoder};
 
-use crate::watch;
+use crate::{notify, watch};
 
 /// Media type of the frames of a watch.
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Writes the document.
-pub(crate) fn document(transcoder: &Transcoder, version: OpenApiVersion) -> Value {
+pub(crate) fn document(transcoder: &Transcoder, version: OpenApiVersion, notifies: bool) -> Value {
     let info = Info {
         title: "Evenkeel".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         description: DESCRIPTION.to_owned(),
     };
-    transcoder.openapi(version, &info, &by_hand())
+    let mut by_hand = by_hand();
+    if notifies {
+        for route in notify::Route::ALL {
+            by_hand["paths"][route.path()] = notification(route);
+        }
+    }
+    transcoder.openapi(version, &info, &by_hand)
 }
 
 const DESCRIPTION: &str = "\
@@ -28,6 +34,29 @@ have no prefix.
 first answer and the header `Idempotency-Replayed: true`. Routes that need no token ignore it.
 - Every failure is `application/problem+json` (RFC 9457) with a stable `reason`; `/errors/{reason}` says what it means. \
 `Accept-Language: zh-CN` gives Chinese titles.";
+
+/// The route of a provider's notifications. What they are made of is the provider's to say.
+fn notification(route: notify::Route) -> Value {
+    let provider = route.provider();
+    let answer = |description: &str| {
+        let text = json!({"schema": {"type": "string"}});
+        json!({"description": description, "content": {"text/plain": text, "application/json": {"schema": {}}}})
+    };
+    json!({"post": {
+        "operationId": format!("notify{}", provider.replace(' ', "")),
+        "summary": format!("Takes notifications of {provider}"),
+        "description": "For the provider only: the body passes as it comes, and its signature is verified.",
+        "tags": ["Notifications"],
+        "security": [],
+        "requestBody": {"content": {"*/*": {"schema": {"type": "string"}}}},
+        "responses": {
+            "200": answer("Taken, or refused; the body says which."),
+            "204": {"description": "Taken."},
+            "400": answer("Refused."),
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }})
+}
 
 fn by_hand() -> Value {
     let problem = json!({"$ref": "#/components/responses/Problem"});
@@ -45,6 +74,7 @@ fn by_hand() -> Value {
     json!({
         "tags": [
             {"name": "Watch", "description": "What becomes of a user's tasks, and notifications, live."},
+            {"name": "Notifications", "description": "What payment providers tell."},
             {"name": "Documents", "description": "The contract."},
         ],
         "paths": {

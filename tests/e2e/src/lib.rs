@@ -4,11 +4,14 @@
 //! same faults), `faults` (processes killed under load), the latter two slow (`make test-faults`), `architecture` (which
 //! crate may use which).
 
+mod billing;
+mod books;
 mod certificates;
 mod example;
 mod interposer;
 mod platform;
 
+pub use billing::{Billing, PLAN, PRICE, QUOTA};
 pub use certificates::Certificates;
 pub use example::descriptors;
 pub use interposer::{Fault, Interposer, Rule, Seen};

@@ -78,7 +78,7 @@ pub struct Participant {
 }
 
 impl Participant {
-    fn at(url: String) -> Self {
+    pub(crate) fn at(url: String) -> Self {
         Self { url, foreign: None }
     }
 
@@ -99,27 +99,31 @@ pub struct Platform {
     pub database: TestDatabase,
     pub provider: AiProvider,
     pub orchestrator: Orchestrator,
-    ports: Ports,
+    pub(crate) ports: Ports,
     /// Who answers for a package, when the orchestrator runs alone.
     pub participants: BTreeMap<String, Participant>,
     /// Further settings of every process, by environment variable.
     environment: Vec<(String, String)>,
     /// With them, every process speaks mutual TLS.
     pub certificates: Option<Certificates>,
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
     /// Orchestrator, or the one process of `dev`.
     pub saga: Option<ChildProcess>,
-    others: Vec<ChildProcess>,
+    pub(crate) others: Vec<ChildProcess>,
+    /// The billing service, once it is open.
+    pub billing: Option<ChildProcess>,
     /// The gateway, once the front door is open.
     pub gateway: Option<ChildProcess>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Ports {
+pub(crate) struct Ports {
     quota: u16,
     quota_steps: u16,
     task: u16,
     task_steps: u16,
+    pub(crate) billing: u16,
+    pub(crate) billing_steps: u16,
     auth: u16,
     gateway: u16,
 }
@@ -136,7 +140,7 @@ fn url(certificates: Option<&Certificates>, port: u16) -> String {
     format!("{scheme}://127.0.0.1:{port}")
 }
 
-fn local(port: u16) -> String {
+pub(crate) fn local(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
@@ -184,6 +188,8 @@ impl Platform {
             quota_steps: free_port(),
             task: free_port(),
             task_steps: free_port(),
+            billing: free_port(),
+            billing_steps: free_port(),
             auth: free_port(),
             gateway: free_port(),
         };
@@ -209,6 +215,7 @@ impl Platform {
             scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
+            billing: None,
             gateway: None,
         };
         let quota = platform.command(&[
@@ -246,6 +253,8 @@ impl Platform {
                 quota_steps: 0,
                 task: 0,
                 task_steps: 0,
+                billing: 0,
+                billing_steps: 0,
                 auth: 0,
                 gateway: 0,
             },
@@ -255,10 +264,11 @@ impl Platform {
             scratch: Scratch::new().expect("a directory can be made"),
             saga: None,
             others: Vec::new(),
+            billing: None,
             gateway: None,
         };
         let mut command = platform.command(&["dev", "--port-base", "0"]);
-        for peer in ["SAGA", "QUOTA", "TASK", "AUTH"] {
+        for peer in ["SAGA", "QUOTA", "TASK", "BILLING", "AUTH"] {
             command.env_remove(format!("EVENKEEL_PEERS__{peer}"));
         }
         let dev = ChildProcess::spawn(command);
@@ -266,6 +276,7 @@ impl Platform {
         platform.ports.quota = said_port(&dev, "EVENKEEL_QUOTA_URL").await;
         platform.ports.task = said_port(&dev, "EVENKEEL_TASK_URL").await;
         platform.ports.auth = said_port(&dev, "EVENKEEL_AUTH_URL").await;
+        platform.ports.billing = said_port(&dev, "EVENKEEL_BILLING_URL").await;
         platform.ports.gateway = said_port(&dev, "EVENKEEL_GATEWAY_URL").await;
         platform.saga = Some(dev);
         platform.ready().await;
@@ -286,6 +297,7 @@ impl Platform {
             .env("EVENKEEL_PEERS__QUOTA", self.url(self.ports.quota))
             .env("EVENKEEL_PEERS__TASK", self.url(self.ports.task))
             .env("EVENKEEL_PEERS__AUTH", self.url(self.ports.auth))
+            .env("EVENKEEL_PEERS__BILLING", self.url(self.ports.billing))
             .env("EVENKEEL_TASK__PROVIDERS__DEMO_AI__URL", self.provider.url())
             .env("EVENKEEL_ADMIN__LISTEN", local(0))
             .env("EVENKEEL_TELEMETRY__LEVEL", "info")
@@ -366,12 +378,12 @@ impl Platform {
         format!("http://{}", local(self.ports.gateway))
     }
 
-    fn url(&self, port: u16) -> String {
+    pub(crate) fn url(&self, port: u16) -> String {
         url(self.certificates.as_ref(), port)
     }
 
     /// A channel with which an operator calls a service.
-    fn operator(&self, port: u16, service: &str) -> Channel {
+    pub(crate) fn operator(&self, port: u16, service: &str) -> Channel {
         let dialer = self
             .certificates
             .as_ref()
@@ -628,6 +640,22 @@ impl Platform {
     }
 
     /// Checks what must hold when everything has come to rest.
+    /// Asks `evenkeel doctor --drift` whether the product's promise is kept.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn assert_no_drift(&self) {
+        let answer = self
+            .command(&["doctor", "--drift"])
+            .output()
+            .expect("the binary runs");
+        assert!(
+            answer.status.success(),
+            "{}",
+            String::from_utf8_lossy(&answer.stdout)
+        );
+    }
+
     pub async fn assert_conserved(&self) {
         let quota = self.database.pool("quota").await;
         let drift = quota::drift(&quota).await.expect("the database answers");

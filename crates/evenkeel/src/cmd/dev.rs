@@ -17,6 +17,7 @@ use crate::wiring::accounts;
 use crate::wiring::admin::Watch;
 use crate::wiring::database::{self, Database};
 use crate::wiring::events;
+use crate::wiring::payers::{self, Payers};
 use crate::wiring::ready;
 use crate::wiring::services::{self, Bound};
 use crate::wiring::settings::{
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     /// [default: .evenkeel, or /var/lib/evenkeel where root cannot share that]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// First port: Postgres, then saga +1, quota +2, task +3, auth +4, gateway +80, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
+    /// First port: Postgres, then saga +1, quota +2, task +3, auth +4, billing +5, gateway +80, machines that watch +21; 0 takes free ones [default: 7100, with --exit 0]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=60_000))]
     port_base: Option<u16>,
     /// Settings as TOML
@@ -124,6 +125,7 @@ async fn run_on(
     let participants = [
         bind(Name::Quota, &settings, certificates.as_deref())?,
         bind(Name::Task, &settings, certificates.as_deref())?,
+        bind(Name::Billing, &settings, certificates.as_deref())?,
     ];
     let steps: Vec<_> = participants
         .iter()
@@ -132,9 +134,11 @@ async fn run_on(
     // The same after a restart, whatever the port, so that sagas go on at once instead of after a lease.
     settings.saga.instance.get_or_insert_with(|| "dev".to_owned());
     settings::add_own_participants(&mut settings, &steps);
-    let [quota, task] = participants.each_ref().map(Bound::url);
+    let [quota, task, billing] = participants.each_ref().map(Bound::url);
     let gateway = bind(Name::Gateway, &settings, certificates.as_deref())?;
     let http = gateway.url();
+    // Doubles do not ask who the gateway is: it speaks plain HTTP to everybody outside.
+    let payers = payers::complete(&mut settings, base, data_dir, &http).await?;
     let orchestrator = if args.demo {
         Orchestrator::Child(Box::new(demo::Child::start(&settings, &steps, data_dir)?))
     } else {
@@ -147,6 +151,7 @@ async fn run_on(
     settings.peers.saga.clone_from(&saga);
     settings.peers.quota.clone_from(&quota);
     settings.peers.task.clone_from(&task);
+    settings.peers.billing.clone_from(&billing);
     for bound in [accounts].into_iter().chain(participants).chain([gateway]) {
         let (name, address, own) = (bound.name(), bound.public(), bound.credentials());
         let readiness = services::start(bound, &settings, &broker, &supervisor).await?;
@@ -168,7 +173,9 @@ async fn run_on(
         saga,
         quota,
         task,
+        billing,
         provider: provider.url(),
+        payers: payer_urls(&payers),
         sms: providers.sms.as_ref().map(SmsProvider::url),
         admin: format!("http://{}", watched.local_addr()),
         database: database.url.clone(),
@@ -270,7 +277,10 @@ pub(crate) struct Places {
     pub(crate) saga: String,
     pub(crate) quota: String,
     pub(crate) task: String,
+    pub(crate) billing: String,
     pub(crate) provider: String,
+    /// The doubles of payment providers that run here, by name.
+    pub(crate) payers: Vec<(&'static str, String)>,
     /// The SMS double, if it runs here.
     pub(crate) sms: Option<String>,
     pub(crate) admin: String,
@@ -304,6 +314,7 @@ impl Places {
             ("quota", &self.quota, "evenkeel quota grant new 10"),
             ("task", &self.task, "evenkeel task features"),
             ("auth", &self.auth, "grpcurl and the like: evenkeel.auth.v1"),
+            ("billing", &self.billing, "evenkeel.billing.v1"),
             ("AI provider", &self.provider, "a double; see GET /_books"),
             ("admin", &self.admin, "GET /metrics, /readyz, /status"),
             ("database", &self.database, "select * from saga_instances"),
@@ -312,7 +323,11 @@ impl Places {
             .sms
             .iter()
             .map(|url| ("SMS", url, "a double; see GET /_books"));
-        for (name, place, example) in rows.into_iter().chain(sms) {
+        let payers = self
+            .payers
+            .iter()
+            .map(|(name, url)| (*name, url, "a double; open it to pay"));
+        for (name, place, example) in rows.into_iter().chain(sms).chain(payers) {
             table.row(vec![
                 name.into(),
                 Cell::new(place, Tone::Bold),
@@ -327,6 +342,7 @@ impl Places {
                 ("EVENKEEL_QUOTA_URL", self.quota.clone()),
                 ("EVENKEEL_TASK_URL", self.task.clone()),
                 ("EVENKEEL_AUTH_URL", self.auth.clone()),
+                ("EVENKEEL_BILLING_URL", self.billing.clone()),
                 ("EVENKEEL_GATEWAY_URL", self.gateway.clone()),
             ]);
         }
@@ -352,6 +368,12 @@ impl Places {
         ));
         text
     }
+}
+
+fn payer_urls(payers: &Payers) -> Vec<(&'static str, String)> {
+    let wechat = payers.wechat.as_ref().map(|double| ("WeChat Pay", double.url()));
+    let alipay = payers.alipay.as_ref().map(|double| ("Alipay", double.base_url()));
+    wechat.into_iter().chain(alipay).collect()
 }
 
 fn default_url(name: Name) -> String {
@@ -402,6 +424,8 @@ mod tests {
             auth: "http://127.0.0.1:7104".to_owned(),
             gateway: "http://127.0.0.1:7180".to_owned(),
             sms: None,
+            billing: "http://127.0.0.1:7105".to_owned(),
+            payers: Vec::new(),
         }
     }
 

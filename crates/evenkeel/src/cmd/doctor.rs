@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::doctor::{self, Facts};
+use crate::doctor::{self, Facts, Report};
 use crate::exit::{Code, Failure};
 use crate::identity::Identity;
 use crate::output::{self, Format};
@@ -13,6 +13,7 @@ use crate::wiring::settings::{self, DEV_DATABASE_URL, Name};
 #[command(after_help = "Examples:
   evenkeel doctor
   evenkeel doctor --database-url postgres://evenkeel@db/evenkeel --config evenkeel.toml --replicas 3
+  evenkeel doctor --drift                       after an incident: nothing was lost, nothing doubled
   evenkeel doctor -o json | jq '.checks[] | select(.state != \"ok\")'")]
 pub(crate) struct Args {
     /// Database of the services
@@ -62,6 +63,14 @@ pub(crate) struct Args {
         value_name = "URL"
     )]
     auth: String,
+    /// URL of the billing service
+    #[arg(
+        long,
+        env = "EVENKEEL_BILLING_URL",
+        default_value = "http://127.0.0.1:7105",
+        value_name = "URL"
+    )]
+    billing: String,
     /// URL of the gateway
     #[arg(
         long,
@@ -70,6 +79,9 @@ pub(crate) struct Args {
         value_name = "URL"
     )]
     gateway: String,
+    /// Evaluates the product's promise only: money, quota and what was granted add up, in the database alone
+    #[arg(long)]
+    drift: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -77,27 +89,36 @@ pub(crate) struct Args {
 
 /// Runs `evenkeel doctor`.
 pub(crate) async fn run(args: Args, identity: Identity) -> Result<Code, Failure> {
-    let mut settings = settings::load(args.config.as_deref())?;
-    if args.config.is_none() && args.database_url == DEV_DATABASE_URL {
-        settings.share_one_process();
-    }
-    let facts = Facts {
-        identity,
-        database_url: args.database_url,
-        connections: settings.connections().saturating_mul(args.replicas),
-        services: vec![
-            (Name::Saga, args.saga),
-            (Name::Quota, args.quota),
-            (Name::Task, args.task),
-            (Name::Auth, args.auth),
-        ],
-        gateway: args.gateway,
+    let report = if args.drift {
+        doctor::drift(&args.database_url).await
+    } else {
+        everything(&args, identity).await?
     };
-    let report = doctor::examine(&facts).await;
     output::emit(&match args.output {
         Format::Table => report.table(output::colour()),
         Format::Json => format!("{:#}\n", report.json()),
         Format::Jsonl => report.json_lines(),
     })?;
     Ok(if report.is_well() { Code::Ok } else { Code::Failed })
+}
+
+async fn everything(args: &Args, identity: Identity) -> Result<Report, Failure> {
+    let mut settings = settings::load(args.config.as_deref())?;
+    if args.config.is_none() && args.database_url == DEV_DATABASE_URL {
+        settings.share_one_process();
+    }
+    let facts = Facts {
+        identity,
+        database_url: args.database_url.clone(),
+        connections: settings.connections().saturating_mul(args.replicas),
+        services: vec![
+            (Name::Saga, args.saga.clone()),
+            (Name::Quota, args.quota.clone()),
+            (Name::Task, args.task.clone()),
+            (Name::Auth, args.auth.clone()),
+            (Name::Billing, args.billing.clone()),
+        ],
+        gateway: args.gateway.clone(),
+    };
+    Ok(doctor::examine(&facts).await)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Subcommand;
+use kms::{Change, FileError};
 use token::Created;
 
 use crate::certificates::{self, Done, Order};
@@ -11,11 +12,12 @@ use crate::exit::{Code, Failure};
 use crate::identity;
 use crate::output;
 
-/// Makes the keys and certificates by which services know each other
+/// Makes keys: those by which services know each other, their certificates, and those that encrypt
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   evenkeel keys init /etc/evenkeel/keys
   evenkeel keys certificates .evenkeel/tls
+  evenkeel keys kms-file --out /etc/evenkeel/kms.json
   evenkeel keys token --as operator --for saga")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -60,6 +62,27 @@ enum Verb {
         #[arg(long)]
         renew: bool,
     },
+    /// Makes a file with the key under which fields are encrypted (setting `kms.local.file`), or changes one
+    ///
+    /// Only its owner may read it. What is encrypted is lost with this file: keep a copy, apart from backups of the database.
+    /// A new version opens at first and does not seal, because every process has to know it before one of them uses it:
+    /// --add, give all of them the file and restart them, --current, do so again, and then re-wrap what is stored.
+    #[command(after_help = "Examples:
+  evenkeel keys kms-file --out /etc/evenkeel/kms.json                    makes it; never overwrites one
+  evenkeel keys kms-file --out /etc/evenkeel/kms.json --add              adds a version that opens
+  evenkeel keys kms-file --out /etc/evenkeel/kms.json --current          the newest version seals
+  evenkeel keys kms-file --out /etc/evenkeel/kms.json --add --current    both, where one process has it")]
+    KmsFile {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Adds a version to a file that is there
+        #[arg(long)]
+        add: bool,
+        /// Makes the newest version of a file that is there the one that seals
+        #[arg(long)]
+        current: bool,
+    },
     /// Prints a token that is good for 5 minutes, for tools such as grpcurl
     #[command(after_help = "Example:
   grpcurl -plaintext -H \"authorization: Bearer $(evenkeel keys token --as operator --for saga)\" \\
@@ -92,6 +115,7 @@ pub(crate) fn run(args: Args, keys: Option<&Path>) -> Result<Code, Failure> {
             };
             make_certificates(&dir, names, &order)
         }
+        Verb::KmsFile { out, add, current } => kms_file(&out, add, current),
         Verb::Token { caller, audience } => {
             let dir = keys.unwrap_or(Path::new(identity::DEFAULT_DIR));
             let credentials = identity::open(dir, &caller)?;
@@ -117,6 +141,45 @@ fn make_certificates(dir: &Path, names: Vec<String>, order: &Order<'_>) -> Resul
         output::emit(&format!("  export {name}={}\n", file.display()))?;
     }
     Ok(Code::Ok)
+}
+
+fn kms_file(path: &Path, add: bool, make_current: bool) -> Result<Code, Failure> {
+    let done = if add || make_current {
+        kms::change_file(path, Change { add, make_current })
+    } else {
+        kms::create_file(path)
+    };
+    let kms::Outcome {
+        name,
+        newest,
+        current,
+    } = done.map_err(|error| kms_failure(&error))?;
+    output::emit(&format!(
+        "{}: key {name}, version {current} seals, {newest} is the newest\n",
+        path.display()
+    ))?;
+    if !add && !make_current {
+        let path = identity::absolute(path);
+        output::emit(&format!(
+            "\n  export EVENKEEL_KMS__LOCAL__FILE={}\n",
+            path.display()
+        ))?;
+    }
+    Ok(Code::Ok)
+}
+
+fn kms_failure(error: &FileError) -> Failure {
+    match error {
+        FileError::Exists(_) => Failure::new(Code::Failed, "nothing was written")
+            .because(error)
+            .next("--add adds a version to it"),
+        FileError::Open { .. } | FileError::Content { .. } => {
+            Failure::config("the key file cannot be used").because(error)
+        }
+        FileError::Read { .. } | FileError::Write { .. } | FileError::Busy(_) | FileError::Random => {
+            Failure::unavailable("nothing was written").because(error)
+        }
+    }
 }
 
 fn or_everybody(names: Vec<String>) -> Vec<String> {

@@ -212,7 +212,7 @@ fn apply(args: &Args, names: &BTreeSet<Name>, settings: &mut Settings) -> Result
             .participants
             .insert(participant.package.clone(), config);
     }
-    let steps = [Name::Quota, Name::Task].map(|name| (name, settings.listen.steps(name)));
+    let steps = [Name::Quota, Name::Task, Name::Billing].map(|name| (name, settings.listen.steps(name)));
     let steps: Vec<_> = steps
         .into_iter()
         .filter_map(|(name, at)| Some((name, at?)))

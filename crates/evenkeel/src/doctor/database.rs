@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Facts, Report};
+use super::{Facts, Report, drift};
 use crate::render::time;
 use crate::wiring::database::{self, EVENTS, STORE, migrator};
 use crate::wiring::settings::Name;
@@ -60,7 +60,7 @@ pub(super) async fn examine(facts: &Facts, report: &mut Report) {
             "see whether this binary and the database belong together",
         );
     }
-    drift(facts, report).await;
+    drift::examine(&facts.database_url, report).await;
 }
 
 async fn server(
@@ -195,30 +195,4 @@ async fn sagas(connection: &mut PgConnection, report: &mut Report) -> Result<(),
         ),
     }
     Ok(())
-}
-
-async fn drift(facts: &Facts, report: &mut Report) {
-    match database::quota_drift(&facts.database_url).await {
-        Ok(drift) if drift.is_empty() => report.ok(
-            "quota",
-            "every account equals its ledger, reservations and grants",
-        ),
-        Ok(drift) => {
-            let first = &drift[0];
-            let found = format!(
-                "{} differences; the first: {}, {}: {} expected, {} found",
-                drift.len(),
-                first.user_id,
-                first.what,
-                first.expected,
-                first.found
-            );
-            report.wrong(
-                "quota",
-                found,
-                "stop granting by hand and report a defect with the ledger of that user",
-            );
-        }
-        Err(failure) => report.wrong("quota", failure.to_string(), "see the server's log"),
-    }
 }

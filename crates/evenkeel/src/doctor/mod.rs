@@ -1,6 +1,7 @@
 //! Checks on a running system: each says whether it is well, what it saw, and what to do if it is not.
 
 mod database;
+mod drift;
 mod report;
 mod services;
 
@@ -29,5 +30,12 @@ pub(crate) async fn examine(facts: &Facts) -> Report {
     let mut report = Report::default();
     database::examine(facts, &mut report).await;
     services::examine(facts, &mut report).await;
+    report
+}
+
+/// Evaluates the product's promise alone: what ends every test that injects faults.
+pub(crate) async fn drift(database_url: &str) -> Report {
+    let mut report = Report::default();
+    drift::examine(database_url, &mut report).await;
     report
 }

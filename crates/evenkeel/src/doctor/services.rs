@@ -112,7 +112,8 @@ async fn definitions(channel: Channel, report: &mut Report) {
             .any(|d: &Definition| d.name == name && d.active)
     };
     let missing: Vec<&str> = SHIPPED
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|(file, _)| file.trim_end_matches(".yaml"))
         .filter(|name| !active(name))
         .collect();

@@ -151,6 +151,7 @@ pub(crate) fn migrator(name: Name) -> Option<(&'static str, &'static Migrator)> 
         Name::Auth => (auth::SCHEMA, &auth::MIGRATOR),
         Name::Quota => (quota::SCHEMA, &quota::MIGRATOR),
         Name::Task => (task::SCHEMA, &task::MIGRATOR),
+        Name::Billing => (billing::SCHEMA, &billing::MIGRATOR),
         Name::Saga => (saga::SCHEMA, &saga::MIGRATOR),
         Name::Gateway => return None,
     })
@@ -255,19 +256,34 @@ pub(crate) async fn saga_counts(url: &str) -> Result<Vec<(String, String, i64)>,
 /// # Errors
 /// If the database does not answer.
 pub(crate) async fn quota_drift(url: &str) -> Result<Vec<quota::Drift>, Failure> {
+    let pool = one_connection(url, quota::SCHEMA).await?;
+    let drift = quota::drift(&pool).await;
+    pool.close().await;
+    drift.map_err(|error| not_compared(quota::SCHEMA, &error))
+}
+
+/// Figures of the billing service that should be equal and are not.
+///
+/// # Errors
+/// If the database does not answer.
+pub(crate) async fn billing_drift(url: &str) -> Result<Vec<billing::Drift>, Failure> {
+    let pool = one_connection(url, billing::SCHEMA).await?;
+    let drift = billing::drift(&pool).await;
+    pool.close().await;
+    drift.map_err(|error| not_compared(billing::SCHEMA, &error))
+}
+
+async fn one_connection(url: &str, schema: &'static str) -> Result<sqlx::PgPool, Failure> {
     let one = PoolConfig {
         url: url.to_owned(),
         min: 0,
         max: 1,
         ..PoolConfig::default()
     };
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        Failure::unavailable("cannot compare the quota accounts with their ledger").because(error)
-    };
-    let pool = pool::connect("doctor", quota::SCHEMA, &one)
-        .await
-        .map_err(|error| failed(&error))?;
-    let drift = quota::drift(&pool).await.map_err(|error| failed(&error));
-    pool.close().await;
-    drift
+    let pool = pool::connect("doctor", schema, &one).await;
+    pool.map_err(|error| not_compared(schema, &error))
+}
+
+fn not_compared(schema: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::unavailable(format!("the figures of {schema} cannot be compared")).because(error)
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use ::events::Broker;
+use futures::future::BoxFuture;
 use kv::Kv;
 use process::Supervisor;
 use process::grpc::{self, Limits, Listener};
@@ -13,16 +14,17 @@ use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use rpc::channel::EndpointError;
 use token::{Credentials, Guard};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::identity::{Keys, fetched, store};
 use super::settings::{Name, Settings};
-use super::{database, events};
+use super::{database, events, providers};
 use crate::exit::{Code, Failure};
 use crate::identity;
 
 /// Definitions that ship with this binary, by file name; the orchestrator registers and activates them at its start.
-pub(crate) const SHIPPED: &[(&str, &str)] = task::SAGAS;
+pub(crate) const SHIPPED: [&[(&str, &str)]; 2] = [task::SAGAS, billing::SAGAS];
 
 /// A service whose keys are read and whose ports are taken, before anything is claimed or started.
 #[derive(Debug)]
@@ -136,11 +138,7 @@ pub(crate) async fn start(
             };
             let readiness = run(bound, parts, settings, supervisor).await;
             for job in service.jobs {
-                let stop = supervisor.shutdown().token();
-                supervisor.spawn(job.name, async move {
-                    (job.run)(stop).await;
-                    Ok::<_, Infallible>(())
-                });
+                supervise(job.name, job.run, supervisor);
             }
             readiness
         }
@@ -163,11 +161,7 @@ pub(crate) async fn start(
             };
             let readiness = run(bound, parts, settings, supervisor).await;
             for job in service.jobs {
-                let stop = supervisor.shutdown().token();
-                supervisor.spawn(job.name, async move {
-                    (job.run)(stop).await;
-                    Ok::<_, Infallible>(())
-                });
+                supervise(job.name, job.run, supervisor);
             }
             readiness
         }
@@ -197,11 +191,44 @@ pub(crate) async fn start(
             };
             let readiness = run(bound, parts, settings, supervisor).await;
             for job in service.jobs {
-                let stop = supervisor.shutdown().token();
-                supervisor.spawn(job.name, async move {
-                    (job.run)(stop).await;
-                    Ok::<_, Infallible>(())
-                });
+                supervise(job.name, job.run, supervisor);
+            }
+            readiness
+        }
+        Name::Billing => {
+            let (pool, steps_pool) = database::pools(Name::Billing, &settings.database).await?;
+            let channel = bound
+                .credentials()
+                .connect(&settings.peers.saga, identity::name(Name::Saga.text())?)
+                .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
+            let sagas = SagaServiceClient::new(channel);
+            let deps = billing::Deps {
+                pool: pool.clone(),
+                steps_pool: steps_pool.clone(),
+                sagas,
+                providers: providers::clients(&settings.providers)?,
+                guard: guard(fetched(settings, &dialer)?),
+            };
+            let service = billing::build(settings.billing.clone(), deps)
+                .map_err(|error| Failure::config("the billing service cannot be built").because(&error))?;
+            let outbox = pool.pool().clone();
+            events::relay(
+                broker,
+                "billing",
+                billing::SCHEMA,
+                outbox,
+                billing::FACTS,
+                supervisor,
+            );
+            let parts = Parts {
+                public: service.public,
+                steps: Some(service.steps),
+                pool,
+                steps_pool: Some(steps_pool),
+            };
+            let readiness = run(bound, parts, settings, supervisor).await;
+            for job in service.jobs {
+                supervise(job.name, job.run, supervisor);
             }
             readiness
         }
@@ -215,6 +242,19 @@ pub(crate) async fn start(
         }
     };
     Ok(readiness)
+}
+
+/// Runs background work until the order to end.
+fn supervise(
+    name: &'static str,
+    run: impl FnOnce(CancellationToken) -> BoxFuture<'static, ()>,
+    supervisor: &Supervisor,
+) {
+    let work = run(supervisor.shutdown().token());
+    supervisor.spawn(name, async move {
+        work.await;
+        Ok::<_, Infallible>(())
+    });
 }
 
 /// What a built service consists of.
@@ -265,7 +305,8 @@ fn start_saga(
         shutdown: supervisor.shutdown().clone(),
         events: Some(events::of_saga(settings)),
         definitions: SHIPPED
-            .iter()
+            .into_iter()
+            .flatten()
             .map(|(file, source)| ((*file).to_owned(), (*source).to_owned()))
             .collect(),
     };
@@ -300,6 +341,7 @@ async fn start_gateway(
         (Name::Auth, &peers.auth),
         (Name::Quota, &peers.quota),
         (Name::Task, &peers.task),
+        (Name::Billing, &peers.billing),
         (Name::Saga, &peers.saga),
     ];
     let upstreams = upstreams

@@ -1,6 +1,6 @@
 //! Settings of a server process: defaults, then `--config FILE` (TOML), then the environment, then flags.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,92 +9,53 @@ use process::config;
 use process::grpc::Limits;
 use serde::Deserialize;
 
+use super::addresses::ADMIN_PORT_OFFSET;
+pub(crate) use super::addresses::{Admin, DEFAULT_PORT_BASE, Listen, Peers, local, port};
 use super::events::CONNECTIONS;
+pub(crate) use super::name::Name;
+use super::providers;
 use crate::exit::Failure;
 use crate::identity;
-
-/// First of the ports that are used unless something else is said: saga 7101, quota 7102 and so on.
-pub(crate) const DEFAULT_PORT_BASE: u16 = 7100;
 
 /// Where `evenkeel dev` has its database unless something else is said.
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 11] = [
+const WELL_KNOWN: [(&str, &str); 33] = [
     ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "kv.redis_url"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
     (identity::VARIABLE, "identity.keys"),
+    ("KMS_REGION", "kms.tencent.region"),
+    ("KMS_SECRET_ID", "kms.tencent.secret_id"),
+    ("KMS_SECRET_KEY", "kms.tencent.secret_key"),
+    ("KMS_KEY_ID", "kms.tencent.key_id"),
     ("WECHAT_APPID", "auth.wechat.app_id"),
     ("WECHAT_SECRET", "auth.wechat.secret"),
+    ("WECHAT_PAY_APPID", "providers.wechat.app_id"),
+    ("WECHAT_PAY_MCHID", "providers.wechat.merchant_id"),
+    ("WECHAT_PAY_SERIAL_NO", "providers.wechat.serial"),
+    ("WECHAT_PAY_PRIVATE_KEY_PATH", "providers.wechat.private_key_path"),
+    ("WECHAT_PAY_API_V3_KEY", "providers.wechat.api_v3_key"),
+    ("WECHAT_PAY_PUBLIC_KEY_ID", "providers.wechat.public_key_id"),
+    ("WECHAT_PAY_PUBLIC_KEY_PATH", "providers.wechat.public_key_path"),
+    ("ALIPAY_APPID", "providers.alipay.app_id"),
+    ("WECHAT_PAY_URL", "providers.wechat.url"),
+    ("ALIPAY_MERCHANT_ID", "providers.alipay.merchant_id"),
+    ("ALIPAY_APP_CERT_PATH", "providers.alipay.app_certificate_path"),
+    ("ALIPAY_CERT_PATH", "providers.alipay.alipay_certificate_path"),
+    ("ALIPAY_ROOT_CERT_PATH", "providers.alipay.roots_path"),
+    ("ALIPAY_URL", "providers.alipay.url"),
+    ("ALIPAY_PRIVATE_KEY_PATH", "providers.alipay.private_key_path"),
+    ("ALIPAY_PUBLIC_KEY_PATH", "providers.alipay.public_key_path"),
+    ("EVENKEEL_BILLING_URL", "peers.billing"),
+    ("EVENKEEL_NOTIFY_URL", "billing.notify_url"),
     ("EVENKEEL_AUTH_URL", "peers.auth"),
     ("EVENKEEL_QUOTA_URL", "peers.quota"),
     ("EVENKEEL_SAGA_URL", "peers.saga"),
     ("EVENKEEL_TASK_URL", "peers.task"),
 ];
-
-/// A service that this binary can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
-pub(crate) enum Name {
-    /// Accounts: logins, tokens, sessions.
-    Auth,
-    /// Quota: grants, reservations, ledger.
-    Quota,
-    /// Tasks: pipelines against quota.
-    Task,
-    /// The saga orchestrator.
-    Saga,
-    /// HTTP/JSON, WebSocket and SSE for clients outside.
-    Gateway,
-}
-
-impl Name {
-    /// Every service, in the order in which they are started: participants before the orchestrator, the front door last.
-    pub(crate) const ALL: [Self; 5] = [Self::Auth, Self::Quota, Self::Task, Self::Saga, Self::Gateway];
-
-    /// Name as on the command line, and of its schema.
-    pub(crate) const fn text(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Quota => "quota",
-            Self::Task => "task",
-            Self::Saga => "saga",
-            Self::Gateway => "gateway",
-        }
-    }
-
-    /// Name of its steps listener and pool.
-    pub(crate) const fn steps_text(self) -> &'static str {
-        match self {
-            Self::Auth => "auth-steps",
-            Self::Quota => "quota-steps",
-            Self::Task => "task-steps",
-            Self::Saga => "saga-steps",
-            Self::Gateway => "gateway-steps",
-        }
-    }
-
-    /// Distance of its public port from the first port.
-    pub(crate) const fn port_offset(self) -> u16 {
-        match self {
-            Self::Saga => 1,
-            Self::Quota => 2,
-            Self::Task => 3,
-            Self::Auth => 4,
-            Self::Gateway => 80,
-        }
-    }
-
-    /// Distance of its steps port from the first port; `None` if it takes no steps.
-    pub(crate) const fn steps_port_offset(self) -> Option<u16> {
-        match self {
-            Self::Saga | Self::Auth | Self::Gateway => None,
-            Self::Quota => Some(12),
-            Self::Task => Some(13),
-        }
-    }
-}
 
 /// Everything a server process can be told.
 #[derive(Debug, Clone, Deserialize)]
@@ -123,12 +84,18 @@ pub(crate) struct Settings {
     pub(crate) events: ::events::Config,
     /// Keys and values that may be lost: Redis, or tables in Postgres.
     pub(crate) kv: kv::Config,
+    /// Keys of fields that are encrypted at rest: a key file, or Tencent Cloud's key management service.
+    pub(crate) kms: kms::Config,
     /// The auth service.
     pub(crate) auth: auth::Config,
     /// The quota service.
     pub(crate) quota: quota::Config,
     /// The task service.
     pub(crate) task: task::Config,
+    /// The billing service.
+    pub(crate) billing: billing::Config,
+    /// The payment providers that billing talks to.
+    pub(crate) providers: providers::Config,
     /// The saga orchestrator.
     pub(crate) saga: saga::Config,
     /// The gateway.
@@ -149,9 +116,12 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             events: ::events::Config::default(),
             kv: kv::Config::default(),
+            kms: kms::Config::default(),
             auth: auth::Config::default(),
             quota: quota::Config::default(),
             task: task::Config::default(),
+            billing: billing::Config::default(),
+            providers: providers::Config::default(),
             saga: saga::Config::default(),
             gateway: gateway::Config::default(),
         }
@@ -192,106 +162,18 @@ impl Settings {
             .saturating_add(lanes)
             .saturating_add(SAGA_EXTRA_CONNECTIONS);
         // Every process has a broker, and the orchestrator one of its own beside it.
-        let brokers = CONNECTIONS * 6;
-        let stores = super::identity::CONNECTIONS * 4 + self.gateway_store_connections();
-        // Quota and tasks have the whole budget each, and accounts half of one: they take no steps.
+        let brokers = CONNECTIONS * 7;
+        let stores = super::identity::CONNECTIONS * 5 + self.gateway_store_connections();
+        // Quota, tasks and billing have the whole budget each, and accounts half of one: they take no steps.
         self.database
             .max
-            .saturating_mul(2)
+            .saturating_mul(3)
             .saturating_add(self.database.max / 2)
             .saturating_add(saga)
             .saturating_add(brokers)
             .saturating_add(stores)
     }
 }
-
-/// Addresses to listen on.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Listen {
-    auth: SocketAddr,
-    quota: SocketAddr,
-    quota_steps: SocketAddr,
-    task: SocketAddr,
-    task_steps: SocketAddr,
-    saga: SocketAddr,
-    gateway: SocketAddr,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self::from_base(DEFAULT_PORT_BASE)
-    }
-}
-
-impl Listen {
-    /// Addresses on the loopback interface from a first port; 0 takes free ports.
-    pub(crate) fn from_base(base: u16) -> Self {
-        let at = |offset| local(port(base, offset));
-        let steps = |name: Name| name.steps_port_offset().map_or_else(|| local(0), at);
-        Self {
-            auth: at(Name::Auth.port_offset()),
-            quota: at(Name::Quota.port_offset()),
-            quota_steps: steps(Name::Quota),
-            task: at(Name::Task.port_offset()),
-            task_steps: steps(Name::Task),
-            saga: at(Name::Saga.port_offset()),
-            gateway: at(Name::Gateway.port_offset()),
-        }
-    }
-
-    /// Address of a service's public side.
-    pub(crate) const fn public(&self, name: Name) -> SocketAddr {
-        match name {
-            Name::Auth => self.auth,
-            Name::Quota => self.quota,
-            Name::Task => self.task,
-            Name::Saga => self.saga,
-            Name::Gateway => self.gateway,
-        }
-    }
-
-    /// Address on which a service answers steps; `None` if it has none.
-    pub(crate) const fn steps(&self, name: Name) -> Option<SocketAddr> {
-        match name {
-            Name::Quota => Some(self.quota_steps),
-            Name::Task => Some(self.task_steps),
-            Name::Auth | Name::Saga | Name::Gateway => None,
-        }
-    }
-
-    /// Sets the address of a service's public side.
-    pub(crate) const fn set_public(&mut self, name: Name, address: SocketAddr) {
-        match name {
-            Name::Auth => self.auth = address,
-            Name::Quota => self.quota = address,
-            Name::Task => self.task = address,
-            Name::Saga => self.saga = address,
-            Name::Gateway => self.gateway = address,
-        }
-    }
-
-    /// Sets the address on which a service answers steps; false if it has none.
-    pub(crate) const fn set_steps(&mut self, name: Name, address: SocketAddr) -> bool {
-        match name {
-            Name::Quota => self.quota_steps = address,
-            Name::Task => self.task_steps = address,
-            Name::Auth | Name::Saga | Name::Gateway => return false,
-        }
-        true
-    }
-}
-
-/// The HTTP listener for machines that watch a process: metrics, liveness, readiness, status.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Admin {
-    /// Address to listen on; if absent, that of the first service with a port of 20 more.
-    pub(crate) listen: Option<SocketAddr>,
-}
-
-/// Distance of the port for machines from a public port: saga (and `dev`) 7121, quota 7122, task 7123.
-const ADMIN_PORT_OFFSET: u16 = 20;
 
 impl Settings {
     /// Address on which a process tells machines how it is. `public` is the address from which it follows if it is not
@@ -302,16 +184,6 @@ impl Settings {
     }
 }
 
-/// Port of an offset; 0 stays 0, which takes a free one.
-pub(crate) const fn port(base: u16, offset: u16) -> u16 {
-    if base == 0 { 0 } else { base.saturating_add(offset) }
-}
-
-/// A port on the loopback interface.
-pub(crate) const fn local(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-}
-
 /// Limits of the two kinds of listeners.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -320,49 +192,6 @@ pub(crate) struct ListenerLimits {
     pub(crate) public: Limits,
     /// Steps, called by the orchestrator only.
     pub(crate) steps: Limits,
-}
-
-/// Where other services are.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Peers {
-    /// URL of the saga service, which the task service and the gateway call.
-    pub(crate) saga: String,
-    /// URL of the auth service, which has the keys of users' tokens.
-    pub(crate) auth: String,
-    /// URL of the quota service, which the gateway calls, and the auth service for what profiles show.
-    pub(crate) quota: String,
-    /// URL of the task service, which the gateway calls.
-    pub(crate) task: String,
-}
-
-impl Default for Peers {
-    fn default() -> Self {
-        let at = |offset| format!("http://{}", local(port(DEFAULT_PORT_BASE, offset)));
-        Self {
-            saga: at(Name::Saga.port_offset()),
-            auth: at(Name::Auth.port_offset()),
-            quota: at(Name::Quota.port_offset()),
-            task: at(Name::Task.port_offset()),
-        }
-    }
-}
-
-impl Peers {
-    /// Takes the peers that are not configured for ones of the same settings: they speak TLS, too.
-    fn speak_tls(&mut self) {
-        let plain = Self::default();
-        for (peer, plain) in [
-            (&mut self.saga, plain.saga),
-            (&mut self.auth, plain.auth),
-            (&mut self.quota, plain.quota),
-            (&mut self.task, plain.task),
-        ] {
-            if *peer == plain {
-                *peer = plain.replacen("http:", "https:", 1);
-            }
-        }
-    }
 }
 
 /// By which keys services know each other.
@@ -445,11 +274,20 @@ mod tests {
         let vars = [
             ("DATABASE_URL", "postgres://x/y"),
             ("EVENKEEL_SAGA_URL", "http://sagas:1"),
+            ("KMS_REGION", "ap-shanghai"),
+            ("KMS_SECRET_ID", "id"),
+            ("KMS_SECRET_KEY", "planted"),
+            ("KMS_KEY_ID", "cmk"),
+            ("EVENKEEL_KMS__PROVIDER", "tencent"),
         ];
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let settings: Settings = config::load_from(None, vars, &WELL_KNOWN).unwrap();
         assert_eq!(settings.database.url, "postgres://x/y");
         assert_eq!(settings.peers.saga, "http://sagas:1");
+        let kms = kms::Kms::open_config(&settings.kms).unwrap().unwrap();
+        assert_eq!(kms.current().to_string(), "tencent:cmk");
+        assert_eq!(settings.kms.tencent.region, "ap-shanghai");
+        assert!(!format!("{settings:?}").contains("planted"));
     }
 
     #[test]

@@ -93,6 +93,49 @@ fn keys_are_made_once_and_sign_tokens() {
 }
 
 #[test]
+fn a_file_of_keys_that_encrypt_is_made_once_and_a_version_is_added_before_it_seals() {
+    let scratch = Scratch::new().expect("a directory");
+    let file = scratch.path().join("kms.json");
+    let file = file.to_str().expect("UTF-8");
+    let with = |flags: &[&str]| run(&[&["keys", "kms-file", "--out", file], flags].concat());
+    let absent = with(&["--add"]);
+    assert_eq!(code(&absent), 69, "{}", stderr(&absent));
+    let made = with(&[]);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    assert!(
+        stdout(&made).contains(&format!("export EVENKEEL_KMS__LOCAL__FILE={file}")),
+        "{}",
+        stdout(&made)
+    );
+    let again = with(&[]);
+    assert_eq!(code(&again), 1);
+    assert!(stderr(&again).contains("--add"), "{}", stderr(&again));
+    let added = with(&["--add"]);
+    assert!(
+        stdout(&added).contains("version 1 seals, 2 is the newest"),
+        "{}",
+        stdout(&added)
+    );
+    let current = with(&["--current"]);
+    assert!(
+        stdout(&current).contains("version 2 seals"),
+        "{}",
+        stdout(&current)
+    );
+
+    let text = std::fs::read_to_string(file).expect("the file is there");
+    let keys: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let secret = keys["keys"][0]["key"].as_str().expect("a key");
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("ours");
+    let open = with(&["--add"]);
+    assert_eq!(code(&open), 64);
+    assert!(stderr(&open).contains("chmod 600"), "{}", stderr(&open));
+    for output in [made, again, added, current, open] {
+        assert!(!stdout(&output).contains(secret) && !stderr(&output).contains(secret));
+    }
+}
+
+#[test]
 fn an_absent_server_exits_with_69_and_says_how_to_start_one() {
     let output = run(&["saga", "list", "--server", "http://127.0.0.1:1"]);
     assert_eq!(code(&output), 69);

@@ -1,6 +1,8 @@
 //! The binary as people use it: arguments, output, exit codes, against a real platform.
 
 mod alone;
+mod devices;
+mod doubles;
 mod events;
 mod fake;
 mod operators;
@@ -12,7 +14,13 @@ use std::process::{Command, Output};
 fn evenkeel(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(args).env("NO_COLOR", "1");
-    for name in ["RUST_BACKTRACE", "RUST_LOG", "DATABASE_URL", "EVENKEEL_KEYS"] {
+    for name in [
+        "RUST_BACKTRACE",
+        "RUST_LOG",
+        "DATABASE_URL",
+        "AMQP_URL",
+        "EVENKEEL_KEYS",
+    ] {
         command.env_remove(name);
     }
     command

@@ -13,18 +13,23 @@ use crate::{code, evenkeel, stderr, stdout};
 const LONG: Duration = Duration::from_secs(60);
 
 /// A running `evenkeel dev` on a database of its own.
-struct Dev {
+pub(crate) struct Dev {
     process: ChildProcess,
     /// What `dev` tells people to export.
     variables: Vec<(String, String)>,
-    database: TestDatabase,
+    pub(crate) database: TestDatabase,
 }
 
 impl Dev {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
         let database = TestDatabase::create(&[]).await;
         let mut command = evenkeel(&["dev", "--port-base", "0"]);
         command
+            .args(options)
             .env("DATABASE_URL", database.url())
             .env("EVENKEEL_DATABASE__MAX", "20")
             .env("EVENKEEL_DATABASE__MIN", "1")
@@ -45,7 +50,7 @@ impl Dev {
         }
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         let variables = self
             .variables
             .iter()
@@ -57,7 +62,7 @@ impl Dev {
             .expect("the binary runs")
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let mut args = args.to_vec();
         args.extend(["-o", "json"]);
         let output = self.run(&args);

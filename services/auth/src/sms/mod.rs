@@ -1,6 +1,5 @@
 //! Messages with codes, through Tencent Cloud SMS.
 
-mod signature;
 mod tencent;
 
 use std::time::Duration;

@@ -4,21 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
-use super::signature::{Call, authorization};
-use crate::phone::Phone;
-use crate::provider::{TIMEOUT, base_url, call, client};
+use tencent_cloud::{Account, Client, Clock, ConfigError, Endpoint};
 
-const SERVICE: &str = "sms";
+use super::Error;
+use crate::phone::Phone;
+use crate::provider::TIMEOUT;
+
 const ACTION: &str = "SendSms";
-const VERSION: &str = "2021-01-11";
-const CONTENT_TYPE: &str = "application/json; charset=utf-8";
-/// Largest answer that is read.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Longest code of the API that is passed on to logs.
 const MAX_CODE_CHARS: usize = 100;
 
@@ -62,8 +57,7 @@ pub struct Tencent(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    host: String,
-    client: reqwest::Client,
+    client: Client,
 }
 
 impl fmt::Debug for Tencent {
@@ -106,10 +100,10 @@ struct Refusal {
 
 impl Tencent {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        Self::build(config, TIMEOUT)
+        Self::build(config, TIMEOUT, Clock::system())
     }
 
-    fn build(config: &Config, timeout: Duration) -> Result<Self, Error> {
+    fn build(config: &Config, timeout: Duration, clock: Clock) -> Result<Self, Error> {
         let named = [
             ("secret_key", config.secret_key.expose_secret()),
             ("app_id", config.app_id.as_str()),
@@ -119,59 +113,36 @@ impl Tencent {
         if let Some((name, _)) = named.iter().find(|(_, value)| value.is_empty()) {
             return Err(Error::Config(format!("{name} is not set")));
         }
-        // The path is part of what is signed.
-        let url = base_url(&config.url)
-            .ok_or_else(|| Error::Config("url is not http(s)://host without a path".to_owned()))?;
-        let host = match (url.host_str(), url.port()) {
-            (Some(host), None) => host.to_owned(),
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (None, _) => return Err(Error::Config("url has no host".to_owned())),
+        let endpoint = Endpoint {
+            service: "sms",
+            version: "2021-01-11",
+            url: config.url.clone(),
+            region: config.region.clone(),
+            timeout,
         };
-        let client = client(timeout).map_err(|_| Error::Config("no HTTP client can be made".to_owned()))?;
+        let account = Account {
+            secret_id: config.secret_id.clone(),
+            secret_key: config.secret_key.clone(),
+        };
+        let client = Client::build(endpoint, account, clock, reqwest::Client::builder())
+            .map_err(|error: ConfigError| Error::Config(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             config: config.clone(),
-            host,
             client,
         })))
     }
 
     pub(super) async fn send(&self, phone: &Phone, code: &str) -> Result<(), Error> {
-        self.send_at(phone, code, Utc::now()).await
-    }
-
-    /// Sends with a signature of that time; the API takes those of the last and next 5 minutes.
-    async fn send_at(&self, phone: &Phone, code: &str, now: DateTime<Utc>) -> Result<(), Error> {
         let config = &self.0.config;
-        let body = serde_json::to_vec(&Send {
+        let message = Send {
             phone_number_set: [phone.e164()],
             sms_sdk_app_id: &config.app_id,
             sign_name: &config.sign,
             template_id: &config.template,
             template_param_set: [code],
-        })
-        .map_err(|error| Error::Unknown(error.to_string()))?;
-        let signed = Call {
-            service: SERVICE,
-            host: &self.0.host,
-            content_type: CONTENT_TYPE,
-            body: &body,
-            at: now,
         };
-        let authorization = authorization(&signed, &config.secret_id, config.secret_key.expose_secret());
-        let request = self
-            .0
-            .client
-            .post(&config.url)
-            .header("authorization", authorization)
-            .header("content-type", CONTENT_TYPE)
-            .header("host", &self.0.host)
-            .header("x-tc-action", ACTION)
-            .header("x-tc-version", VERSION)
-            .header("x-tc-region", &config.region)
-            .header("x-tc-timestamp", now.timestamp().to_string())
-            .body(body);
-        let answer = call(request, MAX_ANSWER_BYTES).await.map_err(Error::Unknown)?;
-        verdict(&answer)
+        let answer = self.0.client.post(ACTION, &message).await;
+        verdict(&answer.map_err(|doubt| Error::Unknown(doubt.to_string()))?)
     }
 }
 
@@ -225,6 +196,7 @@ fn limit(code: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Utc};
     use doubles::sms::{Behaviour, SmsProvider};
     use proptest::prelude::*;
 
@@ -297,7 +269,7 @@ mod tests {
         }
     }
 
-    fn client_of(double: &SmsProvider, timeout: Duration) -> Tencent {
+    fn client_of(double: &SmsProvider, timeout: Duration, clock: Clock) -> Tencent {
         let account = double.account();
         let config = Config {
             secret_id: account.secret_id,
@@ -308,17 +280,17 @@ mod tests {
             url: double.url(),
             ..Config::default()
         };
-        Tencent::build(&config, timeout).unwrap()
+        Tencent::build(&config, timeout, clock).unwrap()
     }
 
     #[tokio::test]
     async fn a_clock_that_is_off_is_refused_and_one_that_is_a_little_off_is_not() {
         let double = doubles::sms::start("127.0.0.1:0").await.unwrap();
-        let client = client_of(&double, TIMEOUT);
+        let at = |time: DateTime<Utc>| client_of(&double, TIMEOUT, Clock::new(move || time));
         let phone = Phone::parse("13800138000").unwrap();
         let hour = chrono::TimeDelta::hours(1);
         for off in [Utc::now() - hour, Utc::now() + hour] {
-            let answer = client.send_at(&phone, "123456", off).await;
+            let answer = at(off).send(&phone, "123456").await;
             let Err(Error::Refused(code)) = answer else {
                 panic!("{answer:?}")
             };
@@ -326,10 +298,7 @@ mod tests {
         }
         assert!(double.messages().is_empty());
         let minute = chrono::TimeDelta::minutes(1);
-        client
-            .send_at(&phone, "123456", Utc::now() - minute)
-            .await
-            .unwrap();
+        at(Utc::now() - minute).send(&phone, "123456").await.unwrap();
         assert_eq!(double.messages().len(), 1);
     }
 
@@ -337,7 +306,7 @@ mod tests {
     async fn an_answer_that_is_late_or_too_large_is_not_waited_for() {
         let double = doubles::sms::start("127.0.0.1:0").await.unwrap();
         let phone = Phone::parse("13800138000").unwrap();
-        let hasty = client_of(&double, Duration::from_millis(200));
+        let hasty = client_of(&double, Duration::from_millis(200), Clock::system());
         // Who is late has sent it all the same.
         for (behaviour, sent) in [(Behaviour::Hang, 0), (Behaviour::Delay(60_000), 1)] {
             double.program(vec![behaviour]);
@@ -346,7 +315,9 @@ mod tests {
             assert_eq!(double.messages().len(), sent);
         }
         double.program(vec![Behaviour::Huge]);
-        let answer = client_of(&double, TIMEOUT).send(&phone, "123456").await;
+        let answer = client_of(&double, TIMEOUT, Clock::system())
+            .send(&phone, "123456")
+            .await;
         assert!(
             matches!(&answer, Err(Error::Unknown(why)) if why.contains("65536 bytes")),
             "{answer:?}"

@@ -2,10 +2,14 @@
 //! its own ([`App::transaction`]). No provider is called, and the orchestrator is not waited for, inside one.
 
 pub(crate) mod desk;
+pub(crate) mod memberships;
+pub(crate) mod notify;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod plans;
 pub(crate) mod refunds;
 mod sagas;
+mod starts;
 pub(crate) mod withdrawals;
 
 use std::collections::BTreeMap;
@@ -22,7 +26,8 @@ use crate::config::Config;
 use crate::domain::Channel;
 use crate::error::Error;
 
-pub(crate) use sagas::{Begin, begin};
+pub(crate) use sagas::{Begin, begin, without};
+pub(crate) use starts::start_due;
 
 /// Handles that the operations need. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +41,8 @@ pub(crate) struct App {
     pub(crate) config: Arc<Config>,
     /// Tells the jobs of this process that something is due.
     pub(crate) due: Arc<Notify>,
+    /// Tells the job that applies notifications that one has come.
+    pub(crate) inbox: Arc<Notify>,
 }
 
 impl App {

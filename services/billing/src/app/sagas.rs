@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use ids::{SagaId, UserId};
 use prost::Message;
+use prost_reflect::DynamicMessage;
 use prost_types::Any;
 use proto::saga::v1::{
-    OperationState, Saga, SagaPhase, StartSagaRequest, WaitUntil, start_saga_request, wait_until,
+    GetSagaRequest, OperationState, Saga, SagaPhase, StartSagaRequest, WaitUntil, start_saga_request,
+    wait_until,
 };
 use rpc::error::{Reason, info};
 use rpc::step::ACTOR_HEADER;
@@ -110,7 +112,7 @@ fn has_succeeded(saga: &Saga, name: &str) -> bool {
 }
 
 /// Says why a step has not succeeded.
-fn without(saga: &Saga) -> Error {
+pub(crate) fn without(saga: &Saga) -> Error {
     match saga.phase() {
         SagaPhase::Unspecified | SagaPhase::Running | SagaPhase::Completed => Error::NotYet,
         SagaPhase::Compensating | SagaPhase::Compensated | SagaPhase::Resolved => {
@@ -129,4 +131,39 @@ fn without(saga: &Saga) -> Error {
             }
         }
     }
+}
+
+/// Asks the orchestrator for a saga.
+///
+/// # Errors
+/// [`Error::NoSaga`] if there is none.
+pub(crate) async fn find(app: &App, request: GetSagaRequest) -> Result<Saga, Error> {
+    let mut request = Request::new(request);
+    request.set_timeout(CALL_SLACK);
+    telemetry::trace::inject(request.metadata_mut());
+    let answer = app.sagas.clone().get_saga(request).await;
+    let answer = answer.map_err(|status| {
+        let reason = info(&status).map(|info| info.reason).unwrap_or_default();
+        if reason == Reason::SagaNotFound.name() {
+            return Error::NoSaga;
+        }
+        Error::Orchestrator(Box::new(status))
+    })?;
+    answer
+        .into_inner()
+        .saga
+        .ok_or(Error::Broken("the orchestrator answers without a saga"))
+}
+
+/// Reads the input of a saga of ours, as the orchestrator shows it.
+pub(crate) fn input<I: Message + Default>(input_type: &str, json: &str) -> Result<I, Error> {
+    let read = || {
+        let descriptor = proto::descriptor_pool().get_message_by_name(input_type)?;
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let message = DynamicMessage::deserialize(descriptor, &mut reader).ok()?;
+        message.transcode_to().ok()
+    };
+    read().ok_or(Error::Broken(
+        "the orchestrator shows an input that is none of ours",
+    ))
 }

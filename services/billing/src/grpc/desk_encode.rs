@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ids::{PaymentId, RefundId, WithdrawalId};
 use proto::billing::v1 as pb;
 
-use super::time;
+use super::encode::time;
 use crate::domain::{CNY, DifferenceKind};
 use crate::store::cases::{Case, CaseKind};
 use crate::store::checks::Subject;

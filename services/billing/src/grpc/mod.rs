@@ -2,13 +2,21 @@
 
 mod desk;
 mod desk_encode;
+pub(crate) mod encode;
+mod notify;
+mod order;
+mod payment;
+mod plan;
+mod refund;
 mod withdrawal;
 
-use chrono::{DateTime, Utc};
 use ids::Kind;
-use prost_types::Timestamp;
 use proto::billing::v1 as pb;
 use proto::billing::v1::desk_service_server::DeskServiceServer;
+use proto::billing::v1::notify_service_server::NotifyServiceServer;
+use proto::billing::v1::order_service_server::OrderServiceServer;
+use proto::billing::v1::payment_service_server::PaymentServiceServer;
+use proto::billing::v1::plan_service_server::PlanServiceServer;
 use proto::billing::v1::withdrawal_service_server::WithdrawalServiceServer;
 use tonic::Request;
 use tonic::service::Routes;
@@ -26,9 +34,17 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Every public service.
 pub(crate) fn routes(app: &App) -> Routes {
+    let plans = plan::Plans { app: app.clone() };
+    let orders = order::Orders { app: app.clone() };
+    let payments = payment::Payments { app: app.clone() };
     let withdrawals = withdrawal::Withdrawals { app: app.clone() };
     let desk = desk::Desk { app: app.clone() };
+    let notifies = notify::Notifies::new(app.clone());
     Routes::default()
+        .add_service(PlanServiceServer::new(plans).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(OrderServiceServer::new(orders).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(PaymentServiceServer::new(payments).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(NotifyServiceServer::new(notifies).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WithdrawalServiceServer::new(withdrawals).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(DeskServiceServer::new(desk).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
@@ -81,11 +97,4 @@ fn channel(channel: pb::Channel) -> Result<Channel, Error> {
         field: "channel",
         problem: "must be a channel",
     })
-}
-
-fn time(time: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
-    }
 }

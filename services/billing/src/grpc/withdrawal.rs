@@ -4,7 +4,8 @@ use proto::billing::v1 as pb;
 use proto::billing::v1::withdrawal_service_server::WithdrawalService;
 use tonic::{Request, Response, Status};
 
-use super::{amount, channel, id, request_id, text, time};
+use super::encode::time;
+use super::{amount, channel, id, request_id, text};
 use crate::DOMAIN;
 use crate::app::App;
 use crate::app::withdrawals::{self, Credit, Payee, Wish};

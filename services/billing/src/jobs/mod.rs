@@ -2,6 +2,9 @@
 //! others find it done.
 
 mod checks;
+mod notifies;
+mod orders;
+mod refunds;
 mod repeat;
 mod statements;
 
@@ -29,17 +32,27 @@ impl std::fmt::Debug for Job {
 
 /// All jobs.
 pub(crate) fn all(app: &App) -> Vec<Job> {
-    let checks = app.clone();
-    let mut jobs = vec![Job {
-        name: "billing-checks",
-        run: Box::new(move |stop| checks::run(checks, stop).boxed()),
-    }];
+    let job = |name, run: fn(App, CancellationToken) -> BoxFuture<'static, ()>| {
+        let app = app.clone();
+        Job {
+            name,
+            run: Box::new(move |stop| run(app, stop)),
+        }
+    };
+    let mut jobs = vec![
+        job("billing-checks", |app, stop| checks::run(app, stop).boxed()),
+        job("billing-notifies", |app, stop| notifies::apply(app, stop).boxed()),
+        job("billing-receipts", |app, stop| notifies::tidy(app, stop).boxed()),
+        job("billing-stuck-refunds", |app, stop| {
+            refunds::run(app, stop).boxed()
+        }),
+        job("billing-expiry", |app, stop| orders::expiry(app, stop).boxed()),
+        job("billing-starts", |app, stop| orders::starts(app, stop).boxed()),
+    ];
     if app.config.import_statements {
-        let statements = app.clone();
-        jobs.push(Job {
-            name: "billing-statements",
-            run: Box::new(move |stop| statements::run(statements, stop).boxed()),
-        });
+        jobs.push(job("billing-statements", |app, stop| {
+            statements::run(app, stop).boxed()
+        }));
     }
     jobs
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 
 /// Works at once, and then at every tick or hint. A round is dropped at the order to end: each transaction stands alone.
-pub(crate) async fn repeat<F: Future<Output = Result<(), Error>>>(
+pub(crate) async fn repeat<F: Future<Output = Result<(), Error>> + Send>(
     name: &'static str,
     pause: Duration,
     hint: &Notify,

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgExecutor, Row};
 use uuid::Uuid;
@@ -45,6 +46,8 @@ pub(crate) struct Claim {
     pub(crate) token: Uuid,
     /// Answers so far that told nothing new.
     pub(crate) tries: i32,
+    /// When it was due. Another time in the row means that it was made due again since.
+    pub(crate) due_at: DateTime<Utc>,
     /// For how long the outcome of a call has been unknown.
     pub(crate) unknown_for: Option<Duration>,
 }
@@ -60,6 +63,7 @@ impl FromRow<'_, PgRow> for Claim {
             channel: row::channel(row)?,
             token: row.try_get("lease_token")?,
             tries: row.try_get("tries")?,
+            due_at: row.try_get("next_at")?,
             unknown_for: unknown_s.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()),
         })
     }
@@ -83,6 +87,19 @@ pub(crate) async fn due(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Makes a check due now that waits. False if there is none: the outcome is known.
+pub(crate) async fn hurry(conn: &mut PgConnection, subject: Subject, id: Uuid) -> Result<bool, sqlx::Error> {
+    let hurried = sqlx::query(
+        "update provider_checks set next_at = clock_timestamp(), tries = 0
+         where subject = $1 and subject_id = $2",
+    )
+    .bind(subject.name())
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(hurried.rows_affected() == 1)
 }
 
 /// Deletes a check: the outcome is known. The row is locked after what it is about.
@@ -141,7 +158,7 @@ pub(crate) async fn take(
             for update skip locked
          ) due
          where c.subject = due.subject and c.subject_id = due.subject_id
-         returning c.subject, c.subject_id, c.channel, c.lease_token, c.tries,
+         returning c.subject, c.subject_id, c.channel, c.lease_token, c.tries, c.next_at,
                    extract(epoch from clock_timestamp() - c.unknown_since)::float8 as unknown_s",
     )
     .bind(limit)
@@ -204,12 +221,12 @@ pub(crate) async fn give_back(
         Next::Unknown(error) => Some(error.as_str()),
         Next::Done | Next::Soon | Next::Now | Next::Later | Next::Within(_) => None,
     };
-    // `due` may have come in between: what it asked for is not put off.
+    // `due` may have come in between: what it asked for is not put off, and its waits begin anew.
     let given = sqlx::query(
         "update provider_checks
-         set lease_token = null, lease_until = null, tries = $5, last_error = $6,
-             next_at = case when tries < $7 then next_at
-                            else clock_timestamp() + make_interval(secs => $4) end,
+         set lease_token = null, lease_until = null, last_error = $6,
+             tries = case when next_at = $7 then $5 else tries end,
+             next_at = case when next_at = $7 then clock_timestamp() + make_interval(secs => $4) else next_at end,
              unknown_since = case when $6 is null then null else coalesce(unknown_since, clock_timestamp()) end
          where subject = $1 and subject_id = $2 and lease_token = $3",
     )
@@ -219,7 +236,7 @@ pub(crate) async fn give_back(
     .bind(after.as_secs_f64())
     .bind(tries)
     .bind(error)
-    .bind(claim.tries)
+    .bind(claim.due_at)
     .execute(db)
     .await?;
     Ok(given.rows_affected() == 1)

@@ -34,6 +34,16 @@ struct Inner {
     down: bool,
     stalled: Vec<String>,
     sagas: HashMap<(String, String), Entry>,
+    clawbacks: Vec<ClawBack>,
+}
+
+/// Quota that a saga would have taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClawBack {
+    pub(crate) id: String,
+    pub(crate) order_id: String,
+    /// 0: everything.
+    pub(crate) amount: i64,
 }
 
 #[derive(Clone)]
@@ -82,6 +92,11 @@ impl FakeSagas {
     pub(crate) fn saga(&self, saga: &str, business_id: &str) -> Option<pb::Saga> {
         let key = (saga.to_owned(), business_id.to_owned());
         self.lock().sagas.get(&key).map(|entry| entry.saga.clone())
+    }
+
+    /// Returns the quota that was taken back.
+    pub(crate) fn clawbacks(&self) -> Vec<ClawBack> {
+        self.lock().clawbacks.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -214,6 +229,13 @@ impl Running {
         });
     }
 
+    /// Writes that the quota service took quota back.
+    pub(crate) fn claw_back(&self, id: &str, order_id: &str, amount: i64) {
+        let (id, order_id) = (id.to_owned(), order_id.to_owned());
+        let clawback = ClawBack { id, order_id, amount };
+        self.fake.lock().clawbacks.push(clawback);
+    }
+
     /// Writes that the saga has ended.
     pub(crate) fn ended(&self, phase: SagaPhase) {
         self.fake.change(&self.key, |saga| saga.phase = phase.into());
@@ -228,9 +250,10 @@ pub(crate) fn called<T>(call: &StepCall, message: T) -> Request<T> {
 }
 
 /// Calls a step again and again until it does not answer Pending.
-pub(crate) async fn settled<R>(
-    mut call: impl AsyncFnMut() -> Result<Response<R>, Status>,
-) -> Result<R, Status> {
+pub(crate) async fn settled<R, F>(mut call: impl FnMut() -> F) -> Result<R, Status>
+where
+    F: Future<Output = Result<Response<R>, Status>>,
+{
     let mut polls = tokio::time::interval(Duration::from_millis(5));
     let until = async {
         loop {
@@ -244,6 +267,23 @@ pub(crate) async fn settled<R>(
     tokio::time::timeout(crate::world::DEADLINE, until)
         .await
         .expect("the step is pending for too long")
+}
+
+/// Calls a step until it has answered for good: again while it is pending, and while nobody knows.
+pub(crate) async fn insist<R, F>(mut call: impl FnMut() -> F) -> Result<R, Status>
+where
+    F: Future<Output = Result<Response<R>, Status>>,
+{
+    let mut polls = tokio::time::interval(Duration::from_millis(5));
+    loop {
+        polls.tick().await;
+        match call().await {
+            Ok(answer) if rpc::step::pending(answer.metadata()).is_some() => {}
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) if matches!(status.code(), Code::Unavailable | Code::Internal) => {}
+            Err(status) => return Err(status),
+        }
+    }
 }
 
 fn not_needed<T>() -> Result<Response<T>, Status> {

@@ -6,15 +6,19 @@
 )]
 
 mod bookkeeper;
+mod buyer;
 mod desk;
 mod earner;
 mod fake_sagas;
+mod payments;
+mod refunds;
 mod schema;
 mod scripts;
 mod statement_days;
 mod statements;
 mod withdrawal_faults;
 mod withdrawal_input;
+mod withdrawal_notifies;
 mod withdrawal_steps;
 mod withdrawals;
 mod world;

@@ -66,6 +66,7 @@ pub(crate) fn config() -> billing::Config {
     billing::Config {
         ask_after: [20, 50, 100].map(Duration::from_millis).to_vec(),
         case_after: Duration::from_secs(3600),
+        wait: Duration::from_secs(3),
         import_statements: false,
         ..billing::Config::default()
     }
@@ -81,11 +82,20 @@ impl World {
 
     /// A world without background work, until [`run_jobs`](Self::run_jobs).
     pub(crate) async fn quiet(config: billing::Config) -> Self {
-        Self::with_books(config, Books::default(), Books::default()).await
+        Self::set_up(config, Books::default(), Books::default(), &["wechat", "alipay"]).await
+    }
+
+    /// A quiet world in which Alipay is not configured.
+    pub(crate) async fn without_alipay(config: billing::Config) -> Self {
+        Self::set_up(config, Books::default(), Books::default(), &["wechat"]).await
     }
 
     /// A quiet world whose providers, WeChat and Alipay, have books already.
-    pub(crate) async fn with_books(mut config: billing::Config, wechat: Books, alipay: Books) -> Self {
+    pub(crate) async fn with_books(config: billing::Config, wechat: Books, alipay: Books) -> Self {
+        Self::set_up(config, wechat, alipay, &["wechat", "alipay"]).await
+    }
+
+    async fn set_up(mut config: billing::Config, wechat: Books, alipay: Books, channels: &[&str]) -> Self {
         static WECHAT: LazyLock<wechatpay::Keys> = LazyLock::new(|| wechatpay::Keys::generate().unwrap());
         static ALIPAY: LazyLock<alipay::Keys> = LazyLock::new(|| alipay::Keys::generate().unwrap());
         let db = TestDatabase::create(&[(billing::SCHEMA, &billing::MIGRATOR)]).await;
@@ -95,7 +105,8 @@ impl World {
         let sagas = FakeSagas::default();
         let sagas_url = serve(sagas.routes()).await;
         let sagas_channel = identities().channel(&sagas_url, "billing", "saga");
-        let providers = vec![wechat_client(&wechat), alipay_client(&alipay)];
+        let mut providers = vec![wechat_client(&wechat), alipay_client(&alipay)];
+        providers.retain(|provider| channels.contains(&provider.name()));
 
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let public_url = format!("http://{}", public.local_addr().unwrap());
@@ -148,6 +159,12 @@ impl World {
             }
             stop.cancel();
         }
+    }
+
+    /// Returns the client of a provider, as the service uses it.
+    pub(crate) fn provider(&self, channel: &str) -> Arc<dyn Provider> {
+        let found = self.providers.iter().find(|provider| provider.name() == channel);
+        Arc::clone(found.unwrap())
     }
 
     /// Asks the database for one value.

@@ -121,7 +121,7 @@ async fn set_program(
         Ok(Json(rules)) => rules,
         Err(rejection) => return error(rejection.status(), &rejection.body_text()),
     };
-    if let Some(problem) = program::problem(&rules) {
+    if let Err(problem) = program::check(&rules) {
         return error(StatusCode::BAD_REQUEST, &problem);
     }
     state.set_program(rules);

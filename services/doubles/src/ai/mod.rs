@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::books::{Books, Effect, Request};
-pub use self::program::{Behaviour, Rule};
+pub use self::program::{Behaviour, Rule, check};
 
 /// A running double. It stops when this handle is dropped.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::error_status;
+
 /// One rule of a programme. A request takes the first rule that matches it and has turns left.
 ///
 /// As JSON: `{"prompt_contains": "poem", "times": 2, "delay_ms": 100, "do": {"status": {"code": 503}}}`.
@@ -99,21 +101,21 @@ pub(super) fn take(rules: &mut [Rule], prompt: &str) -> Rule {
     rule.clone()
 }
 
-/// Says what is wrong with a programme, if anything is.
-pub(super) fn problem(rules: &[Rule]) -> Option<String> {
+/// Says what is wrong with a programme, if anything is, and in which rule; rules count from 0.
+///
+/// # Errors
+/// The text.
+pub fn check(rules: &[Rule]) -> Result<(), String> {
     rules
         .iter()
         .enumerate()
-        .find_map(|(index, rule)| match rule.behaviour {
-            Behaviour::Status { code, .. } if !(400..=599).contains(&code) => {
-                Some(format!("rule {index}: status {code} is not an error status"))
-            }
-            Behaviour::Status { .. }
-            | Behaviour::Answer
+        .try_for_each(|(index, rule)| match rule.behaviour {
+            Behaviour::Status { code, .. } => error_status(index, code),
+            Behaviour::Answer
             | Behaviour::Output(_)
             | Behaviour::Hang
             | Behaviour::Garbage
-            | Behaviour::Cut => None,
+            | Behaviour::Cut => Ok(()),
         })
 }
 
@@ -157,6 +159,6 @@ mod tests {
             code: 200,
             retry_after: None,
         });
-        assert!(problem(&[rule]).unwrap().contains("rule 0"));
+        assert!(check(&[rule]).unwrap_err().contains("rule 0"));
     }
 }

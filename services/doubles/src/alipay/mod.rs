@@ -8,36 +8,21 @@ mod api;
 mod bill;
 mod calls;
 mod content;
+mod merchant;
 mod notify;
 mod platform;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::merchant::Merchant;
 use self::platform::Platform;
+use crate::kept;
 use crate::pay::{Books, Core, Delivery, Options, Order, Rule, now};
-
-/// What a merchant gets from Alipay. Made at the start.
-#[derive(Debug, Clone)]
-pub struct Merchant {
-    /// App id.
-    pub app_id: String,
-    /// The merchant's user id.
-    pub merchant_id: String,
-    /// The app's private key: PKCS#8 in base64 without armour, as Alipay's tools write it.
-    pub private_key: String,
-    /// Key mode: Alipay's public key in PEM.
-    pub alipay_public_key: String,
-    /// Certificate mode: the app's certificate.
-    pub app_certificate: String,
-    /// Certificate mode: Alipay's certificate.
-    pub alipay_certificate: String,
-    /// Certificate mode: the roots, one of which is not RSA.
-    pub roots: String,
-}
 
 /// A running double. It stops when this handle is dropped.
 #[derive(Debug)]
@@ -67,6 +52,26 @@ impl Keys {
     /// If there is no randomness.
     pub fn generate() -> std::io::Result<Self> {
         Platform::new().map(|platform| Self(Arc::new(platform)))
+    }
+
+    /// Reads the keys that a directory has, or makes some there: `alipay.json`, for its owner only. A double that is
+    /// started again with them is the same one.
+    ///
+    /// # Errors
+    /// The file cannot be read, written or understood; the text names it.
+    pub fn in_dir(dir: &Path) -> std::io::Result<Self> {
+        let path = dir.join("alipay.json");
+        let kept = kept::or_make(&path, || Platform::new()?.kept())?;
+        let platform = Platform::of(kept);
+        platform
+            .map(|platform| Self(Arc::new(platform)))
+            .map_err(|error| kept::about(&path, &error))
+    }
+
+    /// Returns what the merchant needs.
+    #[must_use]
+    pub fn merchant(&self) -> Merchant {
+        self.0.merchant.clone()
     }
 }
 

@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
+use serde::{Deserialize, Serialize};
 
 use super::Merchant;
 use crate::pay::{Lie, Pair};
@@ -28,6 +29,14 @@ pub(super) struct Platform {
     app_key: Pair,
     key: Pair,
     rogue: Pair,
+}
+
+/// What is kept of a platform. Nobody needs to know the rogue key again.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    merchant: Merchant,
+    alipay_private_key: String,
 }
 
 impl Platform {
@@ -60,6 +69,10 @@ impl Platform {
             alipay_certificate: format!("{}{root_pem}", certify("Alipay double", ALIPAY_SERIAL, &key)?),
             roots: format!("{}{root_pem}", other.pem()),
         };
+        Self::with(merchant, app_key, key)
+    }
+
+    fn with(merchant: Merchant, app_key: Pair, key: Pair) -> std::io::Result<Self> {
         Ok(Self {
             merchant,
             app_sn: number(APP_SERIAL),
@@ -69,6 +82,21 @@ impl Platform {
             key,
             rogue: Pair::generate()?,
         })
+    }
+
+    /// Returns what [`of`](Self::of) needs.
+    pub(super) fn kept(&self) -> std::io::Result<Kept> {
+        Ok(Kept {
+            merchant: self.merchant.clone(),
+            alipay_private_key: self.key.private_pem()?,
+        })
+    }
+
+    /// Makes the platform that was kept.
+    pub(super) fn of(kept: Kept) -> std::io::Result<Self> {
+        let app_key = Pair::read(&kept.merchant.private_key)?;
+        let key = Pair::read(&kept.alipay_private_key)?;
+        Self::with(kept.merchant, app_key, key)
     }
 
     /// Says whether a signature is the merchant's.

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::books::{Books, Problem, Totals};
-use super::program::Rule;
+use super::program::{Rule, check};
 use super::rows::{RefundState, TransferState};
 use super::{Core, Delivery, now, page};
 
@@ -42,9 +42,12 @@ impl IntoResponse for Problem {
     }
 }
 
-async fn set_program(Extract(core): Extract<Arc<Core>>, Json(rules): Json<Vec<Rule>>) -> StatusCode {
+async fn set_program(Extract(core): Extract<Arc<Core>>, Json(rules): Json<Vec<Rule>>) -> Response {
+    if let Err(problem) = check(&rules) {
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": problem }))).into_response();
+    }
     *core.program() = rules;
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn show_program(Extract(core): Extract<Arc<Core>>) -> Json<Vec<Rule>> {

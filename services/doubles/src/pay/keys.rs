@@ -1,4 +1,4 @@
-//! RSA keys and certificates, made at the start.
+//! RSA keys, made at the first start.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -23,6 +23,18 @@ impl Pair {
         RsaKeyPair::generate(KeySize::Rsa2048)
             .map(Self)
             .map_err(std::io::Error::other)
+    }
+
+    /// Reads a key that [`private_pem`](Self::private_pem) wrote, or its base64 without armour.
+    pub(crate) fn read(text: &str) -> std::io::Result<Self> {
+        let packed: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+        let invalid = |error: String| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        let der = STANDARD
+            .decode(packed.trim())
+            .map_err(|error| invalid(format!("a private key is not base64: {error}")))?;
+        RsaKeyPair::from_pkcs8(&der)
+            .map(Self)
+            .map_err(|error| invalid(format!("not a private RSA key: {error}")))
     }
 
     /// PKCS#8, without armour.
@@ -72,4 +84,22 @@ fn pem(label: &str, der: &[u8]) -> String {
         "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
         lines.join("\n")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_written_is_the_same_when_it_is_read() {
+        let pair = Pair::generate().unwrap();
+        let signature = pair.sign(b"message");
+        let bare = STANDARD.encode(pair.private_der().unwrap());
+        for text in [pair.private_pem().unwrap(), bare] {
+            assert!(Pair::read(&text).unwrap().verifies(b"message", &signature));
+        }
+        for wrong in ["", "-----BEGIN PRIVATE KEY-----", "AAAA", "é"] {
+            assert!(Pair::read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub(crate) use self::control::routes;
 pub use self::deliver::Delivery;
 pub(crate) use self::deliver::{Event, Message, Told};
 pub(crate) use self::keys::Pair;
-pub use self::program::{Behaviour, Operation, Rule};
+pub use self::program::{Behaviour, Operation, Rule, check};
 pub(crate) use self::rows::{NewOrder, NewRefund, NewTransfer};
 pub use self::rows::{Order, OrderState, Refund, RefundState, Transfer, TransferState};
 pub(crate) use self::shape::{Made, shape};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Lie;
 use super::rows::{RefundState, TransferState};
+use crate::error_status;
 
 /// A call of the API, or a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,15 @@ pub enum Operation {
     NotifyRefund,
     /// The merchant is told how a transfer ended.
     NotifyTransfer,
+}
+
+impl Operation {
+    const fn is_notification(self) -> bool {
+        matches!(
+            self,
+            Self::NotifyPayment | Self::NotifyRefund | Self::NotifyTransfer
+        )
+    }
 }
 
 /// One rule of a programme. What comes takes the first rule for its operation that has turns left.
@@ -194,6 +204,44 @@ impl Rule {
     }
 }
 
+/// Says what is wrong with a programme, if anything is, and in which rule; rules count from 0.
+///
+/// # Errors
+/// The text.
+pub fn check(rules: &[Rule]) -> Result<(), String> {
+    rules.iter().enumerate().try_for_each(|(index, rule)| {
+        let fits = match rule.behaviour {
+            Behaviour::Status(code) => {
+                error_status(index, code)?;
+                !rule.on.is_notification()
+            }
+            // A refusal may come with a status of success: Alipay's always do.
+            Behaviour::Code { status, .. } if !(200..=599).contains(&status) => {
+                return Err(format!("rule {index}: {status} is no HTTP status"));
+            }
+            Behaviour::Code { .. }
+            | Behaviour::Hang
+            | Behaviour::Cut
+            | Behaviour::Garbage
+            | Behaviour::Huge
+            | Behaviour::Redirect(_)
+            | Behaviour::Unsigned => !rule.on.is_notification(),
+            Behaviour::Duplicate(_) | Behaviour::Lose | Behaviour::Reorder | Behaviour::Probe => {
+                rule.on.is_notification()
+            }
+            Behaviour::RefundEnds { .. } => rule.on == Operation::Refund,
+            Behaviour::TransferEnds { .. } => rule.on == Operation::Transfer,
+            Behaviour::Answer | Behaviour::WrongKey | Behaviour::WrongAmount => true,
+        };
+        if fits {
+            Ok(())
+        } else {
+            let (on, behaviour) = (rule.on, &rule.behaviour);
+            Err(format!("rule {index}: {behaviour:?} does not fit {on:?}"))
+        }
+    })
+}
+
 /// Takes the rule for an operation and uses up one of its turns.
 pub(crate) fn take(rules: &mut [Rule], on: Operation) -> Rule {
     let Some(rule) = rules
@@ -219,6 +267,20 @@ mod tests {
         assert_eq!(take(&mut rules, Operation::Query).behaviour, Behaviour::Answer);
         assert_eq!(take(&mut rules, Operation::Refund).behaviour, Behaviour::Hang);
         assert_eq!(take(&mut rules, Operation::Refund).behaviour, Behaviour::Answer);
+    }
+
+    #[test]
+    fn a_behaviour_fits_its_operation_or_is_refused() {
+        let lost = Rule::once(Operation::NotifyRefund, Behaviour::Lose);
+        assert_eq!(check(std::slice::from_ref(&lost)), Ok(()));
+        for wrong in [
+            Rule::once(Operation::Refund, Behaviour::Lose),
+            Rule::once(Operation::NotifyRefund, Behaviour::Hang),
+            Rule::once(Operation::Query, Behaviour::Status(200)),
+        ] {
+            let problem = check(&[lost.clone(), wrong]).unwrap_err();
+            assert!(problem.contains("rule 1"), "{problem}");
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Behaviour, Message, State, signature};
+use super::{Behaviour, Message, State, check};
+use crate::tc3;
 
 /// Largest request body, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -37,9 +38,12 @@ pub(super) async fn serve(
     }
 }
 
-async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> StatusCode {
+async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> Response {
+    if let Err(problem) = check(&next) {
+        return (StatusCode::BAD_REQUEST, problem).into_response();
+    }
     state.lock().program = next.into();
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn show_program(Extract(state): Extract<Arc<State>>) -> Json<Vec<Behaviour>> {
@@ -55,7 +59,7 @@ async fn call(Extract(state): Extract<Arc<State>>, headers: HeaderMap, body: Byt
     if !is("x-tc-action", "SendSms") || !is("x-tc-version", "2021-01-11") {
         return error("InvalidAction");
     }
-    if let Err(code) = signature::check(&state.account, &headers, &body) {
+    if let Err(code) = tc3::check("sms", &state.account, &headers, &body) {
         return error(code);
     }
     let Some(message) = message(&body) else {

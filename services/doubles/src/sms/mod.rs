@@ -10,15 +10,18 @@
 //! The signature is computed here from the provider's document, not with the client's code.
 
 mod http;
-mod signature;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use crate::tc3::Account;
+use crate::{error_status, kept};
 
 /// Messages that are kept; older ones are forgotten.
 const KEPT_MESSAGES: usize = 10_000;
@@ -57,13 +60,47 @@ pub enum Behaviour {
     Cut,
 }
 
-/// What a client signs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Id of the key.
-    pub secret_id: String,
-    /// The key.
-    pub secret_key: String,
+impl Account {
+    /// Reads the account that a directory has, or makes one there: `sms.json`, for its owner only.
+    ///
+    /// # Errors
+    /// The file cannot be read, written or understood; the text names it.
+    pub fn in_dir(dir: &Path) -> std::io::Result<Self> {
+        kept::or_make(&dir.join("sms.json"), || Ok(Self::generate()))
+    }
+
+    /// Returns the environment variables that make the auth service a client of a double at `url`.
+    #[must_use]
+    pub fn environment(&self, url: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("EVENKEEL_AUTH__SMS__SECRET_ID", self.secret_id.clone()),
+            ("EVENKEEL_AUTH__SMS__SECRET_KEY", self.secret_key.clone()),
+            // Quoted: the settings take bare digits for a number.
+            ("EVENKEEL_AUTH__SMS__APP_ID", "\"1400000000\"".to_owned()),
+            ("EVENKEEL_AUTH__SMS__SIGN", "Evenkeel".to_owned()),
+            ("EVENKEEL_AUTH__SMS__TEMPLATE", "\"1\"".to_owned()),
+            ("EVENKEEL_AUTH__SMS__URL", url.to_owned()),
+        ]
+    }
+}
+
+/// Says what is wrong with a programme, if anything is, and in which place; places count from 0.
+///
+/// # Errors
+/// The text.
+pub fn check(next: &[Behaviour]) -> Result<(), String> {
+    next.iter()
+        .enumerate()
+        .try_for_each(|(index, behaviour)| match behaviour {
+            Behaviour::Status(code) => error_status(index, *code),
+            Behaviour::Send
+            | Behaviour::Delay(_)
+            | Behaviour::Redirect(_)
+            | Behaviour::Code(_)
+            | Behaviour::Hang
+            | Behaviour::Huge
+            | Behaviour::Cut => Ok(()),
+        })
 }
 
 /// A running double. It stops when this handle is dropped.
@@ -105,13 +142,18 @@ impl State {
 /// # Errors
 /// If the address cannot be bound.
 pub async fn start(addr: impl ToSocketAddrs) -> std::io::Result<SmsProvider> {
+    resume(addr, Account::generate()).await
+}
+
+/// Starts a double with an account that clients know already, and empty books.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub async fn resume(addr: impl ToSocketAddrs, account: Account) -> std::io::Result<SmsProvider> {
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     let state = Arc::new(State {
-        account: Account {
-            secret_id: format!("AKID{}", crate::random_text()),
-            secret_key: crate::random_text(),
-        },
+        account,
         inner: Mutex::default(),
     });
     let stop = CancellationToken::new();
@@ -137,7 +179,7 @@ impl SmsProvider {
         format!("http://{}", self.addr)
     }
 
-    /// Returns what a client has to sign with. Made at the start.
+    /// Returns what a client has to sign with.
     #[must_use]
     pub fn account(&self) -> Account {
         self.state.account.clone()

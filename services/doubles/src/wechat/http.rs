@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Behaviour, Person, State};
+use super::{Behaviour, Person, State, check};
 
 /// Largest request body, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -42,9 +42,12 @@ async fn make_code(Extract(state): Extract<Arc<State>>, Json(person): Json<Perso
     }
 }
 
-async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> StatusCode {
+async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> Response {
+    if let Err(problem) = check(&next) {
+        return (StatusCode::BAD_REQUEST, problem).into_response();
+    }
     state.lock().program = next.into();
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn show_program(Extract(state): Extract<Arc<State>>) -> Json<Vec<Behaviour>> {

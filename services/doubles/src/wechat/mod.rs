@@ -11,11 +11,14 @@ mod http;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{error_status, kept};
 
 /// Codes that are kept at once.
 const KEPT_CODES: usize = 100_000;
@@ -43,12 +46,61 @@ pub enum Behaviour {
 }
 
 /// The mini program that the double knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct App {
     /// App id.
     pub app_id: String,
     /// App secret.
     pub secret: String,
+}
+
+impl App {
+    /// Makes up a mini program.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self {
+            app_id: format!("wx{}", crate::random_text()),
+            secret: crate::random_word(),
+        }
+    }
+
+    /// Reads the mini program that a directory has, or makes one there: `wechat.json`, for its owner only.
+    ///
+    /// # Errors
+    /// The file cannot be read, written or understood; the text names it.
+    pub fn in_dir(dir: &Path) -> std::io::Result<Self> {
+        kept::or_make(&dir.join("wechat.json"), || Ok(Self::generate()))
+    }
+
+    /// Returns the environment variables that make the auth service a client of a double at `url`.
+    #[must_use]
+    pub fn environment(&self, url: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("WECHAT_APPID", self.app_id.clone()),
+            ("WECHAT_SECRET", self.secret.clone()),
+            ("EVENKEEL_AUTH__WECHAT__URL", url.to_owned()),
+        ]
+    }
+}
+
+/// Says what is wrong with a programme, if anything is, and in which place; places count from 0.
+///
+/// # Errors
+/// The text.
+pub fn check(next: &[Behaviour]) -> Result<(), String> {
+    next.iter()
+        .enumerate()
+        .try_for_each(|(index, behaviour)| match behaviour {
+            Behaviour::Status(code) => error_status(index, *code),
+            Behaviour::Answer
+            | Behaviour::Delay(_)
+            | Behaviour::Code(_)
+            | Behaviour::Redirect(_)
+            | Behaviour::Garbage
+            | Behaviour::Huge
+            | Behaviour::Hang => Ok(()),
+        })
 }
 
 /// A running double. It stops when this handle is dropped.
@@ -103,13 +155,18 @@ impl State {
 /// # Errors
 /// If the address cannot be bound.
 pub async fn start(addr: impl ToSocketAddrs) -> std::io::Result<WechatLogin> {
+    resume(addr, App::generate()).await
+}
+
+/// Starts a double with a mini program that clients know already. Codes of one that stopped are not good any more.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub async fn resume(addr: impl ToSocketAddrs, app: App) -> std::io::Result<WechatLogin> {
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     let state = Arc::new(State {
-        app: App {
-            app_id: format!("wx{}", crate::random_text()),
-            secret: crate::random_text(),
-        },
+        app,
         inner: Mutex::default(),
     });
     let stop = CancellationToken::new();
@@ -135,7 +192,7 @@ impl WechatLogin {
         format!("http://{}", self.addr)
     }
 
-    /// Returns the mini program. Made at the start.
+    /// Returns the mini program.
     #[must_use]
     pub fn app(&self) -> App {
         self.state.app.clone()

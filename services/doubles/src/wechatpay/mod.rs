@@ -9,36 +9,21 @@ mod auth;
 mod bill;
 mod calls;
 mod json;
+mod merchant;
 mod notify;
 mod platform;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::merchant::Merchant;
 use self::platform::Platform;
+use crate::kept;
 use crate::pay::{Books, Core, Delivery, Options, Order, Rule, Transfer, TransferState};
-
-/// What a merchant gets from WeChat. Made at the start.
-#[derive(Debug, Clone)]
-pub struct Merchant {
-    /// App id.
-    pub app_id: String,
-    /// Merchant id.
-    pub merchant_id: String,
-    /// Serial number of the merchant's certificate.
-    pub serial: String,
-    /// Its private key, PKCS#8 in PEM.
-    pub private_key: String,
-    /// The APIv3 key.
-    pub api_v3_key: String,
-    /// Id of WeChat's public key.
-    pub public_key_id: String,
-    /// WeChat's public key in PEM.
-    pub public_key: String,
-}
 
 /// A running double. It stops when this handle is dropped.
 #[derive(Debug)]
@@ -65,6 +50,26 @@ impl Keys {
     /// If there is no randomness.
     pub fn generate() -> std::io::Result<Self> {
         Platform::new().map(|platform| Self(Arc::new(platform)))
+    }
+
+    /// Reads the keys that a directory has, or makes some there: `wechatpay.json`, for its owner only. A double that is
+    /// started again with them is the same one.
+    ///
+    /// # Errors
+    /// The file cannot be read, written or understood; the text names it.
+    pub fn in_dir(dir: &Path) -> std::io::Result<Self> {
+        let path = dir.join("wechatpay.json");
+        let kept = kept::or_make(&path, || Platform::new()?.kept())?;
+        let platform = Platform::of(kept);
+        platform
+            .map(|platform| Self(Arc::new(platform)))
+            .map_err(|error| kept::about(&path, &error))
+    }
+
+    /// Returns what the merchant needs.
+    #[must_use]
+    pub fn merchant(&self) -> Merchant {
+        self.0.merchant.clone()
     }
 }
 

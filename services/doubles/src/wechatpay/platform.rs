@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Merchant;
@@ -12,6 +13,8 @@ use crate::pay::Pair;
 
 /// Certificates that are listed: the one in use and the one before.
 const LISTED: usize = 2;
+/// Length of an APIv3 key: that of a key of AES-256.
+const API_V3_KEY_BYTES: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Platform {
@@ -52,6 +55,23 @@ impl Certificate {
     }
 }
 
+/// What is kept of a platform. Nobody needs to know the rogue key again.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    merchant: Merchant,
+    platform_private_key: String,
+    certificates: Vec<KeptCertificate>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptCertificate {
+    serial: String,
+    private_key: String,
+    certificate: String,
+}
+
 /// Whose signature, and under which id.
 pub(super) struct Signed {
     pub(super) serial: String,
@@ -65,9 +85,9 @@ impl Platform {
         let merchant = Merchant {
             app_id: format!("wx{}", crate::random_text()),
             merchant_id: "1900000109".to_owned(),
-            serial: crate::random_text().to_uppercase(),
+            serial: crate::random_word().to_uppercase(),
             private_key: merchant_key.private_pem()?,
-            api_v3_key: crate::random_text(),
+            api_v3_key: crate::random_word(),
             public_key_id: format!("PUB_KEY_ID_0{}", crate::random_text().to_uppercase()),
             public_key: public_key.public_pem()?,
         };
@@ -77,6 +97,47 @@ impl Platform {
             public_key,
             rogue: Pair::generate()?,
             certificates: Mutex::new(vec![Certificate::make()?]),
+        })
+    }
+
+    /// Returns what [`of`](Self::of) needs.
+    pub(super) fn kept(&self) -> std::io::Result<Kept> {
+        let certificates = self.certificates();
+        let certificates = certificates.iter().map(|found| {
+            Ok(KeptCertificate {
+                serial: found.serial.clone(),
+                private_key: found.key.private_pem()?,
+                certificate: found.pem.clone(),
+            })
+        });
+        Ok(Kept {
+            merchant: self.merchant.clone(),
+            platform_private_key: self.public_key.private_pem()?,
+            certificates: certificates.collect::<std::io::Result<_>>()?,
+        })
+    }
+
+    /// Makes the platform that was kept.
+    pub(super) fn of(kept: Kept) -> std::io::Result<Self> {
+        let certificates = kept.certificates.into_iter().map(|found| {
+            Ok(Certificate {
+                serial: found.serial,
+                key: Pair::read(&found.private_key)?,
+                pem: found.certificate,
+            })
+        });
+        let certificates: Vec<_> = certificates.collect::<std::io::Result<_>>()?;
+        let whole = !certificates.is_empty() && kept.merchant.api_v3_key.len() == API_V3_KEY_BYTES;
+        if !whole {
+            let problem = "want a certificate, and an APIv3 key of 32 bytes";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, problem));
+        }
+        Ok(Self {
+            merchant_key: Pair::read(&kept.merchant.private_key)?,
+            public_key: Pair::read(&kept.platform_private_key)?,
+            rogue: Pair::generate()?,
+            certificates: Mutex::new(certificates),
+            merchant: kept.merchant,
         })
     }
 

@@ -7,5 +7,8 @@
 
 mod ai;
 mod alipay;
+mod allocator;
+mod identity;
+mod kms;
 mod merchant;
 mod wechatpay;

@@ -302,6 +302,24 @@ async fn beyond_its_places_a_request_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn slow_bodies_of_strangers_take_a_quarter_of_the_places_at_most() {
+    let world = World::with(|config| config.max_concurrent = 8).await;
+    let slow = || world.post("/api/v1/auth/login", dripping()).send();
+    let waiting: Vec<_> = (0..2).map(|_| tokio::spawn(slow())).collect();
+    // Once the slow ones have their places, one more stranger is refused; before, it is answered.
+    eventually(DEADLINE, || async {
+        let answer = world.post("/api/v1/auth/login", "{").send().await;
+        answer.status == StatusCode::TOO_MANY_REQUESTS
+    })
+    .await;
+    let order = world.order(&somebody()).send().await;
+    assert_eq!(order.status, StatusCode::OK);
+    for slow in waiting {
+        slow.abort();
+    }
+}
+
+#[tokio::test]
 async fn beyond_its_connections_clients_wait_until_one_leaves() {
     let world = World::with(|config| config.max_connections = 1).await;
     let request = "GET /x HTTP/1.1\r\nhost: x\r\n\r\n";

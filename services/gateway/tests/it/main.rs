@@ -15,6 +15,7 @@ mod fuzz;
 mod input;
 mod keys;
 mod metrics;
+mod notifies;
 mod pages;
 mod raw;
 mod support;

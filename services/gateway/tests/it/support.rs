@@ -126,7 +126,7 @@ impl World {
         let mut config = Config::default();
         adjust(&mut config);
         let shutdown = Shutdown::new(drain);
-        let packages = ["evenkeel.task.v1", "evenkeel.auth.v1"];
+        let packages = ["evenkeel.task.v1", "evenkeel.auth.v1", "evenkeel.billing.v1"];
         let channel = |package: &str| (package.to_owned(), rpc::channel::lazy(url).unwrap().into());
         let deps = Deps {
             upstreams: packages.into_iter().map(channel).collect::<BTreeMap<_, _>>(),

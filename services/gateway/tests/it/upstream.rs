@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use http::HeaderMap;
 use proto::auth::v1::auth_service_server::{AuthService, AuthServiceServer};
 use proto::auth::v1::{self as auth};
+use proto::billing::v1::notify_service_server::{NotifyService, NotifyServiceServer};
+use proto::billing::v1::{ReceiveNotifyRequest, ReceiveNotifyResponse};
 use proto::task::v1::task_service_server::{TaskService, TaskServiceServer};
 use proto::task::v1::watch_service_server::{WatchService, WatchServiceServer};
 use proto::task::v1::{self as task, WatchRequest, WatchResponse};
@@ -109,6 +111,7 @@ impl Upstream {
         let server = Server::builder()
             .add_service(TaskServiceServer::new(fake.clone()))
             .add_service(WatchServiceServer::new(fake.clone()))
+            .add_service(NotifyServiceServer::new(fake.clone()))
             .add_service(AuthServiceServer::new(fake));
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         tokio::spawn(server.serve_with_incoming(incoming));
@@ -364,6 +367,22 @@ impl WatchService for Fake {
     ) -> Result<Response<task::MarkNotificationsReadResponse>, Status> {
         self.act("mark_notifications_read", request, |_| {
             task::MarkNotificationsReadResponse::default()
+        })
+        .await
+    }
+}
+
+/// Takes every notification, and says how many bytes it had.
+#[tonic::async_trait]
+impl NotifyService for Fake {
+    async fn receive_notify(
+        &self,
+        request: Request<ReceiveNotifyRequest>,
+    ) -> Result<Response<ReceiveNotifyResponse>, Status> {
+        self.act("ReceiveNotify", request, |request| ReceiveNotifyResponse {
+            status: 202,
+            content_type: "text/plain".to_owned(),
+            body: request.body.len().to_string().into(),
         })
         .await
     }

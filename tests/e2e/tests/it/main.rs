@@ -15,6 +15,7 @@ mod examples;
 mod gateway;
 mod mending;
 mod metrics;
+mod money;
 mod newcomer;
 mod stories;
 mod traces;

@@ -1,60 +1,75 @@
 //! Payments: money for orders, through a channel.
+//!
+//! | file | what |
+//! |---|---|
+//! | `create`, `read`, `cancel` | what users do |
+//! | `record`, `call` | the steps of the saga PAYMENT, and how they are undone |
+//! | `check` | asking the channel |
+//! | `settle` | what a channel's word means: the only place where a payment is paid or closed by it |
 
-use barrier::{Again, Done};
-use proto::billing::v1 as pb;
-use rpc::step::StepCall;
+mod call;
+mod cancel;
+mod check;
+mod create;
+mod end;
+mod read;
+mod record;
+mod settle;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use ids::PaymentId;
 use sqlx::PgConnection;
 
-use super::App;
 use crate::error::Error;
-use crate::store::checks::{Claim, Next};
+use crate::store;
+use crate::store::orders::Order;
+use crate::store::payments::Payment;
 
-pub(crate) async fn create_payment_record(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::CreatePaymentRecordRequest,
-    again: Again,
-) -> Result<Done<pb::CreatePaymentRecordResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+pub(crate) use call::{call_payment_channel, close_payment};
+pub(crate) use cancel::cancel_payment;
+pub(crate) use check::check;
+pub(crate) use create::{Create, create_payment};
+pub(crate) use end::{close_others, end_unpaid};
+pub(crate) use read::{get_payment, list_payments};
+pub(crate) use record::{create_payment_record, discard_payment_record};
+pub(crate) use settle::{Settled, Source, settle};
+
+/// First and longest pause until a step that waits for a channel is asked again.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Locks a payment behind its order.
+async fn lock(conn: &mut PgConnection, id: PaymentId) -> Result<Option<(Order, Payment)>, Error> {
+    // What a payment is for never changes, so it can be read before anything is locked.
+    let Some(found) = store::payments::find(&mut *conn, id).await? else {
+        return Ok(None);
+    };
+    let order = store::orders::lock(&mut *conn, found.order_id).await?;
+    let payment = store::payments::lock(conn, id).await?;
+    match (order, payment) {
+        (Some(order), Some(payment)) => Ok(Some((order, payment))),
+        (None, _) | (_, None) => Err(Error::Broken("a payment without an order")),
+    }
 }
 
-pub(crate) async fn discard_payment_record(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::DiscardPaymentRecordRequest,
-    again: Again,
-) -> Result<Done<pb::DiscardPaymentRecordResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+/// Returns when a step is asked again about something that began then: later and later.
+fn ask_again(since: DateTime<Utc>) -> Duration {
+    let age = Utc::now()
+        .signed_duration_since(since)
+        .to_std()
+        .unwrap_or_default();
+    (age / 10).clamp(ASK_AGAIN.0, ASK_AGAIN.1)
 }
 
-pub(crate) async fn call_payment_channel(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::CallPaymentChannelRequest,
-    again: Again,
-) -> Result<Done<pb::CallPaymentChannelResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub(crate) async fn close_payment(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::ClosePaymentRequest,
-    again: Again,
-) -> Result<Done<pb::ClosePaymentResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
-}
-
-/// Asks the provider about a payment, and applies what it says. Calls nothing inside a transaction.
-pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
-    let _ = (app, claim);
-    Err(Error::Broken("not built"))
+    #[test]
+    fn a_step_is_asked_again_later_and_later_within_bounds() {
+        assert_eq!(ask_again(Utc::now() + Duration::from_secs(60)), ASK_AGAIN.0);
+        assert_eq!(ask_again(Utc::now()), ASK_AGAIN.0);
+        assert_eq!(ask_again(Utc::now() - Duration::from_secs(3600)), ASK_AGAIN.1);
+    }
 }

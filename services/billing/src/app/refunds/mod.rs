@@ -1,84 +1,93 @@
 //! Refunds: money that goes back.
+//!
+//! A refund is made, under a number for the provider, by SET_REFUNDING_STATUS; its payment is REFUNDING from then on, so a
+//! payment has one at a time. CALL_PROVIDER_REFUND makes it PROCESSING and leaves the provider to the checks, which ask
+//! until the provider has said yes or no. Yes is booked by the steps that follow; no is undone by RESTORE_PAID_STATUS.
+//! Whatever takes longer than `case_after` is shown to a person ([`watch`]).
+//!
+//! Locks: the order, the payment, the refund, then its check. What only a provider's answer changes is the refund alone.
 
-use barrier::{Again, Done};
-use ids::RefundId;
-use proto::billing::v1 as pb;
-use rpc::step::StepCall;
+mod apply;
+mod call;
+mod check;
+mod create;
+mod mark;
+mod read;
+mod restore;
+mod set;
+mod settle;
+mod watch;
+
+use ids::{OrderId, RefundId};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::App;
 use crate::error::Error;
-use crate::store::checks::{Claim, Next};
+use crate::events;
+use crate::store::orders::{self, Order};
+use crate::store::payments::{self, Payment};
+use crate::store::refunds::{self, Refund};
 
-pub(crate) async fn set_refunding_status(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::SetRefundingStatusRequest,
-    again: Again,
-) -> Result<Done<pb::SetRefundingStatusResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+pub(crate) use apply::{Applied, apply};
+pub(crate) use call::call_provider_refund;
+pub(crate) use check::check;
+pub(crate) use create::{Begun, Caller, Wish, create_refund};
+pub(crate) use mark::{mark_order_refunded, mark_payment_refunded};
+pub(crate) use read::{get_refund, list_refunds};
+pub(crate) use restore::restore_paid_status;
+pub(crate) use set::set_refunding_status;
+pub(crate) use settle::settle_by_person;
+pub(crate) use watch::watch;
+
+/// A refund with its payment and order, all three locked.
+struct Locked {
+    order: Order,
+    payment: Payment,
+    refund: Refund,
 }
 
-pub(crate) async fn restore_paid_status(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::RestorePaidStatusRequest,
-    again: Again,
-) -> Result<Done<pb::RestorePaidStatusResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+/// Locks a refund's order, its payment, and itself, in this order.
+async fn lock(conn: &mut PgConnection, id: RefundId) -> Result<Locked, Error> {
+    // Which order and payment it is of never changes.
+    let found = refunds::find(&mut *conn, id).await?.ok_or(Error::NoRefund)?;
+    let order = lock_order(conn, found.order_id).await?;
+    let payment = payments::lock(conn, found.payment_id)
+        .await?
+        .ok_or(Error::Broken("a refund without a payment"))?;
+    let refund = refunds::lock(conn, id).await?.ok_or(Error::NoRefund)?;
+    Ok(Locked {
+        order,
+        payment,
+        refund,
+    })
 }
 
-pub(crate) async fn call_provider_refund(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::CallProviderRefundRequest,
-    again: Again,
-) -> Result<Done<pb::CallProviderRefundResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+async fn lock_order(conn: &mut PgConnection, id: OrderId) -> Result<Order, Error> {
+    orders::lock(conn, id)
+        .await?
+        .ok_or(Error::Broken("a payment without an order"))
 }
 
-pub(crate) async fn mark_payment_refunded(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::MarkPaymentRefundedRequest,
-    again: Again,
-) -> Result<Done<pb::MarkPaymentRefundedResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+/// Fails if a guarded update found the row in another status than its lock had shown.
+fn held(changed: bool) -> Result<(), Error> {
+    if changed {
+        Ok(())
+    } else {
+        Err(Error::Broken("a row has changed under its lock"))
+    }
 }
 
-pub(crate) async fn mark_order_refunded(
-    app: &App,
-    conn: &mut PgConnection,
-    call: &StepCall,
-    request: &pb::MarkOrderRefundedRequest,
-    again: Again,
-) -> Result<Done<pb::MarkOrderRefundedResponse>, Error> {
-    let _ = (app, conn, call, request, again);
-    Err(Error::Broken("not built"))
+async fn tell(conn: &mut PgConnection, topic: &'static str, refund: &Refund) -> Result<(), Error> {
+    events::tell(conn, topic, refund.order_id.to_string(), fact(refund)).await
 }
 
-/// Asks the provider about a refund, and applies what it says. Calls nothing inside a transaction.
-pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
-    let _ = (app, claim);
-    Err(Error::Broken("not built"))
-}
-
-/// Ends a refund whose outcome a person has learned from the provider.
-pub(crate) async fn settle_by_person(
-    app: &App,
-    conn: &mut PgConnection,
-    id: RefundId,
-    succeeded: bool,
-    note: &str,
-) -> Result<(), Error> {
-    let _ = (app, conn, id, succeeded, note);
-    Err(Error::NotSettleable("the refund is not under way"))
+fn fact(refund: &Refund) -> Value {
+    json!({
+        "refundId": refund.id.to_string(),
+        "paymentId": refund.payment_id.to_string(),
+        "orderId": refund.order_id.to_string(),
+        "userId": refund.user_id.to_string(),
+        "amount": refund.amount,
+        "cause": refund.cause.name(),
+    })
 }

@@ -1,4 +1,5 @@
-//! The provider's side of TC3-HMAC-SHA256, from its document "Signature v3".
+//! Tencent Cloud's side of TC3-HMAC-SHA256, from its document "Signature v3". Not the client's code, so that a mistake in
+//! one is noticed by the other.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,18 +7,45 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use axum::http::HeaderMap;
 use chrono::DateTime;
-
-use super::Account;
+use serde::{Deserialize, Serialize};
 
 /// Furthest that a client's clock may be off, in seconds.
 const MAX_SKEW_SECONDS: u64 = 300;
 /// Headers without which a signature says too little.
 const SIGNED_AT_LEAST: [&str; 2] = ["content-type", "host"];
 
+/// What a client signs with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Id of the key.
+    pub secret_id: String,
+    /// The key.
+    pub secret_key: String,
+}
+
+impl Account {
+    /// Makes up an account.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self {
+            secret_id: format!("AKID{}", crate::random_text()),
+            secret_key: crate::random_word(),
+        }
+    }
+}
+
+/// The code for a signature that does not hold.
+pub(crate) const WRONG: &str = "AuthFailure.SignatureFailure";
 const MALFORMED: &str = "AuthFailure.InvalidAuthorization";
 
-/// Checks time and signature of a POST; the error is the API's code.
-pub(super) fn check(account: &Account, headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
+/// Checks time and signature of a POST to a product; the error is the API's code.
+pub(crate) fn check(
+    service: &str,
+    account: &Account,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(), &'static str> {
     let at: i64 = text(headers, "x-tc-timestamp").parse().map_err(|_| MALFORMED)?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -42,8 +70,8 @@ pub(super) fn check(account: &Account, headers: &HeaderMap, body: &[u8]) -> Resu
         .ok_or(MALFORMED)?
         .format("%Y-%m-%d")
         .to_string();
-    if scope.strip_suffix("/sms/tc3_request") != Some(date.as_str()) {
-        return Err("AuthFailure.SignatureFailure");
+    if scope != format!("{date}/{service}/tc3_request") {
+        return Err(WRONG);
     }
     let names = field("SignedHeaders=")?;
     if SIGNED_AT_LEAST
@@ -59,15 +87,23 @@ pub(super) fn check(account: &Account, headers: &HeaderMap, body: &[u8]) -> Resu
     canonical.push_str(&format!("\n{names}\n{}", hex(digest(&SHA256, body).as_ref())));
     let hashed = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
     let mut key = format!("TC3{}", account.secret_key).into_bytes();
-    for part in [date.as_str(), "sms", "tc3_request"] {
+    for part in [date.as_str(), service, "tc3_request"] {
         key = mac(&key, part);
     }
     let expected = hex(&mac(&key, &format!("TC3-HMAC-SHA256\n{at}\n{scope}\n{hashed}")));
     if field("Signature=")? == expected {
         Ok(())
     } else {
-        Err("AuthFailure.SignatureFailure")
+        Err(WRONG)
     }
+}
+
+/// Says whether the signature of a request covers a header.
+pub(crate) fn covers(headers: &HeaderMap, name: &str) -> bool {
+    text(headers, "authorization")
+        .split(", ")
+        .find_map(|part| part.strip_prefix("SignedHeaders="))
+        .is_some_and(|names| names.split(';').any(|signed| signed == name))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

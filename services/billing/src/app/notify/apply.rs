@@ -1,0 +1,76 @@
+//! Applying what a provider told, after it was stored.
+
+use ids::PaymentId;
+use pay::{Event, Number};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::app::payments::{Settled, Source, settle};
+use crate::app::{App, withdrawals};
+use crate::domain::Told;
+use crate::error::Error;
+use crate::store::checks::{self, Subject};
+use crate::store::notifies::{self, Applied, Notify};
+
+/// Applies a notification of the inbox, once. False if somebody else does or did.
+pub(crate) async fn apply(app: &App, id: Uuid) -> Result<bool, Error> {
+    let applied = App::transaction(&app.steps_pool, async |conn| {
+        let Some(notify) = notifies::lock(conn, id).await? else {
+            return Ok(None);
+        };
+        let applied = carry_out(app, conn, notify).await?;
+        if !notifies::applied(conn, id, &applied).await? {
+            return Err(Error::Broken("a notification that is locked has changed"));
+        }
+        Ok(Some(applied))
+    })
+    .await?;
+    match &applied {
+        Some(Applied::Applied) => app.due.notify_one(),
+        Some(Applied::Held(why)) => tracing::warn!(notify_id = %id, why, "a notification is held"),
+        Some(Applied::Unchanged) | None => {}
+    }
+    Ok(applied.is_some())
+}
+
+async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result<Applied, Error> {
+    let found = notifies::id_of_number(&mut *conn, notify.subject, notify.channel, &notify.number).await?;
+    let Some(subject_id) = found else {
+        return Ok(Applied::Held(format!(
+            "no {} of ours has this number",
+            notify.subject.name()
+        )));
+    };
+    let told = serde_json::from_value::<Told>(notify.event).ok();
+    let event = told.and_then(|told| told.event(Number::new(notify.number).ok()?));
+    let Some(event) = event else {
+        return Ok(Applied::Held("what was kept cannot be read".to_owned()));
+    };
+    match event {
+        Event::Payment(told) => {
+            let id = PaymentId::from_uuid(subject_id);
+            Ok(match settle(app, conn, id, &told, Source::Notify).await? {
+                Settled::Changed => Applied::Applied,
+                Settled::Unchanged => Applied::Unchanged,
+                Settled::Held(why) => Applied::Held(why),
+            })
+        }
+        // The provider is asked at once, and its answer counts.
+        Event::Refund(_) | Event::RefundChanged { .. } => hurry(conn, Subject::Refund, subject_id).await,
+        Event::Transfer(told) => Ok(match withdrawals::apply(conn, &told).await? {
+            Some(withdrawals::Applied::Changed) => Applied::Applied,
+            Some(withdrawals::Applied::Unchanged) => Applied::Unchanged,
+            Some(withdrawals::Applied::Held(why)) => Applied::Held(why),
+            None => Applied::Held("no withdrawal of ours has this number".to_owned()),
+        }),
+    }
+}
+
+async fn hurry(conn: &mut PgConnection, subject: Subject, id: Uuid) -> Result<Applied, Error> {
+    let open = checks::hurry(conn, subject, id).await?;
+    Ok(if open {
+        Applied::Applied
+    } else {
+        Applied::Unchanged
+    })
+}

@@ -1,0 +1,10 @@
+//! Money that goes back.
+
+mod asking;
+mod back;
+mod guards;
+mod refused;
+mod shop;
+mod speed;
+mod stuck;
+mod unknown;

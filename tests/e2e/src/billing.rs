@@ -1,0 +1,225 @@
+//! The billing service of a platform, with doubles of both payment providers.
+
+use std::path::PathBuf;
+
+use doubles::pay::Options;
+use doubles::{alipay, wechatpay};
+use ids::UserId;
+use proto::billing::v1::order_service_client::OrderServiceClient;
+use proto::billing::v1::payment_service_client::PaymentServiceClient;
+use proto::billing::v1::plan_service_client::PlanServiceClient;
+use proto::billing::v1::{
+    Channel as Provider, CreatePaymentRequest, CreatePaymentResponse, GetOrderRequest, GetPaymentRequest,
+    Order, Payment, PlanKind, PublishPlanRequest, PurchasePlanRequest, PurchasePlanResponse,
+};
+use test_support::{ChildProcess, eventually};
+use token::Channel;
+use tonic::Status;
+
+use crate::platform::{LONG, Participant, Platform, local};
+
+/// A plan that every platform with billing has: 30 days of `pro`, and 100 units of quota, for 10 yuan.
+pub const PLAN: &str = "pro-monthly";
+/// Its price, in minor units.
+pub const PRICE: i64 = 1_000;
+/// Quota it grants.
+pub const QUOTA: i64 = 100;
+
+/// The doubles. They stop when this is dropped.
+#[derive(Debug)]
+pub struct Billing {
+    pub wechat: wechatpay::WeChatPay,
+    pub alipay: alipay::Alipay,
+}
+
+impl Platform {
+    /// Starts the billing service of a platform of one process a service, with doubles of its providers and quick questions to
+    /// them, makes it a participant, and publishes [`PLAN`].
+    pub async fn open_billing(&mut self) -> Billing {
+        let wechat = wechatpay::start("127.0.0.1:0", Options::default()).await;
+        let alipay = alipay::start("127.0.0.1:0", Options::default()).await;
+        let billing = Billing {
+            wechat: wechat.expect("a free port"),
+            alipay: alipay.expect("a free port"),
+        };
+        let notify = format!("{}/api/v1/payments/notify", self.gateway_url());
+        billing.alipay.tell_transfers_to(&format!("{notify}/alipay"));
+        let config = self.scratch.path().join("billing.toml");
+        let settings = billing.settings(self, &notify);
+        std::fs::write(&config, settings).expect("the directory can be written");
+        self.start_billing();
+        let steps = self.url(self.ports.billing_steps);
+        self.participants
+            .insert("evenkeel.billing.v1".to_owned(), Participant::at(steps));
+        self.saga = None;
+        self.start_orchestrator();
+        self.ready().await;
+        self.publish(PLAN, false).await;
+        billing
+    }
+
+    /// Starts the billing service's process; the one before must have ended.
+    pub fn start_billing(&mut self) {
+        let mut command = self.command(&[
+            "serve",
+            "billing",
+            "--listen",
+            &local(self.ports.billing),
+            "--steps-listen",
+            &local(self.ports.billing_steps),
+        ]);
+        command
+            .arg("--config")
+            .arg(self.scratch.path().join("billing.toml"));
+        self.billing = Some(ChildProcess::spawn(command));
+    }
+
+    fn at_billing(&self) -> Channel {
+        self.operator(self.ports.billing, "billing")
+    }
+
+    pub fn plans(&self) -> PlanServiceClient<Channel> {
+        PlanServiceClient::new(self.at_billing())
+    }
+
+    pub fn orders(&self) -> OrderServiceClient<Channel> {
+        OrderServiceClient::new(self.at_billing())
+    }
+
+    pub fn payments(&self) -> PaymentServiceClient<Channel> {
+        PaymentServiceClient::new(self.at_billing())
+    }
+
+    /// Publishes a plan like [`PLAN`], and waits until the service does so.
+    pub async fn publish(&self, plan_id: &str, needs_device: bool) {
+        let request = PublishPlanRequest {
+            plan_id: plan_id.to_owned(),
+            kind: PlanKind::Membership.into(),
+            title: "Pro, a month".to_owned(),
+            amount: PRICE,
+            quota: QUOTA,
+            tier: "pro".to_owned(),
+            membership_days: 30,
+            needs_device,
+            ..PublishPlanRequest::default()
+        };
+        eventually(LONG, || async {
+            self.plans().publish_plan(request.clone()).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Buys [`PLAN`], as a client does.
+    pub async fn purchase(&self, user: UserId, request_id: &str) -> Result<PurchasePlanResponse, Status> {
+        let request = PurchasePlanRequest {
+            plan_id: PLAN.to_owned(),
+            amount: PRICE,
+            user_id: user.to_string(),
+            request_id: request_id.to_owned(),
+        };
+        Ok(self.orders().purchase_plan(request).await?.into_inner())
+    }
+
+    /// Asks for what pays an order.
+    pub async fn create_payment(
+        &self,
+        order: &Order,
+        channel: Provider,
+    ) -> Result<CreatePaymentResponse, Status> {
+        let request = CreatePaymentRequest {
+            order_no: order.order_number.clone(),
+            amount: order.final_amount,
+            channel: channel.into(),
+            ..CreatePaymentRequest::default()
+        };
+        Ok(self.payments().create_payment(request).await?.into_inner())
+    }
+
+    pub async fn order(&self, order_id: &str) -> Order {
+        let request = GetOrderRequest {
+            order_id: order_id.to_owned(),
+        };
+        let answer = self.orders().get_order(request).await.expect("an order");
+        answer.into_inner().order.expect("an order")
+    }
+
+    pub async fn payment(&self, payment_id: &str) -> Payment {
+        let request = GetPaymentRequest {
+            payment_id: payment_id.to_owned(),
+        };
+        let answer = self.payments().get_payment(request).await.expect("a payment");
+        answer.into_inner().payment.expect("a payment")
+    }
+}
+
+impl Billing {
+    /// Plays the payer.
+    ///
+    /// # Panics
+    /// If the payment cannot be paid.
+    pub fn pay(&self, payment: &CreatePaymentResponse) {
+        let channel = payment.payment.as_ref().expect("a payment").channel();
+        let paid = match channel {
+            Provider::Wechat => self.wechat.pay(&payment.channel_order_no),
+            Provider::Alipay => {
+                assert!(self.alipay.scan(&payment.channel_order_no));
+                self.alipay.pay(&payment.channel_order_no)
+            }
+            Provider::Unspecified => None,
+        };
+        assert!(paid.is_some(), "it cannot be paid: {payment:?}");
+    }
+
+    fn settings(&self, platform: &Platform, notify: &str) -> String {
+        let file = |name: &str, text: &str| -> PathBuf {
+            let path = platform.scratch.path().join(name);
+            std::fs::write(&path, text).expect("the directory can be written");
+            path
+        };
+        let wechat = self.wechat.merchant();
+        let alipay = self.alipay.merchant();
+        format!(
+            "[billing]
+notify_url = {notify:?}
+ask_after = [\"50ms\", \"100ms\", \"200ms\"]
+import_statements = false
+
+[providers.wechat]
+app_id = {:?}
+merchant_id = {:?}
+serial = {:?}
+private_key_path = {:?}
+api_v3_key = {:?}
+public_key_id = {:?}
+public_key_path = {:?}
+transfer_scene = \"1005\"
+transfer_reports = [[\"岗位类型\", \"推广员\"]]
+url = {:?}
+
+[providers.alipay]
+app_id = {:?}
+merchant_id = {:?}
+private_key_path = {:?}
+app_certificate_path = {:?}
+alipay_certificate_path = {:?}
+roots_path = {:?}
+url = {:?}
+",
+            wechat.app_id,
+            wechat.merchant_id,
+            wechat.serial,
+            file("wechat.key.pem", &wechat.private_key),
+            wechat.api_v3_key,
+            wechat.public_key_id,
+            file("wechat.platform.pem", &wechat.public_key),
+            self.wechat.url(),
+            alipay.app_id,
+            alipay.merchant_id,
+            file("alipay.key", &alipay.private_key),
+            file("alipay.app.crt", &alipay.app_certificate),
+            file("alipay.platform.crt", &alipay.alipay_certificate),
+            file("alipay.roots.crt", &alipay.roots),
+            self.alipay.url(),
+        )
+    }
+}
