@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use ids::SagaId;
 use prost_types::Any;
 use proto::saga::v1::{StartSagaRequest, start_saga_request};
@@ -13,8 +14,8 @@ use crate::store::saga_starts::{self, Due};
 
 /// How many are taken at once.
 const AT_ONCE: i64 = 20;
-/// For how long they are this process's: longer than all of them can take, one after the other.
-const LEASE_S: f64 = 240.0;
+/// For how long they are this process's: longer than a call takes. All are called at once.
+const LEASE_S: f64 = 30.0;
 /// Longest that the orchestrator takes to write one down.
 const CALL: Duration = Duration::from_secs(10);
 
@@ -26,21 +27,25 @@ pub(crate) async fn start_due(app: &App) -> Result<(), Error> {
         if due.is_empty() {
             return Ok(());
         }
-        for due in due {
-            match start(app, &due).await {
-                Ok(saga_id) => saga_starts::started(&app.steps_pool, &due, saga_id).await?,
-                Err(status) => {
-                    tracing::warn!(
-                        saga = due.saga,
-                        business_id = due.business_id,
-                        error = barrier::chain(&status),
-                        "a saga that is due cannot be started; it is tried again"
-                    );
-                    saga_starts::failed(&app.steps_pool, &due, &status.to_string()).await?;
-                }
-            }
+        let done = join_all(due.iter().map(|due| start_one(app, due))).await;
+        done.into_iter().collect::<Result<(), Error>>()?;
+    }
+}
+
+async fn start_one(app: &App, due: &Due) -> Result<(), Error> {
+    match start(app, due).await {
+        Ok(saga_id) => saga_starts::started(&app.steps_pool, due, saga_id).await?,
+        Err(status) => {
+            tracing::warn!(
+                saga = due.saga,
+                business_id = due.business_id,
+                error = barrier::chain(&status),
+                "a saga that is due cannot be started; it is tried again"
+            );
+            saga_starts::failed(&app.steps_pool, due, &status.to_string()).await?;
         }
     }
+    Ok(())
 }
 
 async fn start(app: &App, due: &Due) -> Result<SagaId, Status> {

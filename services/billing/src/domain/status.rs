@@ -204,32 +204,59 @@ impl From<WithdrawalStatus> for pb::WithdrawalStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    /// Where the database's table of changes is filled.
-    const MIGRATION: &str = include_str!("../../../../migrations/billing/20261121110200_create_plans.sql");
+    const TABLES: &str = include_str!("../../../../migrations/billing/20261121110200_create_plans.sql");
 
-    fn assert_same<M: Machine>() {
-        let start = format!("('{}', ", M::TABLE);
-        let mut there: Vec<&str> = MIGRATION
-            .match_indices(&start)
-            .filter_map(|(at, start)| MIGRATION[at + start.len()..].split_once(')'))
-            .map(|(change, _)| change)
-            .collect();
-        let mut here: Vec<String> = M::CHANGES
+    type Change = (String, String, String);
+
+    /// Returns the rows that the migration writes into `transition`.
+    fn in_database() -> BTreeSet<Change> {
+        let (_, rows) = TABLES.split_once("insert into transition").unwrap();
+        let (rows, _) = rows.split_once(';').unwrap();
+        let (_, rows) = rows.split_once("values").unwrap();
+        let rows = rows.lines().map(|line| line.split("--").next().unwrap());
+        let text: String = rows.collect();
+        let names: Vec<String> = text.split('\'').skip(1).step_by(2).map(str::to_owned).collect();
+        assert_eq!(names.len() % 3, 0);
+        names
+            .chunks(3)
+            .map(|row| (row[0].clone(), row[1].clone(), row[2].clone()))
+            .collect()
+    }
+
+    fn in_code<M: Machine>() -> impl Iterator<Item = Change> {
+        M::CHANGES
             .iter()
-            .map(|(from, to)| format!("'{}', '{}'", from.name(), to.name()))
-            .collect();
-        there.sort_unstable();
-        here.sort_unstable();
-        assert_eq!(here, there, "{}", M::TABLE);
+            .map(|(from, to)| (M::TABLE.to_owned(), from.name().to_owned(), to.name().to_owned()))
     }
 
     #[test]
-    fn the_database_allows_the_same_changes() {
-        assert_same::<OrderStatus>();
-        assert_same::<PaymentStatus>();
-        assert_same::<RefundStatus>();
-        assert_same::<WithdrawalStatus>();
+    fn code_and_database_know_the_same_changes() {
+        let code: BTreeSet<Change> = in_code::<OrderStatus>()
+            .chain(in_code::<PaymentStatus>())
+            .chain(in_code::<RefundStatus>())
+            .chain(in_code::<WithdrawalStatus>())
+            .collect();
+        assert_eq!(in_database(), code);
+    }
+
+    #[test]
+    fn every_status_is_found_by_its_name() {
+        fn check<M: Machine + std::fmt::Debug>() {
+            for (status, name) in M::NAMES {
+                assert_eq!((M::from_name(name), status.name()), (Some(*status), *name));
+            }
+            assert!(M::from_name("").is_none());
+            for (from, to) in M::CHANGES {
+                assert!(from.can_become(*to) && from != to);
+            }
+        }
+        check::<OrderStatus>();
+        check::<PaymentStatus>();
+        check::<RefundStatus>();
+        check::<WithdrawalStatus>();
     }
 }

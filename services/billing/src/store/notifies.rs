@@ -74,8 +74,9 @@ pub(crate) async fn refuse(
 /// A notification that is to be applied.
 #[derive(Debug, Clone)]
 pub(crate) struct Notify {
-    pub(crate) channel: Channel,
     pub(crate) subject: Subject,
+    /// What of ours the channel knows by the number.
+    pub(crate) subject_id: Option<Uuid>,
     pub(crate) number: String,
     pub(crate) event: Value,
 }
@@ -84,7 +85,7 @@ impl FromRow<'_, PgRow> for Notify {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let subject: &str = row.try_get("subject")?;
         Ok(Self {
-            channel: row::channel(row)?,
+            subject_id: row.try_get("subject_id")?,
             subject: Subject::from_name(subject)
                 .ok_or_else(|| row::decode(format!("no subject is named {subject:?}")))?,
             number: row.try_get("number")?,
@@ -108,8 +109,17 @@ pub(crate) async fn due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>
 /// it may come before the locks of what it is about.
 pub(crate) async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<Notify>, sqlx::Error> {
     sqlx::query_as(
-        "select channel, subject, number, event from notify_inbox
-         where id = $1 and state = 'PENDING' for update skip locked",
+        "select subject, number, event,
+                case subject
+                    when 'payment' then (
+                        select p.id from payments p where p.channel = n.channel and p.channel_order_no = n.number)
+                    when 'refund' then (
+                        select r.id from refunds r join payments p on p.id = r.payment_id
+                        where p.channel = n.channel and r.refund_no = n.number)
+                    when 'withdrawal' then (
+                        select w.id from withdrawals w where w.channel = n.channel and w.withdrawal_no = n.number)
+                end as subject_id
+         from notify_inbox n where id = $1 and state = 'PENDING' for update of n skip locked",
     )
     .bind(id)
     .fetch_optional(conn)
@@ -118,7 +128,7 @@ pub(crate) async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<Not
 
 /// What became of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Applied {
+pub(crate) enum Fate {
     /// It told something new.
     Applied,
     /// What it told was known.
@@ -128,15 +138,11 @@ pub(crate) enum Applied {
 }
 
 /// Writes what became of a notification. False if it is not PENDING.
-pub(crate) async fn applied(
-    conn: &mut PgConnection,
-    id: Uuid,
-    applied: &Applied,
-) -> Result<bool, sqlx::Error> {
-    let (state, detail) = match applied {
-        Applied::Applied => ("APPLIED", None),
-        Applied::Unchanged => ("UNCHANGED", None),
-        Applied::Held(why) => ("HELD", Some(why.as_str())),
+pub(crate) async fn applied(conn: &mut PgConnection, id: Uuid, fate: &Fate) -> Result<bool, sqlx::Error> {
+    let (state, detail) = match fate {
+        Fate::Applied => ("APPLIED", None),
+        Fate::Unchanged => ("UNCHANGED", None),
+        Fate::Held(why) => ("HELD", Some(why.as_str())),
     };
     let written = sqlx::query(
         "update notify_inbox set state = $2, detail = $3, applied_at = clock_timestamp()
@@ -182,26 +188,4 @@ pub(crate) async fn forget_receipts(
     .execute(db)
     .await?;
     Ok(forgotten.rows_affected())
-}
-
-/// Finds what a channel knows by this number.
-pub(crate) async fn id_of_number(
-    db: impl PgExecutor<'_>,
-    subject: Subject,
-    channel: Channel,
-    number: &str,
-) -> Result<Option<Uuid>, sqlx::Error> {
-    let sql = match subject {
-        Subject::Payment => "select id from payments where channel = $1 and channel_order_no = $2",
-        Subject::Refund => {
-            "select r.id from refunds r join payments p on p.id = r.payment_id
-             where p.channel = $1 and r.refund_no = $2"
-        }
-        Subject::Withdrawal => "select id from withdrawals where channel = $1 and withdrawal_no = $2",
-    };
-    sqlx::query_scalar(sql)
-        .bind(channel.name())
-        .bind(number)
-        .fetch_optional(db)
-        .await
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use ids::{OrderId, SagaId, UserId};
+use ids::{OrderId, PaymentId, SagaId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgExecutor, Row};
 use uuid::Uuid;
@@ -324,4 +324,17 @@ pub(crate) async fn pay(
     .execute(conn)
     .await?;
     Ok(paid.rows_affected() == 1)
+}
+
+/// Finds the order of a payment and locks it until the end of the transaction. What a payment is for never changes.
+pub(crate) async fn lock_of_payment(
+    conn: &mut PgConnection,
+    id: PaymentId,
+) -> Result<Option<Order>, sqlx::Error> {
+    sqlx::query_as(
+        "select o.* from orders o join payments p on p.order_id = o.id where p.id = $1 for update of o",
+    )
+    .bind(id.uuid())
+    .fetch_optional(conn)
+    .await
 }

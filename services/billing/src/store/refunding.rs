@@ -107,7 +107,7 @@ impl FromRow<'_, PgRow> for Stuck {
     }
 }
 
-/// Finds payments that have been REFUNDING for longer than `after`, for which no case is open. At most 100.
+/// Finds payments that have been REFUNDING for longer than `after`, for which no case was open in this time. At most 100.
 pub(crate) async fn stuck(db: impl PgExecutor<'_>, after: Duration) -> Result<Vec<Stuck>, sqlx::Error> {
     sqlx::query_as(
         "select r.id, r.refund_no, r.status, p.channel, c.last_error
@@ -119,7 +119,7 @@ pub(crate) async fn stuck(db: impl PgExecutor<'_>, after: Duration) -> Result<Ve
          where p.status = 'REFUNDING' and r.created_at < clock_timestamp() - make_interval(secs => $1)
            and not exists (
               select 1 from cases x
-              where x.subject = 'refund' and x.subject_id = r.id and x.resolved_at is null
+              where x.subject = 'refund' and x.subject_id = r.id and (x.resolved_at is null or x.resolved_at > clock_timestamp() - make_interval(secs => $1))
            )
          order by p.id limit 100",
     )
@@ -146,7 +146,8 @@ impl FromRow<'_, PgRow> for Kept {
     }
 }
 
-/// Finds late payments that have not been REFUNDING for longer than `after`, for which no case is open. At most 100.
+/// Finds late payments that have not been REFUNDING for longer than `after`, for which no case was open in this time. At
+/// most 100.
 pub(crate) async fn kept(db: impl PgExecutor<'_>, after: Duration) -> Result<Vec<Kept>, sqlx::Error> {
     sqlx::query_as(
         "select p.id, p.channel, p.channel_order_no
@@ -154,11 +155,11 @@ pub(crate) async fn kept(db: impl PgExecutor<'_>, after: Duration) -> Result<Vec
          where p.late and p.status = 'SUCCESS' and p.updated_at < clock_timestamp() - make_interval(secs => $1)
            and not exists (
               select 1 from cases x
-              where x.subject = 'payment' and x.subject_id = p.id and x.resolved_at is null
+              where x.subject = 'payment' and x.subject_id = p.id and (x.resolved_at is null or x.resolved_at > clock_timestamp() - make_interval(secs => $1))
            )
            and not exists (
               select 1 from cases x join refunds r on r.id = x.subject_id
-              where x.subject = 'refund' and r.payment_id = p.id and x.resolved_at is null
+              where x.subject = 'refund' and r.payment_id = p.id and (x.resolved_at is null or x.resolved_at > clock_timestamp() - make_interval(secs => $1))
            )
          order by p.updated_at limit 100",
     )

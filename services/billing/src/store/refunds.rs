@@ -149,6 +149,8 @@ pub(crate) async fn of_payment(
 pub(crate) struct Basis {
     pub(crate) payment: Payment,
     pub(crate) order: OrderStatus,
+    /// Whether there is the refund that was looked for.
+    pub(crate) has_refund: bool,
 }
 
 impl FromRow<'_, PgRow> for Basis {
@@ -158,20 +160,24 @@ impl FromRow<'_, PgRow> for Basis {
             payment: Payment::from_row(row)?,
             order: OrderStatus::from_name(name)
                 .ok_or_else(|| row::decode(format!("no status of orders is named {name:?}")))?,
+            has_refund: row.try_get("has_refund")?,
         })
     }
 }
 
-/// Finds what decides about a refund, without a lock.
+/// Finds what decides about a refund, without a lock, and whether the refund is there already: one look, since callers wait
+/// for it.
 pub(crate) async fn find_basis(
     db: impl PgExecutor<'_>,
     payment_id: PaymentId,
+    refund_id: RefundId,
 ) -> Result<Option<Basis>, sqlx::Error> {
     sqlx::query_as(
-        "select p.*, o.status as order_status
+        "select p.*, o.status as order_status, exists (select 1 from refunds where id = $2) as has_refund
          from payments p join orders o on o.id = p.order_id where p.id = $1",
     )
     .bind(payment_id.uuid())
+    .bind(refund_id.uuid())
     .fetch_optional(db)
     .await
 }

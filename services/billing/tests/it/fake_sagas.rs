@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ids::SagaId;
 use prost::Message;
+use prost_reflect::DynamicMessage;
 use proto::billing::v1::billing_steps_client::BillingStepsClient;
 use proto::saga::v1 as pb;
 use proto::saga::v1::saga_service_server::{SERVICE_NAME, SagaService, SagaServiceServer};
@@ -33,6 +34,10 @@ struct Inner {
     participant: Option<BillingStepsClient<Channel>>,
     down: bool,
     stalled: Vec<String>,
+    /// Steps of other services that say no.
+    refusing: Vec<String>,
+    /// What was granted for each order, and not taken back.
+    granted: HashMap<String, i64>,
     sagas: HashMap<(String, String), Entry>,
     clawbacks: Vec<ClawBack>,
 }
@@ -81,6 +86,16 @@ impl FakeSagas {
         self.lock().stalled.push(saga.to_owned());
     }
 
+    /// Steps of this name that other services would answer are refused.
+    pub(crate) fn refuse(&self, step: &str) {
+        self.lock().refusing.push(step.to_owned());
+    }
+
+    /// Returns the quota that was granted for an order and not taken back.
+    pub(crate) fn granted(&self, order_id: &str) -> i64 {
+        self.lock().granted.get(order_id).copied().unwrap_or_default()
+    }
+
     /// Returns the sagas of a type: their business ids.
     pub(crate) fn started(&self, saga: &str) -> Vec<String> {
         let inner = self.lock();
@@ -114,10 +129,13 @@ impl FakeSagas {
         Ok(())
     }
 
-    fn find(&self, saga_id: &str) -> Result<Entry, Status> {
+    fn find(&self, wanted: &pb::GetSagaRequest) -> Result<Entry, Status> {
         let inner = self.lock();
-        let found = inner.sagas.values().find(|entry| entry.saga.saga_id == saga_id);
+        let key = (wanted.r#type.clone(), wanted.business_id.clone());
+        let by_id = |entry: &&Entry| entry.saga.saga_id == wanted.saga_id;
+        let found = inner.sagas.get(&key);
         found
+            .or_else(|| inner.sagas.values().find(by_id))
             .cloned()
             .ok_or_else(|| Reason::SagaNotFound.status(DOMAIN, "no such saga"))
     }
@@ -236,6 +254,24 @@ impl Running {
         self.fake.lock().clawbacks.push(clawback);
     }
 
+    /// A step of another service: tells whether it was done.
+    pub(crate) fn other(&self, step: &str) -> bool {
+        if self.fake.lock().refusing.iter().any(|name| name == step) {
+            self.refused(
+                step,
+                &Reason::InvalidArgument.status("other.evenkeel", "the test wants it"),
+            );
+            return false;
+        }
+        self.succeeded(step);
+        true
+    }
+
+    /// Grants quota for an order, or takes all of it back with 0.
+    pub(crate) fn grant(&self, order_id: &str, quota: i64) {
+        self.fake.lock().granted.insert(order_id.to_owned(), quota);
+    }
+
     /// Writes that the saga has ended.
     pub(crate) fn ended(&self, phase: SagaPhase) {
         self.fake.change(&self.key, |saga| saga.phase = phase.into());
@@ -284,6 +320,22 @@ where
             Err(status) => return Err(status),
         }
     }
+}
+
+/// Writes an input as the orchestrator shows it.
+fn input_json(entry: &Entry) -> String {
+    let name = match entry.saga.r#type.as_str() {
+        "PAYMENT" => "PaymentInput",
+        "PAYMENT_PURCHASE" => "PaymentPurchaseInput",
+        "PAYMENT_REFUND" => "PaymentRefundInput",
+        "WITHDRAWAL" => "WithdrawalInput",
+        other => panic!("there is no saga {other}"),
+    };
+    let descriptor = proto::descriptor_pool()
+        .get_message_by_name(&format!("evenkeel.billing.v1.{name}"))
+        .unwrap();
+    let message = DynamicMessage::decode(descriptor, entry.input.as_slice()).unwrap();
+    serde_json::to_string(&message).unwrap()
 }
 
 fn not_needed<T>() -> Result<Response<T>, Status> {
@@ -345,7 +397,8 @@ impl SagaService for FakeSagas {
         request: Request<pb::GetSagaRequest>,
     ) -> Result<Response<pb::GetSagaResponse>, Status> {
         self.admit()?;
-        let entry = self.find(&request.into_inner().saga_id)?;
+        let mut entry = self.find(request.get_ref())?;
+        entry.saga.input_json = input_json(&entry);
         Ok(Response::new(pb::GetSagaResponse {
             saga: Some(entry.saga),
             ..pb::GetSagaResponse::default()

@@ -61,10 +61,12 @@ async fn a_payment_is_shown_paid_and_told() {
     becomes(&world, "select count(*) from provider_checks", 0_i64).await;
     becomes(
         &world,
-        "select count(*) from notify_inbox where state = 'PENDING'",
-        0_i64,
+        "select count(*) from notify_inbox where state in ('APPLIED', 'UNCHANGED')",
+        2_i64,
     )
     .await;
+    let refused = "select count(*) from notify_receipts where outcome <> 'TAKEN'";
+    assert_eq!(world.value::<i64>(refused).await, 0);
     assert!(late_refunds(&world).await.is_empty());
 }
 

@@ -1,7 +1,7 @@
 //! A billing service with everything around it that a test needs.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +13,7 @@ use axum::routing::post;
 use doubles::pay::{Books, Options};
 use doubles::{alipay, wechatpay};
 use ids::UserId;
-use pay::{Clock, HttpClient, PrivateKey, Provider, PublicKey, Timeouts};
+use pay::{Clock, HttpClient, PrivateKey, Provider, Timeouts};
 use process::PoolGauge;
 use proto::billing::v1 as pb;
 use proto::billing::v1::billing_steps_client::BillingStepsClient;
@@ -52,8 +52,12 @@ pub(crate) struct World {
     config: billing::Config,
     providers: Vec<Arc<dyn Provider>>,
     sagas_channel: Channel,
+    seen: Seen,
     pub(crate) db: TestDatabase,
 }
+
+/// Notifications that came to the edge, as they came.
+type Seen = Arc<Mutex<Vec<pb::ReceiveNotifyRequest>>>;
 
 /// The background jobs of one process.
 struct Jobs {
@@ -111,7 +115,12 @@ impl World {
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let public_url = format!("http://{}", public.local_addr().unwrap());
         let public_channel = identities().channel(&public_url, "gateway", "billing");
-        config.notify_url = notify_edge(NotifyServiceClient::new(public_channel.clone())).await;
+        let seen = Seen::default();
+        let edge = Edge {
+            client: NotifyServiceClient::new(public_channel.clone()),
+            seen: Arc::clone(&seen),
+        };
+        config.notify_url = notify_edge(edge).await;
 
         let pool = db.pool(billing::SCHEMA).await;
         let service = build(&pool, &config, &providers, &sagas_channel);
@@ -131,8 +140,21 @@ impl World {
             config,
             providers,
             sagas_channel,
+            seen,
             db,
         }
+    }
+
+    /// Returns the notifications that came so far, as they came.
+    pub(crate) fn seen(&self) -> Vec<pb::ReceiveNotifyRequest> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Delivers a notification; returns the HTTP status and body that the provider would see.
+    pub(crate) async fn deliver(&self, notify: pb::ReceiveNotifyRequest) -> Result<(u32, String), Status> {
+        let mut client = NotifyServiceClient::new(self.public.clone());
+        let answer = client.receive_notify(notify).await?.into_inner();
+        Ok((answer.status, String::from_utf8(answer.body.to_vec()).unwrap()))
     }
 
     /// Begins the background work of one more process.
@@ -218,10 +240,8 @@ fn wechat_client(double: &wechatpay::WeChatPay) -> Arc<dyn Provider> {
         serial: merchant.serial,
         key: PrivateKey::from_pem(merchant.private_key.as_bytes()).unwrap(),
         api_v3_key: pay::wechat::ApiV3Key::new(merchant.api_v3_key.as_bytes()).unwrap(),
-        trust: pay::wechat::Trust::PublicKey {
-            id: merchant.public_key_id,
-            key: PublicKey::from_pem(merchant.public_key.as_bytes()).unwrap(),
-        },
+        // The double signs notifications with its certificate.
+        trust: pay::wechat::Trust::Certificates,
         scene: Some(pay::wechat::TransferScene {
             id: "1005".to_owned(),
             reports: vec![("岗位类型".to_owned(), "推广员".to_owned())],
@@ -265,11 +285,16 @@ fn serve_on(listener: TcpListener, routes: Routes) {
     );
 }
 
+/// What the edge needs.
+#[derive(Clone)]
+struct Edge {
+    client: NotifyServiceClient<Channel>,
+    seen: Seen,
+}
+
 /// The gateway's part: takes notifications over HTTP and passes them on as they are. Returns the URL without the channel.
-async fn notify_edge(client: NotifyServiceClient<Channel>) -> String {
-    let router = Router::new()
-        .route("/{channel}", post(forward))
-        .with_state(client);
+async fn notify_edge(edge: Edge) -> String {
+    let router = Router::new().route("/{channel}", post(forward)).with_state(edge);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr: SocketAddr = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -277,7 +302,7 @@ async fn notify_edge(client: NotifyServiceClient<Channel>) -> String {
 }
 
 async fn forward(
-    State(mut client): State<NotifyServiceClient<Channel>>,
+    State(mut edge): State<Edge>,
     Path(channel): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -297,7 +322,8 @@ async fn forward(
         headers: headers.collect(),
         body,
     };
-    match client.receive_notify(request).await {
+    edge.seen.lock().unwrap().push(request.clone());
+    match edge.client.receive_notify(request).await {
         Ok(answer) => {
             let answer = answer.into_inner();
             let status = StatusCode::from_u16(u16::try_from(answer.status).unwrap()).unwrap();

@@ -10,7 +10,7 @@ use crate::app::{App, withdrawals};
 use crate::domain::Told;
 use crate::error::Error;
 use crate::store::checks::{self, Subject};
-use crate::store::notifies::{self, Applied, Notify};
+use crate::store::notifies::{self, Fate, Notify};
 
 /// Applies a notification of the inbox, once. False if somebody else does or did.
 pub(crate) async fn apply(app: &App, id: Uuid) -> Result<bool, Error> {
@@ -26,17 +26,16 @@ pub(crate) async fn apply(app: &App, id: Uuid) -> Result<bool, Error> {
     })
     .await?;
     match &applied {
-        Some(Applied::Applied) => app.due.notify_one(),
-        Some(Applied::Held(why)) => tracing::warn!(notify_id = %id, why, "a notification is held"),
-        Some(Applied::Unchanged) | None => {}
+        Some(Fate::Applied) => app.due.notify_one(),
+        Some(Fate::Held(why)) => tracing::warn!(notify_id = %id, why, "a notification is held"),
+        Some(Fate::Unchanged) | None => {}
     }
     Ok(applied.is_some())
 }
 
-async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result<Applied, Error> {
-    let found = notifies::id_of_number(&mut *conn, notify.subject, notify.channel, &notify.number).await?;
-    let Some(subject_id) = found else {
-        return Ok(Applied::Held(format!(
+async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result<Fate, Error> {
+    let Some(subject_id) = notify.subject_id else {
+        return Ok(Fate::Held(format!(
             "no {} of ours has this number",
             notify.subject.name()
         )));
@@ -44,15 +43,15 @@ async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result
     let told = serde_json::from_value::<Told>(notify.event).ok();
     let event = told.and_then(|told| told.event(Number::new(notify.number).ok()?));
     let Some(event) = event else {
-        return Ok(Applied::Held("what was kept cannot be read".to_owned()));
+        return Ok(Fate::Held("what was kept cannot be read".to_owned()));
     };
     match event {
         Event::Payment(told) => {
             let id = PaymentId::from_uuid(subject_id);
             Ok(match settle(app, conn, id, &told, Source::Notify).await? {
-                Settled::Changed => Applied::Applied,
-                Settled::Unchanged => Applied::Unchanged,
-                Settled::Held(why) => Applied::Held(why),
+                Settled::Changed => Fate::Applied,
+                Settled::Unchanged => Fate::Unchanged,
+                Settled::Held(why) => Fate::Held(why),
             })
         }
         // The provider is asked at once, and its answer counts.
@@ -66,11 +65,7 @@ async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result
     }
 }
 
-async fn hurry(conn: &mut PgConnection, subject: Subject, id: Uuid) -> Result<Applied, Error> {
+async fn hurry(conn: &mut PgConnection, subject: Subject, id: Uuid) -> Result<Fate, Error> {
     let open = checks::hurry(conn, subject, id).await?;
-    Ok(if open {
-        Applied::Applied
-    } else {
-        Applied::Unchanged
-    })
+    Ok(if open { Fate::Applied } else { Fate::Unchanged })
 }

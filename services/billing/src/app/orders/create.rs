@@ -74,7 +74,7 @@ pub(crate) async fn create_order(
 
 /// Says what an offer grants. The quota service knows its line by the number 0.
 fn lines(offer: &Offer) -> Vec<Line> {
-    let quota = (offer.quota > 0).then(|| (QUOTA, offer.quota, None, offer.quota_days));
+    let quota = (offer.quota > 0).then_some((QUOTA, offer.quota, None, offer.quota_days));
     let membership = offer
         .tier
         .clone()

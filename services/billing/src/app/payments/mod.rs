@@ -41,16 +41,13 @@ const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 
 /// Locks a payment behind its order.
 async fn lock(conn: &mut PgConnection, id: PaymentId) -> Result<Option<(Order, Payment)>, Error> {
-    // What a payment is for never changes, so it can be read before anything is locked.
-    let Some(found) = store::payments::find(&mut *conn, id).await? else {
+    let Some(order) = store::orders::lock_of_payment(&mut *conn, id).await? else {
         return Ok(None);
     };
-    let order = store::orders::lock(&mut *conn, found.order_id).await?;
-    let payment = store::payments::lock(conn, id).await?;
-    match (order, payment) {
-        (Some(order), Some(payment)) => Ok(Some((order, payment))),
-        (None, _) | (_, None) => Err(Error::Broken("a payment without an order")),
-    }
+    let payment = store::payments::lock(conn, id)
+        .await?
+        .ok_or(Error::Broken("a payment is gone"))?;
+    Ok(Some((order, payment)))
 }
 
 /// Returns when a step is asked again about something that began then: later and later.

@@ -3,14 +3,14 @@
 //! Until the provider was heard to have taken it, it is asked *for*, again and again under the same number; from then on it
 //! is asked *about*. A refusal is believed only if the provider does not know the number afterwards: an earlier call of
 //! ours, whose answer was lost, may have been taken. If such a call may still be on its way, it is believed the second
-//! time.
+//! time. What the provider has taken it cannot refuse: then a person looks, after `case_after`.
 
 use ids::RefundId;
 use pay::{Failure, NewRefund, Number, Provider, Reason, Refusal, Subject as Text};
 use sqlx::PgConnection;
 
 use super::apply::{self, Applied};
-use super::held;
+use super::{NO_REASON, held};
 use crate::app::App;
 use crate::domain::{Amount, RefundStatus};
 use crate::error::Error;
@@ -63,10 +63,12 @@ pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
 fn question(app: &App, known: &Known) -> Result<Question, Error> {
     let refund = &known.refund;
     let broken = Error::Broken("a refund's row is not what was checked");
+    // Money does not stay where it is because of a word that a provider does not take.
+    let reason = Text::new(refund.reason.as_str()).or_else(|_| Text::new(NO_REASON));
     let (Ok(number), Ok(payment), Ok(reason), Some(amount), Some(total)) = (
         Number::new(refund.refund_no.as_str()),
         Number::new(known.channel_order_no.as_str()),
-        Text::new(refund.reason.as_str()),
+        reason,
         Amount::new(refund.amount),
         Amount::new(known.paid),
     ) else {
@@ -148,7 +150,8 @@ async fn refuse(
     refusal: &Refusal,
 ) -> Result<Next, Error> {
     let text = refusal.to_string();
-    if may_pass(refusal.reason) || known.refund.status != RefundStatus::Processing {
+    let was_taken = known.refund.taken_at.is_some() || known.refund.status != RefundStatus::Processing;
+    if may_pass(refusal.reason) || was_taken {
         return Ok(Next::Unknown(text));
     }
     if claim.unknown_for.is_some() && known.refund.error.as_deref() != Some(&text) {

@@ -8,8 +8,9 @@ use proto::billing::v1 as pb;
 use proto::saga::v1::SagaPhase;
 use uuid::Uuid;
 
+use super::{NO_REASON, standing};
 use crate::app::{App, Begin, begin, without};
-use crate::domain::{self, RefundCause, RefundStatus, Standing};
+use crate::domain::{self, RefundCause, RefundStatus};
 use crate::error::Error;
 use crate::store::payments::Payment;
 use crate::store::refunds::{self, Basis, Refund};
@@ -18,8 +19,6 @@ use crate::store::refunds::{self, Basis, Refund};
 const REFUNDS: Uuid = Uuid::from_u128(0x6f1d_2a7c_93b4_4e58_a0c6_51e8_7d3b_9f24);
 /// Longest reason, in characters: WeChat takes 80 bytes.
 const MAX_REASON_CHARS: usize = 40;
-/// What the payer reads if nobody gave a reason: "refund".
-const NO_REASON: &str = "退款";
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -153,12 +152,16 @@ impl Wish {
 /// Why the payment cannot be refunded; [`Error::Mismatch`] if the request id stands for another refund; why the saga that
 /// it stands for was given up before there was a refund.
 pub(crate) async fn create_refund(app: &App, wish: &Wish) -> Result<Begun, Error> {
-    // The payment first: if it shows that a refund is under way, a retry's own one is found below.
-    let Basis { payment, order } = refunds::find_basis(&app.pool, wish.payment_id)
-        .await?
-        .ok_or(Error::NoPayment)?;
+    let basis = refunds::find_basis(&app.pool, wish.payment_id, wish.refund_id).await?;
+    let Basis {
+        payment,
+        order,
+        has_refund,
+    } = basis.ok_or(Error::NoPayment)?;
     wish.admit(&payment)?;
-    if let Some(refund) = refunds::find(&app.pool, wish.refund_id).await? {
+    if has_refund {
+        let refund = refunds::find(&app.pool, wish.refund_id).await?;
+        let refund = refund.ok_or(Error::Broken("a refund is gone"))?;
         if !wish.is(&refund) {
             return Err(Error::Mismatch("refund"));
         }
@@ -169,14 +172,7 @@ pub(crate) async fn create_refund(app: &App, wish: &Wish) -> Result<Begun, Error
         });
     }
     wish.in_time(&payment, app.config.refund_within)?;
-    let standing = Standing {
-        status: payment.status,
-        late: payment.late,
-        order,
-        amount: payment.amount,
-        refunded: payment.refunded_amount,
-        refunds: payment.refunds,
-    };
+    let standing = standing(&payment, order);
     let amount = standing.refundable(RefundCause::Requested, wish.amount)?;
     let input = pb::PaymentRefundInput {
         refund_id: wish.refund_id.to_string(),

@@ -16,12 +16,15 @@ mod read;
 mod restore;
 mod set;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use ids::{OrderId, RefundId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use crate::domain::{OrderStatus, Standing};
 use crate::error::Error;
 use crate::events;
 use crate::store::orders::{self, Order};
@@ -31,13 +34,16 @@ use crate::store::refunds::{self, Refund};
 pub(crate) use apply::{Applied, apply};
 pub(crate) use call::call_provider_refund;
 pub(crate) use check::check;
-pub(crate) use create::{Begun, Caller, Wish, create_refund};
+pub(crate) use create::{Caller, Wish, create_refund};
 pub(crate) use mark::{mark_order_refunded, mark_payment_refunded};
 pub(crate) use read::{get_refund, list_refunds};
 pub(crate) use restore::restore_paid_status;
 pub(crate) use set::set_refunding_status;
 pub(crate) use settle::settle_by_person;
 pub(crate) use watch::watch;
+
+/// What the payer reads if there is no reason that a provider takes: "refund".
+const NO_REASON: &str = "退款";
 
 /// A refund with its payment and order, all three locked.
 struct Locked {
@@ -66,6 +72,18 @@ async fn lock_order(conn: &mut PgConnection, id: OrderId) -> Result<Order, Error
     orders::lock(conn, id)
         .await?
         .ok_or(Error::Broken("a payment without an order"))
+}
+
+/// What decides whether a payment can be refunded.
+fn standing(payment: &Payment, order: OrderStatus) -> Standing {
+    Standing {
+        status: payment.status,
+        late: payment.late,
+        order,
+        amount: payment.amount,
+        refunded: payment.refunded_amount,
+        refunds: payment.refunds,
+    }
 }
 
 /// Fails if a guarded update found the row in another status than its lock had shown.

@@ -8,15 +8,15 @@ use proto::billing::v1 as pb;
 use rpc::step::StepCall;
 use sqlx::PgConnection;
 
-use super::{held, lock_order, tell};
+use super::{held, lock_order, standing, tell};
 use crate::app::App;
-use crate::domain::{self, RefundCause, Standing};
+use crate::domain::{self, RefundCause};
 use crate::error::Error;
 use crate::store::refunds::{self, NewRefund};
 use crate::store::{payments, refunding};
 
-/// Longest name of who asked, in characters.
-const MAX_REQUESTER_CHARS: usize = 128;
+/// Longest name of who asked, and longest reason, in characters.
+const MAX_CHARS: usize = 128;
 
 /// What is asked for.
 struct Asked {
@@ -40,14 +40,7 @@ pub(crate) async fn set_refunding_status(
         .ok_or(Error::NoPayment)?;
     let order = lock_order(conn, found.order_id).await?;
     let payment = payments::lock(conn, found.id).await?.ok_or(Error::NoPayment)?;
-    let standing = Standing {
-        status: payment.status,
-        late: payment.late,
-        order: order.status,
-        amount: payment.amount,
-        refunded: payment.refunded_amount,
-        refunds: payment.refunds,
-    };
+    let standing = standing(&payment, order.status);
     let amount = standing.refundable(asked.cause, asked.amount)?;
     let quota = refunding::quota_of_order(&mut *conn, order.id).await?;
     let clawback = standing.clawback(asked.cause, amount, quota);
@@ -86,14 +79,10 @@ fn read(request: &pb::SetRefundingStatusRequest) -> Result<Asked, Error> {
         .ok()
         .and_then(RefundCause::from_message)
         .ok_or(invalid("cause", "is missing or not known"))?;
-    // The provider is told the reason: one that it cannot read would be refused for ever.
-    if pay::Subject::new(request.reason.as_str()).is_err() {
-        return Err(invalid(
-            "reason",
-            "is empty, too long, or has characters that providers refuse",
-        ));
+    if request.reason.is_empty() || request.reason.chars().count() > MAX_CHARS {
+        return Err(invalid("reason", "must be 1 to 128 characters"));
     }
-    if request.requested_by.is_empty() || request.requested_by.chars().count() > MAX_REQUESTER_CHARS {
+    if request.requested_by.is_empty() || request.requested_by.chars().count() > MAX_CHARS {
         return Err(invalid("requested_by", "must be 1 to 128 characters"));
     }
     if request.amount < 0 {

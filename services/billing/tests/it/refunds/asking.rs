@@ -269,3 +269,38 @@ async fn a_saga_that_lost_the_race_is_refused_by_its_first_step() {
     assert_eq!(saga.error.unwrap().reason, "REFUND_TOO_LARGE");
     assert_eq!(shop::payment(&world, &sold).await, ("SUCCESS".to_owned(), 600, 0));
 }
+
+#[tokio::test]
+async fn parts_that_are_asked_for_at_once_never_exceed_what_was_paid() {
+    let world = World::new().await;
+    let sold = sell(&world, "alipay", Goods::default()).await;
+    let askers = (0..10).map(|asker| {
+        let (world, sold) = (&world, &sold);
+        async move {
+            for turn in 0.. {
+                let status = match ask(world, sold, 150, &format!("{asker}.{turn}")).await {
+                    Ok(begun) => {
+                        ended(world, &begun.refund.unwrap().refund_id).await;
+                        continue;
+                    }
+                    Err(status) => status,
+                };
+                let why = reason::<()>(Err(status));
+                if why == "REFUND_TOO_LARGE" {
+                    return;
+                }
+                assert_eq!(why, "REFUND_IN_PROGRESS");
+            }
+        }
+    });
+    futures::future::join_all(askers).await;
+    // Six parts of 150 fit into 1000.
+    assert_eq!(shop::payment(&world, &sold).await, ("SUCCESS".to_owned(), 900, 0));
+    assert_eq!(shop::order(&world, &sold).await, ("COMPLETED".to_owned(), 900));
+    assert_eq!(shop::books(&world, &sold).refunds.len(), 6);
+    let booked: i64 = world
+        .value("select sum(amount)::bigint from refunds where booked")
+        .await;
+    assert_eq!(booked, 900);
+    shop::is_quiet(&world).await;
+}

@@ -1,10 +1,10 @@
-//! Steps that are repeated, come at once, late, or in the wrong order; and what the tables refuse by themselves.
+//! Steps that are repeated, come at once, late, or in the wrong order.
 
 use ids::{RefundId, SagaId};
 use proto::billing::v1 as pb;
 use rpc::step::{Op, StepCall};
 
-use super::shop::{self, Goods, PRICE, Sold, ask, ended, sell};
+use super::shop::{self, Goods, PRICE, Sold, ask, sell};
 use crate::fake_sagas::{called, settled};
 use crate::world::{World, config, reason};
 
@@ -233,7 +233,7 @@ async fn a_step_that_cannot_be_read_is_refused_for_good() {
         (
             "INVALID_ARGUMENT",
             pb::SetRefundingStatusRequest {
-                reason: "a=b".to_owned(),
+                reason: "x".repeat(129),
                 ..good.clone()
             },
         ),
@@ -299,31 +299,87 @@ async fn a_step_that_cannot_be_read_is_refused_for_good() {
     assert_eq!(shop::payment(&world, &sold).await, ("SUCCESS".to_owned(), 0, 0));
 }
 
-async fn refused(world: &World, sql: &'static str) -> String {
-    let error = sqlx::query(sql).execute(&world.pool).await.unwrap_err();
-    let error = error.into_database_error().unwrap();
-    error.constraint().unwrap_or_default().to_owned()
+#[tokio::test]
+async fn every_step_that_comes_twice_has_one_effect() {
+    let mut world = World::quiet(config()).await;
+    world.run_jobs().await;
+    let sold = sell(&world, "alipay", Goods::default()).await;
+    let (refund_id, saga_id) = (RefundId::new(), SagaId::new());
+    let steps = &world.steps;
+    let action = call(saga_id, "SET_REFUNDING_STATUS", Op::Action);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let request = called(&action, set(&sold, refund_id, saga_id));
+        let answer = steps.clone().set_refunding_status(request).await.unwrap();
+        answers.push(answer.into_inner());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!((answers[0].claws_back, answers[0].clawback), (true, 40));
+    let pivot = call(saga_id, "CALL_PROVIDER_REFUND", Op::Action);
+    for _ in 0..2 {
+        let answer = settled(|| {
+            let (mut steps, request) = (steps.clone(), called(&pivot, ask_provider(refund_id)));
+            async move { steps.call_provider_refund(request).await }
+        });
+        answer.await.unwrap();
+    }
+    // Once by the barrier; once more as if the barrier had forgotten it.
+    for saga_id in [saga_id, saga_id, SagaId::new()] {
+        let mark = call(saga_id, "UPDATE_PAYMENT_STATUS", Op::Action);
+        let request = pb::MarkPaymentRefundedRequest {
+            refund_id: refund_id.to_string(),
+            provider_refund_no: String::new(),
+        };
+        steps
+            .clone()
+            .mark_payment_refunded(called(&mark, request))
+            .await
+            .unwrap();
+        assert_eq!(shop::payment(&world, &sold).await, ("SUCCESS".to_owned(), 400, 0));
+    }
+    for saga_id in [saga_id, saga_id, SagaId::new()] {
+        let mark = call(saga_id, "UPDATE_ORDER_STATUS", Op::Action);
+        let request = pb::MarkOrderRefundedRequest {
+            refund_id: refund_id.to_string(),
+        };
+        steps
+            .clone()
+            .mark_order_refunded(called(&mark, request))
+            .await
+            .unwrap();
+        assert_eq!(shop::order(&world, &sold).await, ("COMPLETED".to_owned(), 400));
+    }
+    assert_eq!(shop::there(&world, &sold).len(), 1);
 }
 
 #[tokio::test]
-async fn the_tables_refuse_what_must_never_be() {
-    let world = World::new().await;
+async fn another_refund_waits_for_the_end_of_the_first() {
+    let world = World::quiet(config()).await;
     let sold = sell(&world, "wechat", Goods::default()).await;
-    let begun = ask(&world, &sold, 400, "r").await.unwrap();
-    ended(&world, &begun.refund.unwrap().refund_id).await;
-    let more = "update payments set refunded_amount = amount + 1";
-    assert_eq!(refused(&world, more).await, "payments_refunded");
-    let more = "update orders set refunded_amount = final_amount + 1";
-    assert_eq!(refused(&world, more).await, "orders_refunded");
-    let half = "update payments set status = 'REFUNDING'";
-    assert_eq!(refused(&world, half).await, "payments_refunding");
-    let back = "update refunds set status = 'PROCESSING', ended_at = null, booked = false";
-    assert_eq!(refused(&world, back).await, "refunds_transition");
-    let two =
-        "insert into refunds (id, refund_no, payment_id, order_id, user_id, amount, currency, cause, reason,
-                                    requested_by, saga_id)
-               select gen_random_uuid(), n::text, payment_id, order_id, user_id, 1, currency, cause, reason,
-                      requested_by, saga_id
-               from refunds, generate_series(1, 2) n";
-    assert_eq!(refused(&world, two).await, "refunds_one_open");
+    let (refund_id, saga_id) = (RefundId::new(), SagaId::new());
+    let action = call(saga_id, "SET_REFUNDING_STATUS", Op::Action);
+    let request = called(&action, set(&sold, refund_id, saga_id));
+    world.steps.clone().set_refunding_status(request).await.unwrap();
+    assert_eq!(reason(ask(&world, &sold, 1, "r").await), "REFUND_IN_PROGRESS");
+    // The one that its request passed, because it was faster there, is refused by the step.
+    let (other, saga_id) = (RefundId::new(), SagaId::new());
+    let action = call(saga_id, "SET_REFUNDING_STATUS", Op::Action);
+    let request = called(&action, set(&sold, other, saga_id));
+    let answer = world.steps.clone().set_refunding_status(request).await;
+    assert_eq!(reason(answer), "REFUND_IN_PROGRESS");
+    // The same id for another saga is another refund.
+    sqlx::query("update refunds set status = 'FAILED', error = 'x', ended_at = now()")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    sqlx::query("update payments set status = 'SUCCESS', refunding_amount = 0")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let request = called(
+        &call(SagaId::new(), "SET_REFUNDING_STATUS", Op::Action),
+        set(&sold, refund_id, saga_id),
+    );
+    let answer = world.steps.clone().set_refunding_status(request).await;
+    assert_eq!(reason(answer), "ORDER_MISMATCH");
 }

@@ -7,4 +7,5 @@ mod refused;
 mod shop;
 mod speed;
 mod stuck;
+mod tables;
 mod unknown;

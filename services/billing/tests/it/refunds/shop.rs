@@ -337,14 +337,24 @@ pub(super) fn program(world: &World, sold: &Sold, rules: Vec<Rule>) {
 
 /// A person acts at the provider: a refund that is stuck there ends.
 pub(super) async fn end_there(world: &World, sold: &Sold, number: &str, state: &str) {
+    let body = format!("\"{state}\"");
+    control(world, sold, &format!("POST /_refunds/{number}/end"), &body).await;
+}
+
+/// What is left of the programme, as the double shows it.
+pub(super) async fn program_left(world: &World, sold: &Sold) -> String {
+    control(world, sold, "GET /_program", "").await
+}
+
+/// Calls a control route of the double.
+async fn control(world: &World, sold: &Sold, line: &str, body: &str) -> String {
     let addr = match sold.channel {
         "wechat" => world.wechat.addr(),
         _ => world.alipay.addr(),
     };
-    let body = format!("\"{state}\"");
     let request = format!(
-        "POST /_refunds/{number}/end HTTP/1.1\r\nhost: double\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "{line} HTTP/1.1\r\nhost: double\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -352,6 +362,7 @@ pub(super) async fn end_there(world: &World, sold: &Sold, number: &str, state: &
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }
 
 /// Nothing is under way any more, here or there.

@@ -232,3 +232,140 @@ async fn a_worker_that_lost_its_lease_writes_nothing() {
     );
     is_quiet(&world).await;
 }
+
+#[tokio::test]
+async fn a_refusal_that_comes_after_the_lease_ends_nothing() {
+    let mut world = World::quiet(crate::world::config()).await;
+    let sold = sell(&world, "wechat", Goods::default()).await;
+    let refused = Behaviour::Code {
+        code: "TRADE_ERROR".to_owned(),
+        status: 403,
+    };
+    // The first worker is refused, and hears late that the provider does not know the number. Before that the second one,
+    // which has the lease then, was heard.
+    let slow = Behaviour::RefundEnds {
+        state: RefundState::Succeeded,
+        after_ms: 1_000,
+    };
+    shop::program(
+        &world,
+        &sold,
+        vec![
+            Rule::once(Operation::Refund, refused),
+            Rule::once(Operation::Refund, slow),
+            Rule::once(Operation::QueryRefund, Behaviour::Answer).delay_ms(500),
+        ],
+    );
+    world.run_jobs().await;
+    let begun = ask(&world, &sold, 0, "r").await.unwrap();
+    let refund = begun.refund.unwrap();
+    eventually(DEADLINE, async || {
+        let left = shop::program_left(&world, &sold).await;
+        left.contains(r#""on":"query_refund","times":0"#)
+            .then_some(())
+            .ok_or(left)
+    })
+    .await;
+    sqlx::query("update provider_checks set lease_until = now()")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(ended(&world, &refund.refund_id).await, SagaPhase::Completed);
+    assert_eq!(
+        shop::there(&world, &sold),
+        [(refund.refund_no, RefundState::Succeeded)]
+    );
+    is_quiet(&world).await;
+}
+
+#[tokio::test]
+async fn a_refund_that_its_provider_has_lost_is_asked_for_again() {
+    let world = World::new().await;
+    let sold = sell(&world, "wechat", Goods::default()).await;
+    let lost = Behaviour::Code {
+        code: "RESOURCE_NOT_EXISTS".to_owned(),
+        status: 404,
+    };
+    shop::program(
+        &world,
+        &sold,
+        vec![Rule::times(3, Operation::QueryRefund, lost.clone())],
+    );
+    let begun = ask(&world, &sold, 400, "part").await.unwrap();
+    assert_eq!(
+        ended(&world, &begun.refund.unwrap().refund_id).await,
+        SagaPhase::Completed
+    );
+    // One that a person has to act on there is only asked about.
+    let abnormal = Behaviour::RefundEnds {
+        state: RefundState::Abnormal,
+        after_ms: 0,
+    };
+    shop::program(&world, &sold, vec![Rule::once(Operation::Refund, abnormal)]);
+    let begun = ask(&world, &sold, 0, "rest").await.unwrap();
+    let refund = begun.refund.unwrap();
+    becomes(&world, &refund.refund_id, pb::RefundStatus::Abnormal).await;
+    shop::program(
+        &world,
+        &sold,
+        vec![
+            Rule::times(3, Operation::QueryRefund, lost),
+            Rule::once(Operation::Refund, Behaviour::Status(500)),
+        ],
+    );
+    eventually(DEADLINE, async || {
+        let left = shop::program_left(&world, &sold).await;
+        left.contains(r#""on":"query_refund","times":0"#)
+            .then_some(())
+            .ok_or(left)
+    })
+    .await;
+    let left = shop::program_left(&world, &sold).await;
+    assert!(left.contains(r#""on":"refund","times":1"#), "{left}");
+    shop::end_there(&world, &sold, &refund.refund_no, "succeeded").await;
+    assert_eq!(ended(&world, &refund.refund_id).await, SagaPhase::Completed);
+    assert_eq!(
+        shop::payment(&world, &sold).await,
+        ("REFUNDED".to_owned(), PRICE, 0)
+    );
+}
+
+#[tokio::test]
+async fn what_was_taken_once_is_not_given_up_for_a_refusal() {
+    let world = World::new().await;
+    let sold = sell(&world, "wechat", Goods::default()).await;
+    let says = |on, code: &str, status| {
+        let code = code.to_owned();
+        Rule::times(6, on, Behaviour::Code { code, status })
+    };
+    let open = Behaviour::RefundEnds {
+        state: RefundState::Processing,
+        after_ms: 0,
+    };
+    // It takes it, does not find it for a while, and refuses it meanwhile, since nothing of the payment is left.
+    shop::program(
+        &world,
+        &sold,
+        vec![
+            Rule::once(Operation::Refund, open),
+            says(Operation::QueryRefund, "RESOURCE_NOT_EXISTS", 404),
+            says(Operation::Refund, "INVALID_REQUEST", 400),
+        ],
+    );
+    let begun = ask(&world, &sold, 0, "r").await.unwrap();
+    let refund = begun.refund.unwrap();
+    eventually(DEADLINE, async || {
+        let left = shop::program_left(&world, &sold).await;
+        left.contains(r#""on":"query_refund","times":0"#)
+            .then_some(())
+            .ok_or(left)
+    })
+    .await;
+    becomes(&world, &refund.refund_id, pb::RefundStatus::Processing).await;
+    shop::end_there(&world, &sold, &refund.refund_no, "succeeded").await;
+    assert_eq!(ended(&world, &refund.refund_id).await, SagaPhase::Completed);
+    assert_eq!(
+        shop::payment(&world, &sold).await,
+        ("REFUNDED".to_owned(), PRICE, 0)
+    );
+}
