@@ -79,7 +79,7 @@ async fn settle(
         )),
         Subject::Refund => {
             let id = RefundId::from_uuid(case.subject_id);
-            refunds::settle_by_person(conn, id, succeeded, note).await
+            refunds::settle_by_person(app, conn, id, succeeded, note).await
         }
         Subject::Withdrawal => {
             let id = WithdrawalId::from_uuid(case.subject_id);

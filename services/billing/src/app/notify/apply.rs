@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::app::payments::{Settled, Source, settle};
-use crate::app::{App, withdrawals};
+use crate::app::{App, refunds, withdrawals};
 use crate::domain::Told;
 use crate::error::Error;
 use crate::store::checks::{self, Subject};
@@ -54,13 +54,18 @@ async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result
                 Settled::Held(why) => Fate::Held(why),
             })
         }
-        // The provider is asked at once, and its answer counts.
-        Event::Refund(_) | Event::RefundChanged { .. } => hurry(conn, Subject::Refund, subject_id).await,
+        Event::Refund(told) => Ok(match refunds::apply(app, conn, &told, "notify").await? {
+            refunds::Applied::Changed => Fate::Applied,
+            refunds::Applied::Unchanged => Fate::Unchanged,
+            refunds::Applied::Held(why) => Fate::Held(why.to_owned()),
+        }),
+        // It does not say what became of it: the provider is asked at once, and its answer counts.
+        Event::RefundChanged { .. } => hurry(conn, Subject::Refund, subject_id).await,
         Event::Transfer(told) => Ok(match withdrawals::apply(conn, &told).await? {
-            Some(withdrawals::Applied::Changed) => Applied::Applied,
-            Some(withdrawals::Applied::Unchanged) => Applied::Unchanged,
-            Some(withdrawals::Applied::Held(why)) => Applied::Held(why),
-            None => Applied::Held("no withdrawal of ours has this number".to_owned()),
+            Some(withdrawals::Applied::Changed) => Fate::Applied,
+            Some(withdrawals::Applied::Unchanged) => Fate::Unchanged,
+            Some(withdrawals::Applied::Held(why)) => Fate::Held(why),
+            None => Fate::Held("no withdrawal of ours has this number".to_owned()),
         }),
     }
 }

@@ -42,6 +42,7 @@ impl Setting {
             channels: Arc::new(BTreeMap::new()),
             config: Arc::new(Config::default()),
             due: Arc::new(Notify::new()),
+            inbox: Arc::new(Notify::new()),
         };
         Self {
             app,
