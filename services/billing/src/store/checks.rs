@@ -129,6 +129,24 @@ pub(crate) async fn is_leased(
     Ok(leased == Some(true))
 }
 
+/// Returns for how long the outcome of a call has been unknown, as it is now. The row is to be locked before.
+pub(crate) async fn unknown_for(
+    conn: &mut PgConnection,
+    claim: &Claim,
+) -> Result<Option<Duration>, sqlx::Error> {
+    let unknown_s: Option<Option<f64>> = sqlx::query_scalar(
+        "select extract(epoch from clock_timestamp() - unknown_since)::float8 from provider_checks
+         where subject = $1 and subject_id = $2",
+    )
+    .bind(claim.subject.name())
+    .bind(claim.id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(unknown_s
+        .flatten()
+        .map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
+}
+
 /// Counts the time of an unknown outcome from now on: a person has been told.
 pub(crate) async fn told(conn: &mut PgConnection, subject: Subject, id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(

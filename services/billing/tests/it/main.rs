@@ -26,6 +26,7 @@ mod statement_days;
 mod statements;
 mod withdrawal_faults;
 mod withdrawal_input;
+mod withdrawal_notifies;
 mod withdrawal_steps;
 mod withdrawals;
 mod world;

@@ -161,7 +161,11 @@ async fn another_amount_at_the_provider_is_for_a_person() {
         times: None,
         ..Rule::once(Operation::QueryTransfer, Behaviour::WrongAmount)
     };
-    world.wechat.program(vec![wrong]);
+    let lost = Rule {
+        times: None,
+        ..Rule::once(Operation::NotifyTransfer, Behaviour::Lose)
+    };
+    world.wechat.program(vec![wrong, lost]);
     let earner = Earner::with(&world, 1_000).await;
     let asked = earner.withdraw(Channel::Wechat, 600).await;
     accept(&world, Channel::Wechat, &asked.withdrawal_no).await;

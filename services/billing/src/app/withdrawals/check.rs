@@ -70,10 +70,9 @@ pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
                 Ok(Next::Done)
             }
             Heard::Unknown(why) => {
-                if claim
-                    .unknown_for
-                    .is_some_and(|time| time >= app.config.case_after)
-                {
+                // Read now: a person may have closed a case since the check was taken.
+                let unknown_for = checks::unknown_for(conn, claim).await?;
+                if unknown_for.is_some_and(|time| time >= app.config.case_after) {
                     let case = NewCase {
                         kind: CaseKind::UnknownOutcome,
                         channel: withdrawal.channel,
