@@ -76,15 +76,12 @@ pub fn load_from<T: DeserializeOwned>(
         });
     }
     general.extend(specific);
-    extract(&figment, general).map_err(wrong)
+    extract(&figment, general)
 }
 
 /// Reads the settings. A variable is read as TOML where that is what its key wants; digits of an id, whose key wants text,
 /// are text.
-fn extract<T: DeserializeOwned>(
-    figment: &Figment,
-    mut variables: Vec<Variable>,
-) -> Result<T, figment::Error> {
+fn extract<T: DeserializeOwned>(figment: &Figment, mut variables: Vec<Variable>) -> Result<T, ConfigError> {
     loop {
         let all = variables.iter().cloned().fold(figment.clone(), Figment::merge);
         let error = match all.extract() {
@@ -104,7 +101,7 @@ fn extract<T: DeserializeOwned>(
         }
         // Each turn makes one more of them text, so there is an end.
         if !changed {
-            return Err(error);
+            return Err(wrong(error));
         }
     }
 }

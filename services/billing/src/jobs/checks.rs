@@ -17,8 +17,11 @@ use crate::store::checks::{self, Claim, Next, Subject};
 const SCAN: Duration = Duration::from_secs(1);
 /// Shortest pause between two looks, so that a check that fails at once makes no hot loop.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-/// Longest that one check takes: a call twice its timeout (WeChat's certificates), another, and the database.
-const LEASE: Duration = Duration::from_secs(60);
+/// Longest that one check takes: two calls with their timeouts, or one that has to fetch WeChat's certificates first, and the
+/// database. Then it is cut off; what it asked for is asked again.
+const LONGEST: Duration = Duration::from_secs(25);
+/// For how long nobody else asks. What a process that died was asking is asked again after this time.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// Works until `stop` is cancelled; calls under way are then broken off, and asked again by the next process.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
@@ -72,12 +75,16 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 }
 
 async fn carry_out(app: &App, claim: &Claim) {
-    let found = match claim.subject {
-        Subject::Payment => payments::check(app, claim).await,
-        Subject::Refund => refunds::check(app, claim).await,
-        Subject::Withdrawal => withdrawals::check(app, claim).await,
+    let check = async {
+        match claim.subject {
+            Subject::Payment => payments::check(app, claim).await,
+            Subject::Refund => refunds::check(app, claim).await,
+            Subject::Withdrawal => withdrawals::check(app, claim).await,
+        }
     };
-    let next = found.unwrap_or_else(|error: Error| {
+    let found = tokio::time::timeout(LONGEST, check).await;
+    let late = |_| Err(Error::Provider(format!("no answer within {LONGEST:?}")));
+    let next = found.unwrap_or_else(late).unwrap_or_else(|error: Error| {
         tracing::warn!(
             subject = claim.subject.name(),
             id = %claim.id,

@@ -26,7 +26,6 @@ pub(crate) struct Payment {
     pub(crate) amount: i64,
     pub(crate) currency: String,
     pub(crate) refunded_amount: i64,
-    pub(crate) refunding_amount: i64,
     pub(crate) refunds: i32,
     pub(crate) status: PaymentStatus,
     /// Why it is being closed at the channel.
@@ -56,7 +55,6 @@ impl FromRow<'_, PgRow> for Payment {
             amount: row.try_get("amount")?,
             currency: row.try_get("currency")?,
             refunded_amount: row.try_get("refunded_amount")?,
-            refunding_amount: row.try_get("refunding_amount")?,
             refunds: row.try_get("refunds")?,
             status: row::status(row)?,
             closing: row.try_get("closing")?,
@@ -85,17 +83,6 @@ pub(crate) async fn lock(conn: &mut PgConnection, id: PaymentId) -> Result<Optio
     sqlx::query_as("select * from payments where id = $1 for update")
         .bind(id.uuid())
         .fetch_optional(conn)
-        .await
-}
-
-/// Finds the payments of an order and locks them, oldest first. The order is to be locked before.
-pub(crate) async fn lock_of_order(
-    conn: &mut PgConnection,
-    order_id: OrderId,
-) -> Result<Vec<Payment>, sqlx::Error> {
-    sqlx::query_as("select * from payments where order_id = $1 order by id for update")
-        .bind(order_id.uuid())
-        .fetch_all(conn)
         .await
 }
 

@@ -22,7 +22,6 @@ pub(crate) struct Refund {
     pub(crate) status: RefundStatus,
     pub(crate) cause: RefundCause,
     pub(crate) reason: String,
-    pub(crate) requested_by: String,
     pub(crate) provider_refund_no: Option<String>,
     /// When the provider was heard to have taken it.
     pub(crate) taken_at: Option<DateTime<Utc>>,
@@ -50,7 +49,6 @@ impl FromRow<'_, PgRow> for Refund {
             cause: RefundCause::from_name(cause)
                 .ok_or_else(|| row::decode(format!("no cause of refunds is named {cause:?}")))?,
             reason: row.try_get("reason")?,
-            requested_by: row.try_get("requested_by")?,
             provider_refund_no: row.try_get("provider_refund_no")?,
             taken_at: row.try_get("taken_at")?,
             error: row.try_get("error")?,

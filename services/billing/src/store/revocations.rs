@@ -8,7 +8,6 @@ use uuid::Uuid;
 /// A period that an order has added, and the end of the membership that it is a part of.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Period {
-    pub(crate) tier: String,
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) ends_at: DateTime<Utc>,
 }
@@ -55,7 +54,7 @@ pub(crate) async fn revoke(
             set revoked_at = $4, refund_id = $3, ends_at = least(p.ends_at, greatest(p.starts_at, $4))
             from old where p.order_id = $1 and p.tier = old.tier
          )
-         select tier, starts_at, ends_at from old",
+         select starts_at, ends_at from old",
     )
     .bind(order_id.uuid())
     .bind(tier)

@@ -134,7 +134,6 @@ impl Wish {
             status: RefundStatus::Pending,
             cause: RefundCause::Requested,
             reason: self.reason.clone(),
-            requested_by: self.requested_by(),
             provider_refund_no: None,
             taken_at: None,
             error: None,

@@ -15,7 +15,7 @@ use crate::store::checks::{self, Claim, Next, Subject};
 use crate::store::withdrawals::{self, Withdrawal};
 
 /// Longest that the provider is asked, well within the lease of the check: while there is a lease, no person settles it.
-const ASK_WITHIN: Duration = Duration::from_secs(45);
+const ASK_WITHIN: Duration = Duration::from_secs(20);
 /// What the recipient reads.
 const REMARK: &str = "佣金提现";
 
