@@ -114,7 +114,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             pay_within: MINUTE * 30,
-            notify_url: "http://127.0.0.1:7080/api/v1/payments/notify".to_owned(),
+            notify_url: "http://127.0.0.1:7180/api/v1/payments/notify".to_owned(),
             case_after: DAY,
             ask_after: vec![SECOND * 5, SECOND * 15, MINUTE, MINUTE * 5, MINUTE * 30],
             refund_within: DAY * 7,

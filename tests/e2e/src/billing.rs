@@ -8,6 +8,7 @@ use ids::UserId;
 use proto::billing::v1::order_service_client::OrderServiceClient;
 use proto::billing::v1::payment_service_client::PaymentServiceClient;
 use proto::billing::v1::plan_service_client::PlanServiceClient;
+use proto::billing::v1::withdrawal_service_client::WithdrawalServiceClient;
 use proto::billing::v1::{
     Channel as Provider, CreatePaymentRequest, CreatePaymentResponse, GetOrderRequest, GetPaymentRequest,
     Order, Payment, PlanKind, PublishPlanRequest, PurchasePlanRequest, PurchasePlanResponse,
@@ -88,6 +89,10 @@ impl Platform {
 
     pub fn payments(&self) -> PaymentServiceClient<Channel> {
         PaymentServiceClient::new(self.at_billing())
+    }
+
+    pub fn withdrawals(&self) -> WithdrawalServiceClient<Channel> {
+        WithdrawalServiceClient::new(self.at_billing())
     }
 
     /// Publishes a plan like [`PLAN`], and waits until the service does so.

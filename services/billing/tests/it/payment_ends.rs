@@ -79,7 +79,10 @@ async fn a_payment_that_nobody_pays_is_closed_when_its_time_is_over() {
         reaches(&world, &made.payment_id, &standing("CLOSED", "CANCELLED", false)).await;
         let closed = buyer.get(&world, &made.payment_id).await.unwrap();
         // Whoever comes first: the payment's own time, or that of its order.
-        assert!(["EXPIRED", "ORDER"].contains(&closed.reason.as_str()), "{closed:?}");
+        assert!(
+            ["EXPIRED", "ORDER"].contains(&closed.reason.as_str()),
+            "{closed:?}"
+        );
         assert!(!pays(&world, channel, &made.channel_order_no));
     }
     becomes(&world, "select count(*) from provider_checks", 0_i64).await;

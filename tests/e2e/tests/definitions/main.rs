@@ -12,4 +12,8 @@ generic_fault_tests! {
     lend: crate::subjects::shapes::Lend,
     order: crate::subjects::order::Order,
     trip: crate::subjects::trip::Trip,
+    payment: crate::subjects::billing::Payment,
+    payment_purchase: crate::subjects::billing::Purchase,
+    payment_refund: crate::subjects::billing::Refund,
+    withdrawal: crate::subjects::billing::Withdrawal,
 }

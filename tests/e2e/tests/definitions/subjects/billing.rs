@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use ids::{OrderId, PaymentId, RefundId, UserId, WithdrawalId};
-use proto::billing::v1::withdrawal_service_client::WithdrawalServiceClient;
 use proto::billing::v1::{Channel, CreditCommissionRequest, Order, OrderStatus};
 use serde_json::json;
 use test_support::eventually;
@@ -156,8 +157,8 @@ impl Subject for Withdrawal {
             amount: 1_000_000,
             note: "test".to_owned(),
         };
-        let mut withdrawals: WithdrawalServiceClient<_> = platform.withdrawals();
-        withdrawals.credit_commission(request).await.expect("a credit");
+        let credited = platform.withdrawals().credit_commission(request).await;
+        credited.expect("a credit");
         Self { billing, user }
     }
 
@@ -172,7 +173,7 @@ impl Subject for Withdrawal {
             "userId": self.user.to_string(),
             "amount": 500,
             "channel": "CHANNEL_ALIPAY",
-            "recipientSealed": e2e::sealed_recipient("2088101117955611", "张三"),
+            "recipientSealed": STANDARD.encode(json!({"id": "2088101117955611", "name": "张三"}).to_string()),
         });
         Started {
             business_id: withdrawal,
