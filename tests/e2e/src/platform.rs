@@ -548,7 +548,27 @@ impl Platform {
                 &["evenkeel.task.v1.TaskSteps"],
             ),
         ];
-        accounts.into_iter().chain(others).collect()
+        let billing: [(_, _, &[&str]); 2] = [
+            (
+                "billing",
+                self.url(self.ports.billing),
+                &[
+                    "evenkeel.billing.v1.PlanService",
+                    "evenkeel.billing.v1.OrderService",
+                    "evenkeel.billing.v1.PaymentService",
+                    "evenkeel.billing.v1.NotifyService",
+                    "evenkeel.billing.v1.WithdrawalService",
+                    "evenkeel.billing.v1.DeskService",
+                ],
+            ),
+            (
+                "billing",
+                self.url(self.ports.billing_steps),
+                &["evenkeel.billing.v1.BillingSteps"],
+            ),
+        ];
+        let billing = self.billing.iter().flat_map(|_| billing.clone());
+        accounts.into_iter().chain(others).chain(billing).collect()
     }
 
     pub fn sql(&self) -> &PgPool {
