@@ -119,7 +119,7 @@ async fn what_is_not_the_providers_is_refused_and_changes_nothing() {
         for notify in wrong {
             let (status, body) = world.deliver(notify).await.unwrap();
             if channel == pb::Channel::Wechat {
-                assert_eq!(status, 500, "{body}");
+                assert_eq!(status, 400, "{body}");
             } else {
                 assert_eq!((status, body.as_str()), (200, "fail"));
             }

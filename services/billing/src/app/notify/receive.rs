@@ -79,17 +79,25 @@ pub(crate) async fn receive(
     let taken = match provider.read_notify(headers, body).await {
         Ok(notification) => store(app, channel, notification, &digest).await,
         Err(error) => {
+            let ack = refusal(provider.acknowledge(false));
             count(channel, Outcome::Refused, error.name());
             if refused.take(Instant::now()) {
                 write_refused(app, channel, &error, &digest).await;
             }
-            false
+            return Ok(ack);
         }
     };
     if taken {
         app.inbox.notify_one();
     }
     Ok(provider.acknowledge(taken))
+}
+
+/// How a notification is answered that is not the provider's: to WeChat every status but 2xx means that it was not taken, and a
+/// stranger's mistake is no failure of ours.
+fn refusal(ack: Ack) -> Ack {
+    let status = if ack.status >= 500 { 400 } else { ack.status };
+    Ack { status, ..ack }
 }
 
 /// Stores a notification that was verified. False if it is not stored, or nobody knows: then it has to come again.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::future::join_all;
+use futures::stream::{self, StreamExt as _};
 use ids::{OrderId, PaymentId, RefundId, UserId, WithdrawalId};
 use proto::billing::v1::{Channel, CreditCommissionRequest, Order, OrderStatus};
 use serde_json::json;
@@ -17,6 +17,8 @@ use crate::generic::{Started, Subject};
 
 /// More than any of the tests starts.
 const POOL: usize = 60;
+/// How many of them are made ready at once: more would only wait for each other.
+const AT_ONCE: usize = 8;
 
 fn domains() -> BTreeMap<String, String> {
     let own = |name: &str| (format!("evenkeel.{name}.v1"), format!("{name}.evenkeel"));
@@ -25,11 +27,11 @@ fn domains() -> BTreeMap<String, String> {
 
 /// Orders that wait for a payment.
 async fn orders(platform: &Platform) -> Vec<Order> {
-    let bought = (0..POOL).map(|_| platform.purchase(UserId::new(), ""));
-    let bought = join_all(bought).await.into_iter();
-    bought
-        .map(|order| order.expect("a purchase").order.expect("an order"))
-        .collect()
+    let bought = (0..POOL).map(|_| async {
+        let bought = platform.purchase(UserId::new(), "").await;
+        bought.expect("a purchase").order.expect("an order")
+    });
+    stream::iter(bought).buffer_unordered(AT_ONCE).collect().await
 }
 
 fn take<T>(pool: &Mutex<Vec<T>>) -> T {
@@ -108,9 +110,10 @@ impl Subject for Refund {
                 platform.order(&order.order_id).await.status() == OrderStatus::Completed
             })
             .await;
-            payment.payment_id.parse().expect("an id")
+            payment.payment_id.parse::<PaymentId>().expect("an id")
         });
-        let payments = Mutex::new(join_all(paid).await);
+        let paid: Vec<_> = stream::iter(paid).buffer_unordered(AT_ONCE).collect().await;
+        let payments = Mutex::new(paid);
         Self { billing, payments }
     }
 
@@ -259,9 +262,17 @@ async fn pay_what_is_open(
             channel: Channel::Wechat.into(),
             ..Default::default()
         };
-        // It may be refused by a fault that was meant for somebody else.
-        if let Ok(payment) = payments.clone().create_payment(request).await {
-            let _ = billing.wechat.pay(&payment.into_inner().channel_order_no);
-        }
+        // It may be refused by a fault that was meant for somebody else, or go on without an answer.
+        let _ = payments.clone().create_payment(request).await;
+    }
+    let shown: Vec<String> = sqlx::query_scalar(
+        "select channel_order_no from billing.payments where status = 'PENDING' and payment_url is not null",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap_or_default();
+    for number in shown {
+        // Whoever was paid a moment ago cannot be paid again.
+        let _ = billing.wechat.pay(&number);
     }
 }
