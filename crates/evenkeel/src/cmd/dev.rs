@@ -439,6 +439,7 @@ mod tests {
           quota        http://127.0.0.1:7102                                        evenkeel quota grant new 10
           task         http://127.0.0.1:7103                                        evenkeel task features
           auth         http://127.0.0.1:7104                                        grpcurl and the like: evenkeel.auth.v1
+          billing      http://127.0.0.1:7105                                        evenkeel.billing.v1
           AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
           admin        http://127.0.0.1:7121                                        GET /metrics, /readyz, /status
           database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances

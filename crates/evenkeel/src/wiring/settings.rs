@@ -295,7 +295,8 @@ mod tests {
         let mut settings = Settings::default();
         assert!(settings.connections() > 200);
         settings.share_one_process();
-        assert!(settings.connections() < 120, "{}", settings.connections());
+        // A private server has 200.
+        assert!(settings.connections() < 150, "{}", settings.connections());
     }
 
     #[test]

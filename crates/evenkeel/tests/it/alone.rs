@@ -75,15 +75,15 @@ fn keys_are_made_once_and_sign_tokens() {
         "{}",
         stdout(&made)
     );
-    let again = run(&["keys", "init", dir, "billing", "operator"]);
+    let again = run(&["keys", "init", dir, "storage", "operator"]);
     assert!(
         stdout(&again).contains("operator: kept as it is"),
         "{}",
         stdout(&again)
     );
-    assert!(stdout(&again).contains("billing: made"), "{}", stdout(&again));
+    assert!(stdout(&again).contains("storage: made"), "{}", stdout(&again));
 
-    let token = run(&["keys", "token", "--as", "billing", "--for", "saga", "--keys", dir]);
+    let token = run(&["keys", "token", "--as", "storage", "--for", "saga", "--keys", dir]);
     assert_eq!(code(&token), 0, "{}", stderr(&token));
     assert_eq!(stdout(&token).trim().split('.').count(), 3, "{}", stdout(&token));
     let nobody = run(&["keys", "token", "--as", "nobody", "--for", "saga", "--keys", dir]);
