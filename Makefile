@@ -1,7 +1,7 @@
 # Every target is one or two commands; CI calls the same ones.
 .PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test
 
-# Plays the five stories on a private Postgres and ends. Installs Postgres binaries if there are none.
+# Plays the six stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
 	deploy/ensure-postgres.sh
 	env -u DATABASE_URL cargo run -q -p evenkeel -- dev --demo --exit

@@ -13,7 +13,7 @@ use crate::output;
 
 const EXAMPLES: &str = "\
 Examples:
-  evenkeel dev --demo --exit      play the five stories and end
+  evenkeel dev --demo --exit      play the six stories and end
   evenkeel dev                    run everything here, until Ctrl-C
   evenkeel saga list              what is going on
   evenkeel doctor                 what is wrong, and what to do about it";

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use doubles::ai::{self, AiProvider};
 use doubles::sms::SmsProvider;
@@ -36,7 +37,7 @@ const CERTIFICATE_DAYS: u16 = 365;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   evenkeel dev
-  evenkeel dev --demo --exit                 five stories on a fresh database; exits with 1 if a promise is broken
+  evenkeel dev --demo --exit                 six stories on a fresh database; exits with 1 if a promise is broken
   evenkeel dev --demo                        the same, then stays up to look around
   evenkeel dev --tls                         with certificates, as in production
   evenkeel dev --data-dir /srv/ek --port-base 9000")]
@@ -54,7 +55,7 @@ pub(crate) struct Args {
     /// Speaks mutual TLS, with certificates that are made anew at each start in the data directory
     #[arg(long, conflicts_with = "demo")]
     tls: bool,
-    /// Plays five stories through the real API, with the orchestrator as a process of its own that is killed in one
+    /// Plays six stories through the real API, with the orchestrator as a process of its own that is killed in one
     #[arg(long)]
     demo: bool,
     /// Ends after the stories
@@ -106,6 +107,10 @@ async fn run_on(
     shutdown: Shutdown,
 ) -> Result<Code, Failure> {
     settings.database.url.clone_from(&database.url);
+    if args.demo {
+        // Who looks on does not want to wait as long as a provider.
+        settings.billing.ask_after = [200, 400, 800].map(Duration::from_millis).to_vec();
+    }
     settings.share_one_process();
     if args.port_base.is_some() || base == 0 {
         settings.listen = Listen::from_base(base);

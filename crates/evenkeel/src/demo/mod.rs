@@ -1,10 +1,11 @@
 //! The story of `evenkeel dev --demo`: what is promised, shown on real processes through the real API: people come
 //! through the gateway, operators over gRPC.
 //!
-//! Quota, tasks and the AI provider run in this process; the orchestrator is a child that one story kills. Every story
+//! Quota, tasks, billing and the providers run in this process; the orchestrator is a child that one story kills. Every story
 //! prints the saga's timeline and the quota before and after, and checks what was promised.
 
 mod child;
+mod money;
 mod narrator;
 mod stage;
 mod stories;
@@ -29,7 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) child: Option<Child>,
 }
 
-/// Plays the five stories. `exit` leaves out what only makes sense if the servers stay up.
+/// Plays the six stories. `exit` leaves out what only makes sense if the servers stay up.
 ///
 /// # Errors
 /// If the servers cannot be reached at all, or nothing can be printed. A broken promise is not an error.

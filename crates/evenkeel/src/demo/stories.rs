@@ -1,4 +1,4 @@
-//! The five stories.
+//! The six stories.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ type Played<'s> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 's>>
 type Story = for<'s> fn(&'s mut Stage<'_>) -> Played<'s>;
 
 /// The stories in their order, with their titles.
-pub(super) fn all() -> [(&'static str, Story); 5] {
+pub(super) fn all() -> [(&'static str, Story); 6] {
     [
         (
             "Somebody registers, logs in and runs a task, watched live",
@@ -43,6 +43,10 @@ pub(super) fn all() -> [(&'static str, Story); 5] {
         ("A task that survives kill -9 of the orchestrator", |stage| {
             Box::pin(killed(stage))
         }),
+        (
+            "A plan bought, paid by scanning and refunded, with a provider that fails in between",
+            |stage| Box::pin(super::money::bought_and_refunded(stage)),
+        ),
     ]
 }
 

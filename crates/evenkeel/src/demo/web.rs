@@ -133,6 +133,29 @@ impl Web {
         self.send(request).await
     }
 
+    /// Asks the double of a provider, which is not behind the gateway.
+    pub(super) async fn provider(
+        &self,
+        method: &str,
+        url: &str,
+        body: Option<Value>,
+    ) -> Result<Answer, Failure> {
+        let method = method.parse().unwrap_or(reqwest::Method::GET);
+        let mut request = self.http.request(method, url);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let failed =
+            |error: reqwest::Error| Failure::unavailable("the provider does not answer").because(&error);
+        let response = request.send().await.map_err(failed)?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            replayed: false,
+            // A programme is taken without a body.
+            body: response.json().await.unwrap_or_default(),
+        })
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         let failed =
             |error: reqwest::Error| Failure::unavailable("the gateway does not answer").because(&error);
