@@ -21,7 +21,7 @@ create table withdrawals (
     channel text not null,
     amount bigint not null,
     currency text not null,
-    -- Recipient and name, sealed.
+    -- Recipient and name. JSON so far: to be sealed.
     recipient_sealed bytea not null,
     status text not null default 'FROZEN',
     provider_no text collate "C",

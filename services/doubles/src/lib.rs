@@ -43,8 +43,3 @@ fn error_status(index: usize, code: u16) -> Result<(), String> {
 fn random_text() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
-
-/// Returns 32 random letters and digits, a letter first: settings that take digits for a number do not take it for one.
-fn random_word() -> String {
-    format!("d{}", &random_text()[1..])
-}

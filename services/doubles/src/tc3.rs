@@ -30,7 +30,7 @@ impl Account {
     pub fn generate() -> Self {
         Self {
             secret_id: format!("AKID{}", crate::random_text()),
-            secret_key: crate::random_word(),
+            secret_key: crate::random_text(),
         }
     }
 }

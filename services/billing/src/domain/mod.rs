@@ -8,6 +8,7 @@ mod channel;
 mod movement;
 mod number;
 mod page;
+mod patience;
 mod plan;
 mod refund;
 mod statement;
@@ -22,6 +23,7 @@ pub(crate) use channel::Channel;
 pub(crate) use movement::Movement;
 pub(crate) use number::{ORDER, PAYMENT, REFUND, WITHDRAWAL, number};
 pub(crate) use page::Page;
+pub(crate) use patience::patience;
 pub(crate) use plan::{Offer, PlanKind, plan_id};
 pub(crate) use refund::{Heard, RefundCause, Standing, heard};
 pub(crate) use statement::{

@@ -63,7 +63,7 @@ impl DeskService for Desk {
             note: note(&request.note)?,
         };
         let resolved = App::transaction(&self.app.pool, async |conn| {
-            desk::resolve_case(&self.app, conn, &resolution).await
+            desk::resolve_case(conn, &resolution).await
         })
         .await?;
         Ok(Response::new(pb::ResolveCaseResponse {

@@ -5,11 +5,11 @@ use proto::billing::v1 as pb;
 use proto::billing::v1::payment_service_server::PaymentService;
 use tonic::{Request, Response, Status};
 
-use super::{encode, id, refund, request_id};
+use super::{amount, channel, encode, id, refund, request_id};
 use crate::DOMAIN;
 use crate::app::App;
 use crate::app::payments::{self, Create};
-use crate::domain::{Amount, Channel, Page};
+use crate::domain::Page;
 use crate::error::Error;
 
 /// Longest number or id of an order, in bytes.
@@ -106,14 +106,8 @@ impl PaymentService for Payments {
 }
 
 fn create(request: pb::CreatePaymentRequest, request_id: String) -> Result<Create, Error> {
-    let channel = Channel::from_message(request.channel()).ok_or(Error::Invalid {
-        field: "channel",
-        problem: "is missing or not known",
-    })?;
-    let amount = Amount::new(request.amount).ok_or(Error::Invalid {
-        field: "amount",
-        problem: "must be 1 to 10,000,000,000 minor units",
-    })?;
+    let channel = channel(request.channel())?;
+    let amount = amount(request.amount)?;
     if request.order_no.is_empty()
         || request.order_no.len() > MAX_ORDER_BYTES
         || request.order_no.contains('\0')

@@ -75,10 +75,9 @@ impl Account {
         vec![
             ("EVENKEEL_AUTH__SMS__SECRET_ID", self.secret_id.clone()),
             ("EVENKEEL_AUTH__SMS__SECRET_KEY", self.secret_key.clone()),
-            // Quoted: the settings take bare digits for a number.
-            ("EVENKEEL_AUTH__SMS__APP_ID", "\"1400000000\"".to_owned()),
+            ("EVENKEEL_AUTH__SMS__APP_ID", "1400000000".to_owned()),
             ("EVENKEEL_AUTH__SMS__SIGN", "Evenkeel".to_owned()),
-            ("EVENKEEL_AUTH__SMS__TEMPLATE", "\"1\"".to_owned()),
+            ("EVENKEEL_AUTH__SMS__TEMPLATE", "1".to_owned()),
             ("EVENKEEL_AUTH__SMS__URL", url.to_owned()),
         ]
     }

@@ -61,7 +61,7 @@ impl App {
     pub fn generate() -> Self {
         Self {
             app_id: format!("wx{}", crate::random_text()),
-            secret: crate::random_word(),
+            secret: crate::random_text(),
         }
     }
 

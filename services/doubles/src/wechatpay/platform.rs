@@ -85,9 +85,9 @@ impl Platform {
         let merchant = Merchant {
             app_id: format!("wx{}", crate::random_text()),
             merchant_id: "1900000109".to_owned(),
-            serial: crate::random_word().to_uppercase(),
+            serial: crate::random_text().to_uppercase(),
             private_key: merchant_key.private_pem()?,
-            api_v3_key: crate::random_word(),
+            api_v3_key: crate::random_text(),
             public_key_id: format!("PUB_KEY_ID_0{}", crate::random_text().to_uppercase()),
             public_key: public_key.public_pem()?,
         };

@@ -3,7 +3,7 @@
 use ids::{CaseId, RefundId, WithdrawalId};
 use sqlx::PgConnection;
 
-use super::super::{App, refunds, withdrawals};
+use super::super::{refunds, withdrawals};
 use crate::error::Error;
 use crate::store::cases::{self, Case, CaseKind};
 use crate::store::checks::{self, Subject};
@@ -33,11 +33,7 @@ pub(crate) struct Resolution {
 /// Closes a case with a note, and settles what it is about if the person has learned the outcome.
 ///
 /// Locks: the case, what it is about.
-pub(crate) async fn resolve_case(
-    app: &App,
-    conn: &mut PgConnection,
-    resolution: &Resolution,
-) -> Result<Case, Error> {
+pub(crate) async fn resolve_case(conn: &mut PgConnection, resolution: &Resolution) -> Result<Case, Error> {
     let case = cases::lock(conn, resolution.case_id)
         .await?
         .ok_or(Error::NoCase)?;
@@ -50,8 +46,8 @@ pub(crate) async fn resolve_case(
             checks::told(conn, case.subject, case.subject_id).await?;
         }
         Settlement::None => {}
-        Settlement::Succeeded => settle(app, conn, &case, true, &resolution.note).await?,
-        Settlement::Failed => settle(app, conn, &case, false, &resolution.note).await?,
+        Settlement::Succeeded => settle(conn, &case, true, &resolution.note).await?,
+        Settlement::Failed => settle(conn, &case, false, &resolution.note).await?,
     }
     let resolved = cases::resolve(conn, case.id, &resolution.by, &resolution.note).await?;
     let resolved = resolved.ok_or(Error::Broken("a locked case was resolved"))?;
@@ -66,20 +62,14 @@ pub(crate) async fn resolve_case(
     Ok(resolved)
 }
 
-async fn settle(
-    app: &App,
-    conn: &mut PgConnection,
-    case: &Case,
-    succeeded: bool,
-    note: &str,
-) -> Result<(), Error> {
+async fn settle(conn: &mut PgConnection, case: &Case, succeeded: bool, note: &str) -> Result<(), Error> {
     match case.subject {
         Subject::Payment => Err(Error::NotSettleable(
             "payments are settled by their provider only",
         )),
         Subject::Refund => {
             let id = RefundId::from_uuid(case.subject_id);
-            refunds::settle_by_person(app, conn, id, succeeded, note).await
+            refunds::settle_by_person(conn, id, succeeded, note).await
         }
         Subject::Withdrawal => {
             let id = WithdrawalId::from_uuid(case.subject_id);

@@ -18,7 +18,7 @@ pub(crate) async fn apply(app: &App, id: Uuid) -> Result<bool, Error> {
         let Some(notify) = notifies::lock(conn, id).await? else {
             return Ok(None);
         };
-        let applied = carry_out(app, conn, notify).await?;
+        let applied = carry_out(conn, notify).await?;
         if !notifies::applied(conn, id, &applied).await? {
             return Err(Error::Broken("a notification that is locked has changed"));
         }
@@ -33,7 +33,7 @@ pub(crate) async fn apply(app: &App, id: Uuid) -> Result<bool, Error> {
     Ok(applied.is_some())
 }
 
-async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result<Fate, Error> {
+async fn carry_out(conn: &mut PgConnection, notify: Notify) -> Result<Fate, Error> {
     let Some(subject_id) = notify.subject_id else {
         return Ok(Fate::Held(format!(
             "no {} of ours has this number",
@@ -48,13 +48,13 @@ async fn carry_out(app: &App, conn: &mut PgConnection, notify: Notify) -> Result
     match event {
         Event::Payment(told) => {
             let id = PaymentId::from_uuid(subject_id);
-            Ok(match settle(app, conn, id, &told, Source::Notify).await? {
+            Ok(match settle(conn, id, &told, Source::Notify).await? {
                 Settled::Changed => Fate::Applied,
                 Settled::Unchanged => Fate::Unchanged,
                 Settled::Held(why) => Fate::Held(why),
             })
         }
-        Event::Refund(told) => Ok(match refunds::apply(app, conn, &told, "notify").await? {
+        Event::Refund(told) => Ok(match refunds::apply(conn, &told, "notify").await? {
             refunds::Applied::Changed => Fate::Applied,
             refunds::Applied::Unchanged => Fate::Unchanged,
             refunds::Applied::Held(why) => Fate::Held(why.to_owned()),

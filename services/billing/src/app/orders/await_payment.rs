@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use barrier::{Again, Done};
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use ids::OrderId;
 use proto::billing::v1 as pb;
 use rpc::step::StepCall;
 use sqlx::PgConnection;
 
 use super::super::App;
-use super::patience;
-use crate::domain::OrderStatus;
+use crate::domain::{OrderStatus, patience};
 use crate::error::Error;
 use crate::grpc::{encode, id};
 use crate::store::order_lines::{self, QUOTA};
@@ -39,7 +38,7 @@ pub(crate) async fn await_payment(
                 orders::set_device(conn, order_id, &request.device_id).await?;
             }
             Ok(Done::Pending {
-                ask_again: patience(order.created_at, SHORTEST, LONGEST),
+                ask_again: patience(order.created_at, Utc::now(), (SHORTEST, LONGEST)),
             })
         }
         OrderStatus::Paid | OrderStatus::Completed => {

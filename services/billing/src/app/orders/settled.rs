@@ -4,14 +4,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::cancel::finish_cancel;
-use crate::app::App;
 use crate::error::Error;
 use crate::store::orders::{self, Order};
 use crate::store::payments::Payment;
 
 /// The order was paid by this payment. It is PENDING, and a cancellation that was under way is over.
 pub(crate) async fn paid(
-    _app: &App,
     conn: &mut PgConnection,
     order: &Order,
     payment: &Payment,
@@ -25,6 +23,6 @@ pub(crate) async fn paid(
 }
 
 /// A payment of the order has ended unpaid. An order that is being cancelled is CANCELLED with the last of them.
-pub(crate) async fn closed(_app: &App, conn: &mut PgConnection, order: &Order) -> Result<(), Error> {
+pub(crate) async fn closed(conn: &mut PgConnection, order: &Order) -> Result<(), Error> {
     finish_cancel(conn, order).await.map(|_| ())
 }

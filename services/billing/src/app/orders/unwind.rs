@@ -3,6 +3,7 @@
 //!
 //! Both do the same: a buyer may pay before the saga waits for it, so that either may find the money there.
 
+use chrono::Utc;
 use std::time::Duration;
 
 use barrier::{Again, Done};
@@ -14,8 +15,7 @@ use uuid::Uuid;
 
 use super::super::App;
 use super::cancel::{begin, finish_cancel};
-use super::patience;
-use crate::domain::{Cancelling, OrderStatus};
+use crate::domain::{Cancelling, OrderStatus, patience};
 use crate::error::Error;
 use crate::grpc::id;
 use crate::store::cases::{self, CaseKind, NewCase};
@@ -83,7 +83,7 @@ async fn unwind(
     };
     // Its maker was answered, or its transaction has ended: the barrier has seen to that.
     let order = orders::lock(conn, order_id).await?.ok_or(Error::NoOrder)?;
-    let later = patience(order.updated_at, SHORTEST, LONGEST);
+    let later = patience(order.updated_at, Utc::now(), (SHORTEST, LONGEST));
     match order.status {
         OrderStatus::Cancelled | OrderStatus::Refunded => Ok(None),
         OrderStatus::Pending => {

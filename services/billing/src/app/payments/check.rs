@@ -140,7 +140,7 @@ async fn fail(app: &App, claim: &Claim, payment: &Payment, reason: &str) -> Resu
         if !checks::still_mine(conn, claim).await? {
             return Ok(Next::Now);
         }
-        end_unpaid(app, conn, &order, &payment, PaymentStatus::Failed, reason).await?;
+        end_unpaid(conn, &order, &payment, PaymentStatus::Failed, reason).await?;
         checks::done(conn, Subject::Payment, payment.id.uuid()).await?;
         Ok(Next::Done)
     })
@@ -175,7 +175,7 @@ async fn close_here(app: &App, claim: &Claim, payment: &Payment, left: Duration)
             return Ok(Next::Now);
         }
         let why = payment.closing.as_deref().unwrap_or("EXPIRED");
-        end_unpaid(app, conn, &order, &payment, PaymentStatus::Closed, why).await?;
+        end_unpaid(conn, &order, &payment, PaymentStatus::Closed, why).await?;
         if !left.is_zero() {
             return Ok(Next::Within(left));
         }
@@ -206,7 +206,7 @@ async fn learn(
         if !checks::still_mine(conn, claim).await? {
             return Ok(Next::Now);
         }
-        match settle_locked(app, conn, &order, &payment, &told, Source::Query).await? {
+        match settle_locked(conn, &order, &payment, &told, Source::Query).await? {
             // The channel contradicts our books: it is asked on, and a person was told.
             Settled::Held(_) => Ok(Next::Later),
             Settled::Unchanged | Settled::Changed if told.state == PaymentState::Pending => {

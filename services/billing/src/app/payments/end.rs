@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::app::{App, orders};
+use crate::app::orders;
 use crate::domain::{Channel, PaymentStatus};
 use crate::error::Error;
 use crate::events::tell;
@@ -15,7 +15,6 @@ use crate::store::payments::Payment;
 /// Ends an open payment unpaid: CLOSED or FAILED. Its order is CANCELLED if it waited for that. False if the payment is
 /// not open. Both are locked.
 pub(crate) async fn end_unpaid(
-    app: &App,
     conn: &mut PgConnection,
     order: &Order,
     payment: &Payment,
@@ -35,7 +34,7 @@ pub(crate) async fn end_unpaid(
         });
         tell(conn, "payment.closed", order.id.to_string(), data).await?;
     }
-    orders::closed(app, conn, order).await?;
+    orders::closed(conn, order).await?;
     Ok(true)
 }
 

@@ -22,6 +22,7 @@ use chrono::{DateTime, Utc};
 use ids::PaymentId;
 use sqlx::PgConnection;
 
+use crate::domain::patience;
 use crate::error::Error;
 use crate::store;
 use crate::store::orders::Order;
@@ -52,21 +53,5 @@ async fn lock(conn: &mut PgConnection, id: PaymentId) -> Result<Option<(Order, P
 
 /// Returns when a step is asked again about something that began then: later and later.
 fn ask_again(since: DateTime<Utc>) -> Duration {
-    let age = Utc::now()
-        .signed_duration_since(since)
-        .to_std()
-        .unwrap_or_default();
-    (age / 10).clamp(ASK_AGAIN.0, ASK_AGAIN.1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_is_asked_again_later_and_later_within_bounds() {
-        assert_eq!(ask_again(Utc::now() + Duration::from_secs(60)), ASK_AGAIN.0);
-        assert_eq!(ask_again(Utc::now()), ASK_AGAIN.0);
-        assert_eq!(ask_again(Utc::now() - Duration::from_secs(3600)), ASK_AGAIN.1);
-    }
+    patience(since, Utc::now(), ASK_AGAIN)
 }

@@ -78,7 +78,7 @@ pub(super) fn payable(order: &Order, in_time: bool, user_id: UserId, amount: i64
 }
 
 pub(crate) async fn discard_payment_record(
-    app: &App,
+    _: &App,
     conn: &mut PgConnection,
     _call: &StepCall,
     request: &pb::DiscardPaymentRecordRequest,
@@ -94,7 +94,7 @@ pub(crate) async fn discard_payment_record(
             ask_again: ask_again(payment.created_at),
         });
     }
-    if end_unpaid(app, conn, &order, &payment, PaymentStatus::Failed, &request.cause).await? {
+    if end_unpaid(conn, &order, &payment, PaymentStatus::Failed, &request.cause).await? {
         checks::done(conn, Subject::Payment, payment_id.uuid()).await?;
     }
     Ok(Done::Reply(pb::DiscardPaymentRecordResponse {}))

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{close_others, end_unpaid, lock};
-use crate::app::{App, orders};
+use crate::app::orders;
 use crate::domain::{OrderStatus, PaymentStatus};
 use crate::error::Error;
 use crate::events::tell;
@@ -58,19 +58,17 @@ pub(crate) enum Settled {
 
 /// Applies what a channel says of a payment, and locks the payment behind its order for that.
 pub(crate) async fn settle(
-    app: &App,
     conn: &mut PgConnection,
     id: PaymentId,
     told: &pay::Payment,
     source: Source,
 ) -> Result<Settled, Error> {
     let (order, payment) = lock(conn, id).await?.ok_or(Error::NoPayment)?;
-    settle_locked(app, conn, &order, &payment, told, source).await
+    settle_locked(conn, &order, &payment, told, source).await
 }
 
 /// As [`settle`], of a payment that is locked behind its order.
 pub(super) async fn settle_locked(
-    app: &App,
     conn: &mut PgConnection,
     order: &Order,
     payment: &Payment,
@@ -84,10 +82,10 @@ pub(super) async fn settle_locked(
     }
     let settled = match told.state {
         PaymentState::Pending => Settled::Unchanged,
-        PaymentState::Paid | PaymentState::Refunded => paid(app, conn, order, payment, told).await?,
+        PaymentState::Paid | PaymentState::Refunded => paid(conn, order, payment, told).await?,
         PaymentState::Closed => {
             let why = payment.closing.as_deref().unwrap_or("EXPIRED");
-            if end_unpaid(app, conn, order, payment, PaymentStatus::Closed, why).await? {
+            if end_unpaid(conn, order, payment, PaymentStatus::Closed, why).await? {
                 Settled::Changed
             } else {
                 Settled::Unchanged
@@ -138,7 +136,6 @@ async fn hold(conn: &mut PgConnection, payment: &Payment, why: &str) -> Result<(
 }
 
 async fn paid(
-    app: &App,
     conn: &mut PgConnection,
     order: &Order,
     payment: &Payment,
@@ -160,33 +157,27 @@ async fn paid(
     });
     tell(conn, "payment.succeeded", order.id.to_string(), data).await?;
     if late {
-        give_back(app, conn, order, payment).await?;
+        give_back(conn, order, payment).await?;
     } else {
-        take(app, conn, order, payment, paid_at).await?;
+        take(conn, order, payment, paid_at).await?;
     }
     Ok(Settled::Changed)
 }
 
 /// The order is paid, and nobody shall pay it twice.
 async fn take(
-    app: &App,
     conn: &mut PgConnection,
     order: &Order,
     payment: &Payment,
     paid_at: DateTime<Utc>,
 ) -> Result<(), Error> {
-    orders::paid(app, conn, order, payment, paid_at).await?;
+    orders::paid(conn, order, payment, paid_at).await?;
     close_others(conn, order, "PAID").await?;
     Ok(())
 }
 
 /// The money goes back. An order that waited for this payment to end is CANCELLED.
-async fn give_back(
-    app: &App,
-    conn: &mut PgConnection,
-    order: &Order,
-    payment: &Payment,
-) -> Result<(), Error> {
+async fn give_back(conn: &mut PgConnection, order: &Order, payment: &Payment) -> Result<(), Error> {
     let refund_id = RefundId::derived(LATE, &payment.id.to_string()).to_string();
     let input = pb::PaymentRefundInput {
         refund_id: refund_id.clone(),
@@ -198,5 +189,5 @@ async fn give_back(
     };
     let input_type = "evenkeel.billing.v1.PaymentRefundInput";
     saga_starts::insert(conn, "PAYMENT_REFUND", &refund_id, input_type, &input).await?;
-    orders::closed(app, conn, order).await
+    orders::closed(conn, order).await
 }

@@ -3,7 +3,6 @@
 use sqlx::PgConnection;
 
 use super::{held, tell};
-use crate::app::App;
 use crate::domain::{Heard, Machine as _, RefundStatus, heard};
 use crate::error::Error;
 use crate::store::cases::{self, CaseKind, NewCase};
@@ -30,7 +29,6 @@ pub(crate) enum Applied {
 /// Locks the refund, then its check, which is deleted if the refund has ended. The saga reads the outcome at its next
 /// look.
 pub(crate) async fn apply(
-    _: &App,
     conn: &mut PgConnection,
     told: &pay::Refund,
     source: &'static str,

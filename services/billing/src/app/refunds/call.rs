@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use barrier::{Again, Done};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use ids::RefundId;
 use proto::billing::v1 as pb;
 use rpc::step::StepCall;
@@ -11,11 +11,11 @@ use sqlx::PgConnection;
 
 use super::held;
 use crate::app::App;
-use crate::domain::RefundStatus;
+use crate::domain::{RefundStatus, patience};
 use crate::error::Error;
 use crate::store::checks::{self, Subject};
 use crate::store::payments;
-use crate::store::refunds::{self, Refund};
+use crate::store::refunds;
 
 /// Shortest and longest wait until the step is looked at again; between them an eighth of the refund's age.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
@@ -52,7 +52,7 @@ pub(crate) async fn call_provider_refund(
             })
         }
         RefundStatus::Processing | RefundStatus::Abnormal => Ok(Done::Pending {
-            ask_again: wait(&refund, Utc::now()),
+            ask_again: patience(refund.created_at, Utc::now(), (SHORTEST_WAIT, LONGEST_WAIT)),
         }),
         RefundStatus::Succeeded => Ok(Done::Reply(pb::CallProviderRefundResponse {
             provider_refund_no: refund.provider_refund_no.unwrap_or_default(),
@@ -60,9 +60,4 @@ pub(crate) async fn call_provider_refund(
         RefundStatus::Closed => Err(Error::RefundClosed(refund.error.unwrap_or_default())),
         RefundStatus::Failed => Err(Error::ChannelRefused(refund.error.unwrap_or_default())),
     }
-}
-
-fn wait(refund: &Refund, now: DateTime<Utc>) -> Duration {
-    let age = (now - refund.created_at).to_std().unwrap_or_default();
-    (age / 8).clamp(SHORTEST_WAIT, LONGEST_WAIT)
 }

@@ -4,7 +4,6 @@ use ids::RefundId;
 use sqlx::PgConnection;
 
 use super::held;
-use crate::app::App;
 use crate::domain::{Machine as _, RefundStatus};
 use crate::error::Error;
 use crate::store::checks::{self, Subject};
@@ -18,7 +17,6 @@ use crate::store::refunds;
 /// [`Error::NotSettleable`] if the provider was not asked so far, or the refund has ended in another way. Ending it again
 /// in the same way does nothing.
 pub(crate) async fn settle_by_person(
-    _: &App,
     conn: &mut PgConnection,
     refund_id: RefundId,
     succeeded: bool,

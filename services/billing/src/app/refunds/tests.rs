@@ -1,19 +1,13 @@
 //! What providers and people say of refunds, on a real database.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use ids::RefundId;
 use pay::{Currency, Money, Number, RefundState};
 use process::PoolGauge;
-use proto::saga::v1::saga_service_client::SagaServiceClient;
 use sqlx::PgPool;
-use test_support::{TestDatabase, identities};
-use tokio::sync::Notify;
+use test_support::TestDatabase;
 
 use super::{Applied, apply, settle_by_person};
 use crate::app::App;
-use crate::config::Config;
 use crate::error::Error;
 
 const NUMBER: &str = "REF00000000000000000000000001";
@@ -21,7 +15,7 @@ const PAYMENT: &str = "PAY00000000000000000000000001";
 
 /// A refund of 400 that the provider was asked for.
 struct Setting {
-    app: App,
+    gauge: PoolGauge,
     pool: PgPool,
     id: RefundId,
     _db: TestDatabase,
@@ -34,18 +28,8 @@ impl Setting {
         let id = RefundId::new();
         write(&pool, id, status).await;
         let gauge = PoolGauge::new("billing", pool.clone());
-        let nowhere = identities().channel("http://127.0.0.1:9", "billing", "saga");
-        let app = App {
-            pool: gauge.clone(),
-            steps_pool: gauge,
-            sagas: SagaServiceClient::new(nowhere),
-            channels: Arc::new(BTreeMap::new()),
-            config: Arc::new(Config::default()),
-            due: Arc::new(Notify::new()),
-            inbox: Arc::new(Notify::new()),
-        };
         Self {
-            app,
+            gauge,
             pool,
             id,
             _db: db,
@@ -53,16 +37,14 @@ impl Setting {
     }
 
     async fn hear(&self, told: &pay::Refund) -> Applied {
-        App::transaction(&self.app.pool, async |conn| {
-            apply(&self.app, conn, told, "test").await
-        })
-        .await
-        .unwrap()
+        App::transaction(&self.gauge, async |conn| apply(conn, told, "test").await)
+            .await
+            .unwrap()
     }
 
     async fn settle(&self, succeeded: bool) -> Result<(), Error> {
-        App::transaction(&self.app.pool, async |conn| {
-            settle_by_person(&self.app, conn, self.id, succeeded, "the bank said so").await
+        App::transaction(&self.gauge, async |conn| {
+            settle_by_person(conn, self.id, succeeded, "the bank said so").await
         })
         .await
     }

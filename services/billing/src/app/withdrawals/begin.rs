@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use barrier::{Again, Done};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use proto::billing::v1 as pb;
 use rpc::step::StepCall;
 use sqlx::PgConnection;
 
 use super::super::App;
 use super::{lock, withdrawal_id};
-use crate::domain::WithdrawalStatus;
+use crate::domain::{WithdrawalStatus, patience};
 use crate::error::Error;
 use crate::store::checks::{self, Subject};
 use crate::store::withdrawals;
@@ -47,17 +47,11 @@ pub(crate) async fn call_provider_transfer(
             })
         }
         WithdrawalStatus::Processing => Ok(Done::Pending {
-            ask_again: wait(withdrawal.updated_at, Utc::now()),
+            ask_again: patience(withdrawal.updated_at, Utc::now(), (FIRST_WAIT, LONGEST_WAIT)),
         }),
         WithdrawalStatus::Succeeded => Ok(Done::Reply(pb::CallProviderTransferResponse {
             provider_no: withdrawal.provider_no.unwrap_or_default(),
         })),
         WithdrawalStatus::Failed => Err(Error::ChannelRefused(withdrawal.error.unwrap_or_default())),
     }
-}
-
-/// A tenth of the time that it has taken so far.
-fn wait(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    let age = (now - since).to_std().unwrap_or_default();
-    (age / 10).clamp(FIRST_WAIT, LONGEST_WAIT)
 }

@@ -1,4 +1,5 @@
-//! Who gets the money, sealed: operators read inputs of sagas, and backups are read by others.
+//! Who gets the money. Not encrypted so far, JSON: this is where it is to be sealed, since operators read inputs of sagas, and
+//! backups are read by others.
 
 use serde::{Deserialize, Serialize};
 
