@@ -24,7 +24,7 @@ const KEY_GOAL: (f64, Option<f64>) = (1.0, None);
 
 /// Two ways that are compared, or more of them.
 struct Case {
-    name: &'static str,
+    name: String,
     /// Name of the way, and its gateway.
     ways: Vec<(&'static str, Way)>,
     goal: (f64, Option<f64>),
@@ -32,6 +32,8 @@ struct Case {
     pid: u32,
     /// How many of the ways go through it.
     through: usize,
+    /// Calls a second of each way, one trial each; 0: each worker calls again as soon as it is answered.
+    rates: Vec<u32>,
 }
 
 /// Runs the benchmark and prints its rows.
@@ -60,21 +62,21 @@ async fn measure_all(args: &GatewayArgs, platform: &Platform) -> Result<(), Fail
         ("EVENKEEL_TASK_URL", task.url()),
     ];
     let on_postgres = platform.serve(Name::Gateway, &peers).await?;
-    let mut cases = vec![Case {
-        name: "GetBalance",
-        ways: vec![
-            ("direct", Way::Grpc(grpc(quota.url())?)),
-            (
-                "gateway",
-                Way::Get {
-                    url: on_postgres.url().to_owned(),
-                },
-            ),
-        ],
-        goal: GATEWAY_GOAL,
-        pid: on_postgres.pid(),
-        through: 1,
-    }];
+    let backend = backend(args).await?;
+    let before_backend = platform
+        .serve(Name::Gateway, &[("EVENKEEL_QUOTA_URL", backend.url())])
+        .await?;
+    // Every worker always has a call under way, and the processors are not what they wait for.
+    let in_flight = format!("GetBalance, {} ms", args.backend_ms);
+    let mut cases = vec![
+        balances(
+            "GetBalance".to_owned(),
+            quota.url(),
+            &on_postgres,
+            args.rate.clone(),
+        )?,
+        balances(in_flight, backend.url(), &before_backend, vec![0])?,
+    ];
     let on_redis = match &redis {
         Some(redis) => {
             let [quota, task] = peers;
@@ -88,12 +90,16 @@ async fn measure_all(args: &GatewayArgs, platform: &Platform) -> Result<(), Fail
             None
         }
     };
-    cases.extend(on_redis.as_ref().map(|gateway| keys("POST, Redis", gateway)));
-    cases.push(keys("POST, Postgres", &on_postgres));
+    cases.extend(
+        on_redis
+            .as_ref()
+            .map(|gateway| keys("POST, Redis", gateway, args)),
+    );
+    cases.push(keys("POST, Postgres", &on_postgres, args));
     let mut report = Report::new(args);
     for case in &cases {
         let callers = callers(args.concurrency, case, platform, quota.url()).await?;
-        for rate in &args.rate {
+        for rate in &case.rates {
             let trial = Trial {
                 rate: Some(*rate).filter(|rate| *rate > 0),
                 warmup: args.warmup(),
@@ -106,17 +112,46 @@ async fn measure_all(args: &GatewayArgs, platform: &Platform) -> Result<(), Fail
     report.finish()
 }
 
-fn keys(name: &'static str, gateway: &Process) -> Case {
+/// A service in the place of quota that takes its time and none of a processor's.
+async fn backend(args: &GatewayArgs) -> Result<Process, Failure> {
+    let delay = args.backend_ms.to_string();
+    let command = [
+        "bench",
+        "backend",
+        "--listen",
+        "127.0.0.1:0",
+        "--delay-ms",
+        &delay,
+    ];
+    Process::start(&command, &[], false).await
+}
+
+fn balances(name: String, direct: &str, gateway: &Process, rates: Vec<u32>) -> Result<Case, Failure> {
+    let through = Way::Get {
+        url: gateway.url().to_owned(),
+    };
+    Ok(Case {
+        name,
+        ways: vec![("direct", Way::Grpc(grpc(direct)?)), ("gateway", through)],
+        goal: GATEWAY_GOAL,
+        pid: gateway.pid(),
+        through: 1,
+        rates,
+    })
+}
+
+fn keys(name: &str, gateway: &Process, args: &GatewayArgs) -> Case {
     let post = |keyed| Way::Post {
         url: gateway.url().to_owned(),
         keyed,
     };
     Case {
-        name,
+        name: name.to_owned(),
         ways: vec![("without key", post(false)), ("with key", post(true))],
         goal: KEY_GOAL,
         pid: gateway.pid(),
         through: 2,
+        rates: args.rate.clone(),
     }
 }
 
@@ -249,7 +284,7 @@ impl Report {
             Some(false) => Cell::new("missed", Tone::Bad),
         };
         self.rows.push(vec![
-            case.name.into(),
+            case.name.as_str().into(),
             way.into(),
             pace(rate).into(),
             format!("{:>7.0}", found.per_second()).into(),

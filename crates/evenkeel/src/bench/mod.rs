@@ -1,6 +1,8 @@
 //! `evenkeel bench`: numbers, beside what they are to be compared with, in one run.
 
+mod backend;
 mod baseline;
+mod billing;
 mod calls;
 mod events;
 mod gateway;
@@ -38,6 +40,7 @@ pub(crate) struct Args {
 enum What {
     Sagas(SagasArgs),
     Gateway(GatewayArgs),
+    Billing(BillingArgs),
     Watch(WatchArgs),
     /// Repeats a request with an Idempotency-Key in every way that matters, on a platform of its own
     ///
@@ -52,6 +55,17 @@ enum What {
     Participant {
         #[arg(long)]
         listen: SocketAddr,
+    },
+    /// Serves a balance after a fixed time; started by `bench gateway` as a process of its own
+    #[command(
+        hide = true,
+        after_help = "Example:\n  evenkeel bench backend --listen 127.0.0.1:0 --delay-ms 20"
+    )]
+    Backend {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        delay_ms: u64,
     },
     /// Serves the baseline of the benchmark; started by `bench sagas` as a process of its own
     #[command(
@@ -133,7 +147,8 @@ impl SagasArgs {
 ///
 /// The ways that are compared are called in turn by the same workers, so that both see the same machine at the same moment.
 /// What counts is the difference within a run. As fast as they are answered, all workers wait for the processors; the time
-/// that the gateway adds to a call shows at a pace that leaves some of them free.
+/// that the gateway adds to a call shows at a pace that leaves some of them free, and with a service that takes its time:
+/// then every worker has a call under way all the time.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   evenkeel bench gateway
@@ -152,6 +167,10 @@ pub(crate) struct GatewayArgs {
         value_parser = clap::value_parser!(u32).range(0..=100_000)
     )]
     rate: Vec<u32>,
+    /// Time that the service of the second case takes to answer, in milliseconds: it keeps every worker waiting and no
+    /// processor busy
+    #[arg(long, default_value_t = 20, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    backend_ms: u64,
     /// Measured time of each row, in seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
@@ -170,6 +189,50 @@ pub(crate) struct GatewayArgs {
 }
 
 impl GatewayArgs {
+    const fn warmup(&self) -> Duration {
+        Duration::from_secs(self.warmup)
+    }
+
+    const fn measured(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    const fn format(&self) -> Format {
+        if self.json { Format::Jsonl } else { self.output }
+    }
+}
+
+/// Measures how long those are kept who want money back, and how many notifications of a provider are applied a second
+///
+/// Billing, quota, orchestrator and gateway are processes of their own, on a private Postgres with fsync on; the double of
+/// WeChat Pay runs beside the load. Each refund and each payment is a saga that runs to its end at the same time.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  evenkeel bench billing
+  evenkeel bench billing --concurrency 8 --notifies 100 --seconds 30
+  evenkeel bench billing -o jsonl > billing.jsonl")]
+pub(crate) struct BillingArgs {
+    /// Users who want money back at a time; each waits for the end of its refund before the next
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
+    concurrency: usize,
+    /// Payments made a second, each of which the provider tells of
+    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    notifies: u32,
+    /// Measured time of each row, in seconds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Time before the refunds that is not measured, in seconds
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
+    warmup: u64,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// The same as `-o jsonl`
+    #[arg(long, hide = true, conflicts_with = "output")]
+    json: bool,
+}
+
+impl BillingArgs {
     const fn warmup(&self) -> Duration {
         Duration::from_secs(self.warmup)
     }
@@ -234,6 +297,7 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     match args.what {
         What::Sagas(args) => run::sagas(&args).await?,
         What::Gateway(args) => gateway::run(&args).await?,
+        What::Billing(args) => billing::run(&args).await?,
         What::Watch(args) => {
             if !watch::run(&args).await? {
                 return Ok(Code::Failed);
@@ -245,6 +309,9 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
             }
         }
         What::Participant { listen } => participant::serve(listen).await?,
+        What::Backend { listen, delay_ms } => {
+            backend::serve(listen, Duration::from_millis(delay_ms)).await?;
+        }
         What::Baseline {
             listen,
             database_url,

@@ -21,7 +21,7 @@ use crate::identity::{self, Identity};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
 
-const ANY_PORT: &str = "127.0.0.1:0";
+pub(super) const ANY_PORT: &str = "127.0.0.1:0";
 /// A service that does not answer after this time is not going to.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
@@ -78,15 +78,39 @@ impl Platform {
         Ok(Identity::of(identity::open(&self.scratch.keys(), "bench")?))
     }
 
+    /// As whom an operator calls services.
+    ///
+    /// # Errors
+    /// Its key cannot be read.
+    pub(super) fn operator(&self) -> Result<Identity, Failure> {
+        Identity::operator(Some(&self.scratch.keys()))
+    }
+
     /// Starts a service as production does: a process of its own, with its defaults.
     ///
     /// # Errors
     /// It ends before it listens.
     pub(super) async fn serve(&self, name: Name, envs: &[(&str, &str)]) -> Result<Process, Failure> {
-        let mut args = vec!["serve", name.text(), "--until-stdin-closes", "--listen", ANY_PORT];
+        self.serve_at(name, ANY_PORT, ANY_PORT, &[], envs).await
+    }
+
+    /// The same at these addresses, the second for steps if it answers any, and with further arguments.
+    ///
+    /// # Errors
+    /// It ends before it listens.
+    pub(super) async fn serve_at(
+        &self,
+        name: Name,
+        listen: &str,
+        steps: &str,
+        more: &[&str],
+        envs: &[(&str, &str)],
+    ) -> Result<Process, Failure> {
+        let mut args = vec!["serve", name.text(), "--until-stdin-closes", "--listen", listen];
         if name.steps_port_offset().is_some() {
-            args.extend(["--steps-listen", ANY_PORT]);
+            args.extend(["--steps-listen", steps]);
         }
+        args.extend(more);
         let (database, keys) = (self.database(), self.scratch.keys());
         let keys = keys.display().to_string();
         let mut all = vec![
