@@ -88,7 +88,7 @@ pub(crate) fn stored_bytes<R: Message + Default>(bytes: &[u8]) -> Result<Respons
     Ok(stored(reply))
 }
 
-fn stored<R>(reply: R) -> Response<R> {
+pub(crate) fn stored<R>(reply: R) -> Response<R> {
     let mut response = Response::new(reply);
     step::set_stored(response.metadata_mut());
     response

@@ -21,6 +21,8 @@
 //! One row per operation, about 250 bytes plus the reply, for ever: nothing is deleted here. Saga ids are UUIDv7 and
 //! lead the primary key, so rows of old sagas can be deleted by a range of ids once no such saga can call again.
 //!
+//! Work that is one SQL statement takes one round trip with [`run_statement`].
+//!
 //! Effects outside the database (payments, devices, object stores) are for [`external`].
 //!
 //! # What it is not
@@ -33,6 +35,7 @@ mod failure;
 mod guard;
 mod rows;
 mod run;
+mod statement;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -44,6 +47,7 @@ use tonic::Code;
 pub use failure::{chain, reason};
 pub use guard::{Guard, guard};
 pub use run::run;
+pub use statement::{Statement, run_statement};
 
 /// The `create table` statement of the barrier, to be copied into a migration of each participant.
 pub const TABLE_SQL: &str = include_str!("../barrier.sql");

@@ -47,20 +47,24 @@ where
         step = %call.step,
         attempt = call.attempt
     );
-    carry_out(pool, call, request, domain, work)
-        .instrument(span)
-        .await
+    async {
+        let acquired = pool.acquire().await;
+        let mut connection = acquired.map_err(|error| unknown(call, domain, &error))?;
+        run_on(&mut connection, call, request, domain, work).await
+    }
+    .instrument(span)
+    .await
 }
 
-async fn carry_out<'p, P, R, E, F>(
-    pool: P,
+/// Runs the work of a step call on this connection.
+pub(crate) async fn run_on<R, E, F>(
+    connection: &mut PgConnection,
     call: &StepCall,
     request: &impl Message,
     domain: &'static str,
     work: F,
 ) -> Result<Response<R>, Status>
 where
-    P: Acquire<'p, Database = Postgres>,
     R: Message + Default,
     E: Into<Stop>,
     F: for<'c> AsyncFnOnce(&'c mut PgConnection, Again) -> Result<Done<R>, E>,
@@ -71,7 +75,6 @@ where
 
     // Said aloud, because a stricter default of the database would make waiting for a row an error.
     let begin = "begin isolation level read committed";
-    let mut connection = pool.acquire().await.map_err(lost)?;
     let mut tx = connection.begin_with(begin).await.map_err(lost)?;
     let found = look(&mut tx, key, call.op, &digest).await.map_err(lost)?;
     let decision = match found.action {

@@ -10,4 +10,5 @@ mod compensations;
 mod concurrency;
 mod external;
 mod pending;
+mod statements;
 mod support;

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use ids::SagaId;
 use proto::bench::v1::baseline_service_server::{BaselineService, BaselineServiceServer};
 use proto::bench::v1::bench_steps_client::BenchStepsClient;
 use proto::bench::v1::{RunSagaRequest, RunSagaResponse, UndoRequest, WorkRequest};
+use rpc::step::{Op, StepCall};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 use tokio::net::TcpListener;
@@ -21,12 +23,12 @@ const CONNECTIONS: u32 = 64;
 const STEPS: i32 = 4;
 
 const SCHEMA: &str = "
-create schema baseline;
-create table baseline.saga (
+create schema if not exists baseline;
+create table if not exists baseline.saga (
     id uuid primary key, payload text not null, status text not null,
     created_at timestamptz not null default now(), updated_at timestamptz not null default now()
 );
-create table baseline.step (
+create table if not exists baseline.step (
     saga_id uuid not null, step_order int not null, status text not null, request text, reply text,
     created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
     primary key (saga_id, step_order)
@@ -99,7 +101,7 @@ impl Baseline {
                 step: step.unsigned_abs(),
                 refuse_step: request.refuse_step,
             };
-            match participant.work(work).await {
+            match participant.work(call(id, step, Op::Action, work)).await {
                 Ok(reply) => {
                     payload = reply.into_inner().payload;
                     self.set_step(id, step, "SUCCEEDED", &payload)
@@ -127,15 +129,30 @@ impl Baseline {
             self.set_step(id, step, "COMPENSATING", "")
                 .await
                 .map_err(stored)?;
-            participant
-                .undo(UndoRequest {
-                    payload: payload.to_owned(),
-                })
-                .await?;
+            let undo = UndoRequest {
+                payload: payload.to_owned(),
+            };
+            participant.undo(call(id, step, Op::Compensation, undo)).await?;
             self.set_step(id, step, "COMPENSATED", "").await.map_err(stored)?;
         }
         self.set_saga(id, "COMPENSATED").await.map_err(stored)
     }
+}
+
+/// A call under the key that makes it safe to repeat, as the participants want it.
+fn call<T>(id: Uuid, step: i32, op: Op, message: T) -> Request<T> {
+    let call = StepCall {
+        saga_id: SagaId::from_uuid(id),
+        step: format!("STEP_{step}"),
+        index: 0,
+        op,
+        attempt: 1,
+        epoch: 1,
+        refusable: op == Op::Action,
+    };
+    let mut request = Request::new(message);
+    call.write(request.metadata_mut());
+    request
 }
 
 #[tonic::async_trait]

@@ -25,6 +25,15 @@ pub(crate) enum Engine {
     Baseline,
 }
 
+/// What is behind the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Participants {
+    /// Answers and keeps nothing.
+    Stateless,
+    /// A transaction with a barrier's row and a business row, on the same server.
+    Barrier,
+}
+
 /// How a saga is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Variant {
@@ -49,6 +58,7 @@ pub(crate) struct Load {
     /// Who calls.
     pub(crate) identity: Identity,
     pub(crate) engine: Engine,
+    pub(crate) participants: Participants,
     pub(crate) variant: Variant,
     pub(crate) url: String,
     pub(crate) concurrency: usize,

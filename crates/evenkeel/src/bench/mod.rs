@@ -24,7 +24,7 @@ use clap::Subcommand;
 
 use crate::exit::{Code, Failure};
 use crate::output::Format;
-use load::{Engine, Latency, Variant};
+use load::{Engine, Latency, Participants, Variant};
 
 /// Measures throughput and latency
 #[derive(Debug, clap::Args)]
@@ -55,6 +55,9 @@ enum What {
     Participant {
         #[arg(long)]
         listen: SocketAddr,
+        /// Keeps rows there, behind barriers
+        #[arg(long)]
+        database_url: Option<String>,
     },
     /// Serves a balance after a fixed time; started by `bench gateway` as a process of its own
     #[command(
@@ -111,6 +114,9 @@ pub(crate) struct SagasArgs {
     /// What to measure; both if not given
     #[arg(long, value_enum)]
     engine: Option<Engine>,
+    /// What is behind the steps; both if not given
+    #[arg(long, value_enum)]
+    participants: Option<Participants>,
     /// How the sagas end; both if not given
     #[arg(long, value_enum)]
     variant: Option<Variant>,
@@ -308,7 +314,9 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
                 return Ok(Code::Failed);
             }
         }
-        What::Participant { listen } => participant::serve(listen).await?,
+        What::Participant { listen, database_url } => {
+            participant::serve(listen, database_url.as_deref()).await?;
+        }
         What::Backend { listen, delay_ms } => {
             backend::serve(listen, Duration::from_millis(delay_ms)).await?;
         }

@@ -1,10 +1,15 @@
-//! The participant: answers at once, keeps nothing.
+//! The participant: answers at once and keeps nothing, or writes a row behind a barrier.
 
 use std::net::SocketAddr;
+use std::str::FromStr as _;
 
+use barrier::{Refusal, Statement, run_statement};
 use proto::bench::v1::bench_steps_server::{BenchSteps, BenchStepsServer};
 use proto::bench::v1::{UndoRequest, UndoResponse, WorkRequest, WorkResponse};
 use rpc::error::Reason;
+use rpc::step::StepCall;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -14,37 +19,129 @@ use crate::output;
 
 /// Domain of the participant's refusals.
 pub(crate) const DOMAIN: &str = "bench.evenkeel";
+/// Connections to the database: as many as help on a small machine.
+const CONNECTIONS: u32 = 16;
 
-struct Participant;
+/// One business row for each action that stands.
+const SCHEMA: &str = "
+create schema if not exists bench_participant;
+set search_path = bench_participant;
+create table if not exists effect (
+    saga_id uuid not null, step text not null, payload text not null,
+    constraint effect_pkey primary key (saga_id, step)
+);";
+
+struct Participant {
+    /// Where rows are kept, if any are.
+    pool: Option<PgPool>,
+}
+
+impl Participant {
+    async fn act(
+        &self,
+        pool: &PgPool,
+        call: &StepCall,
+        request: WorkRequest,
+    ) -> Result<Response<WorkResponse>, Status> {
+        let sql = "insert into effect (saga_id, step, payload) select $1, $2, $3 from once returning 1";
+        let statement = Statement::new(sql, impossible())
+            .bind(call.saga_id.uuid())
+            .bind(call.step.clone())
+            .bind(request.payload.clone());
+        let reply = WorkResponse {
+            payload: request.payload.clone(),
+        };
+        run_statement(pool, call, &request, DOMAIN, statement, reply).await
+    }
+}
+
+/// What cannot happen here is a refusal nobody expects: it is seen.
+fn impossible() -> Refusal {
+    Refusal {
+        reason: Reason::Internal.into(),
+        message: "the row of an action is not as it must be".to_owned(),
+        facts: std::collections::HashMap::new(),
+    }
+}
 
 #[tonic::async_trait]
 impl BenchSteps for Participant {
     async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
+        let call = self.call(&request)?;
         let request = request.into_inner();
-        if request.refuse_step != 0 && request.refuse_step == request.step {
-            return Err(Reason::PipelineFailed.status(DOMAIN, "refused, as the load asked for"));
+        let refused = request.refuse_step != 0 && request.refuse_step == request.step;
+        match (&self.pool, call) {
+            (Some(pool), Some(call)) if refused => {
+                barrier::run(pool, &call, &request, DOMAIN, async |_, _| {
+                    Err(barrier::Stop::refuse(Reason::PipelineFailed, AS_ASKED))
+                })
+                .await
+            }
+            (Some(pool), Some(call)) => self.act(pool, &call, request).await,
+            _ if refused => Err(Reason::PipelineFailed.status(DOMAIN, AS_ASKED)),
+            _ => Ok(Response::new(WorkResponse {
+                payload: request.payload,
+            })),
         }
-        Ok(Response::new(WorkResponse {
-            payload: request.payload,
-        }))
     }
 
-    async fn undo(&self, _: Request<UndoRequest>) -> Result<Response<UndoResponse>, Status> {
-        Ok(Response::new(UndoResponse {}))
+    async fn undo(&self, request: Request<UndoRequest>) -> Result<Response<UndoResponse>, Status> {
+        let call = self.call(&request)?;
+        let (Some(pool), Some(call)) = (&self.pool, call) else {
+            return Ok(Response::new(UndoResponse {}));
+        };
+        let sql = "delete from effect using once where saga_id = $1 and step = $2 returning 1";
+        let statement = Statement::new(sql, impossible())
+            .bind(call.saga_id.uuid())
+            .bind(call.step.clone());
+        let request = request.into_inner();
+        run_statement(pool, &call, &request, DOMAIN, statement, UndoResponse {}).await
     }
 }
 
-/// Serves until the process is ended. Prints its address first.
+const AS_ASKED: &str = "refused, as the load asked for";
+
+impl Participant {
+    /// Which step is called; nobody asks if there is no barrier.
+    fn call<T>(&self, request: &Request<T>) -> Result<Option<StepCall>, Status> {
+        match self.pool {
+            Some(_) => StepCall::read(request.metadata(), DOMAIN).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn open(database_url: Option<&str>) -> Result<Self, sqlx::Error> {
+        let Some(url) = database_url else {
+            return Ok(Self { pool: None });
+        };
+        let options = PgConnectOptions::from_str(url)?.options([("search_path", "bench_participant")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .connect_with(options)
+            .await?;
+        sqlx::raw_sql(SCHEMA).execute(&pool).await?;
+        let there: bool = sqlx::query_scalar("select to_regclass('bench_participant.barrier') is not null")
+            .fetch_one(&pool)
+            .await?;
+        if !there {
+            sqlx::raw_sql(barrier::TABLE_SQL).execute(&pool).await?;
+        }
+        Ok(Self { pool: Some(pool) })
+    }
+}
+
+/// Serves until the process is ended. Prints its address first. With a database, each call is a transaction of its own.
 ///
 /// # Errors
-/// If the address cannot be listened on.
-pub(crate) async fn serve(listen: SocketAddr) -> Result<(), Failure> {
-    let failed = |e: &dyn std::error::Error| Failure::unavailable("the participant cannot listen").because(e);
+/// If the address cannot be listened on, or the database does not answer.
+pub(crate) async fn serve(listen: SocketAddr, database_url: Option<&str>) -> Result<(), Failure> {
+    let failed = |e: &dyn std::error::Error| Failure::unavailable("the participant cannot start").because(e);
+    let participant = Participant::open(database_url).await.map_err(|e| failed(&e))?;
     let listener = TcpListener::bind(listen).await.map_err(|e| failed(&e))?;
     let address = listener.local_addr().map_err(|e| failed(&e))?;
     output::emit(&format!("listening on {address}\n"))?;
     tonic::transport::Server::builder()
-        .add_service(BenchStepsServer::new(Participant))
+        .add_service(BenchStepsServer::new(participant))
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
         .map_err(|e| failed(&e))

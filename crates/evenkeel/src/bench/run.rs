@@ -8,7 +8,7 @@ use proto::saga::v1::{ActivateDefinitionRequest, RegisterDefinitionRequest};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::load::{Engine, Latency, Load, Variant};
+use super::load::{Engine, Latency, Load, Participants, Variant};
 use super::measure::{Counters, Latencies};
 use super::process::{self, Process, Scratch};
 use super::{SagasArgs, round};
@@ -41,71 +41,127 @@ pub(crate) async fn sagas(args: &SagasArgs) -> Result<(), Failure> {
 async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) -> Result<(), Failure> {
     let url = server.url("postgres");
     identity::ensure(keys)?;
-    let bench = Identity::of(identity::open(keys, "bench")?);
     database::migrate(&url, &[Name::Saga]).await?;
-    let participant =
-        Process::start(&["bench", "participant", "--listen", "127.0.0.1:0"], &[], false).await?;
-    let engine = Process::start(
-        &[
-            "serve",
-            "saga",
-            "--listen",
-            "127.0.0.1:0",
-            "--instance",
-            "bench",
-            "--until-stdin-closes",
-            "--participant",
-            &format!("evenkeel.bench.v1={}", participant.url()),
-        ],
-        &[
-            ("DATABASE_URL", &url),
-            ("EVENKEEL_TELEMETRY__LEVEL", "warn"),
-            (identity::VARIABLE, &keys.display().to_string()),
-        ],
-        true,
-    )
-    .await?;
-    let baseline = Process::start(
-        &[
-            "bench",
-            "baseline",
-            "--listen",
-            "127.0.0.1:0",
-            "--database-url",
-            &url,
-            "--participant",
-            participant.url(),
-        ],
-        &[],
-        false,
-    )
-    .await?;
-    register(&Identity::operator(Some(keys))?, engine.url()).await?;
     let mut connection = database::connect(&url).await?;
     let mut report = Report::new(args.format());
-    for variant in [Variant::Completed, Variant::Compensated] {
-        for &concurrency in &args.concurrency {
-            for (kind, process) in [(Engine::Evenkeel, &engine), (Engine::Baseline, &baseline)] {
-                let wanted = args.engine.is_none_or(|e| e == kind)
-                    && args.variant.is_none_or(|v| v == variant)
-                    // The baseline answers at the end only.
-                    && (args.latency == Latency::End || kind == Engine::Evenkeel);
-                if wanted {
-                    let load = Load {
-                        identity: bench.clone(),
-                        engine: kind,
-                        variant,
-                        url: process.url().to_owned(),
-                        concurrency,
-                        payload_bytes: usize::try_from(args.payload_bytes).unwrap_or(0),
-                        latency: args.latency,
-                    };
-                    measure(args, &load, process.pid(), &mut connection, &mut report).await?;
-                }
-            }
+    for participants in [Participants::Stateless, Participants::Barrier] {
+        if args.participants.is_some_and(|wanted| wanted != participants) {
+            continue;
+        }
+        let processes = Processes::start(participants, &url, keys).await?;
+        for load in processes.loads(args, keys)? {
+            measure(
+                args,
+                &load,
+                processes.pid(load.engine),
+                &mut connection,
+                &mut report,
+            )
+            .await?;
         }
     }
     report.finish()
+}
+
+/// Both engines before the same participant.
+struct Processes {
+    participants: Participants,
+    engine: Process,
+    baseline: Process,
+    _participant: Process,
+}
+
+impl Processes {
+    async fn start(participants: Participants, url: &str, keys: &Path) -> Result<Self, Failure> {
+        let mut command = vec!["bench", "participant", "--listen", "127.0.0.1:0"];
+        if participants == Participants::Barrier {
+            command.extend(["--database-url", url]);
+        }
+        let participant = Process::start(&command, &[], false).await?;
+        let own = format!("evenkeel.bench.v1={}", participant.url());
+        let engine = Process::start(
+            &[
+                "serve",
+                "saga",
+                "--listen",
+                "127.0.0.1:0",
+                "--instance",
+                "bench",
+                "--until-stdin-closes",
+                "--participant",
+                &own,
+            ],
+            &[
+                ("DATABASE_URL", url),
+                ("EVENKEEL_TELEMETRY__LEVEL", "warn"),
+                (identity::VARIABLE, &keys.display().to_string()),
+            ],
+            true,
+        )
+        .await?;
+        let baseline = Process::start(
+            &[
+                "bench",
+                "baseline",
+                "--listen",
+                "127.0.0.1:0",
+                "--database-url",
+                url,
+                "--participant",
+                participant.url(),
+            ],
+            &[],
+            false,
+        )
+        .await?;
+        register(&Identity::operator(Some(keys))?, engine.url()).await?;
+        Ok(Self {
+            participants,
+            engine,
+            baseline,
+            _participant: participant,
+        })
+    }
+
+    const fn of(&self, engine: Engine) -> &Process {
+        match engine {
+            Engine::Evenkeel => &self.engine,
+            Engine::Baseline => &self.baseline,
+        }
+    }
+
+    fn pid(&self, engine: Engine) -> u32 {
+        self.of(engine).pid()
+    }
+
+    /// What is to be measured, in order.
+    fn loads(&self, args: &SagasArgs, keys: &Path) -> Result<Vec<Load>, Failure> {
+        let bench = Identity::of(identity::open(keys, "bench")?);
+        let mut loads = Vec::new();
+        for variant in [Variant::Completed, Variant::Compensated] {
+            for &concurrency in &args.concurrency {
+                for engine in [Engine::Evenkeel, Engine::Baseline] {
+                    let wanted = args.engine.is_none_or(|e| e == engine)
+                        && args.variant.is_none_or(|v| v == variant)
+                        // The baseline answers at the end only.
+                        && (args.latency == Latency::End || engine == Engine::Evenkeel);
+                    if wanted {
+                        loads.push(Load {
+                            identity: bench.clone(),
+                            engine,
+                            participants: self.participants,
+                            variant,
+                            url: self.of(engine).url().to_owned(),
+                            concurrency,
+                            payload_bytes: usize::try_from(args.payload_bytes).unwrap_or(0),
+                            latency: args.latency,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(loads)
+    }
 }
 
 async fn register(operator: &Identity, url: &str) -> Result<(), Failure> {
@@ -184,6 +240,10 @@ impl Report {
             Engine::Evenkeel => "evenkeel",
             Engine::Baseline => "baseline",
         };
+        let participants = match load.participants {
+            Participants::Stateless => "stateless",
+            Participants::Barrier => "barrier",
+        };
         let variant = match load.variant {
             Variant::Completed => "completed",
             Variant::Compensated => "compensated",
@@ -195,7 +255,7 @@ impl Report {
         let (rate, p50, p99) = (all.per_second(), all.quantile_ms(500), all.quantile_ms(990));
         if self.format != Format::Table {
             let value = json!({
-                "engine": engine, "participants": "stateless", "variant": variant,
+                "engine": engine, "participants": participants, "variant": variant,
                 "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
                 "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
                 "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
@@ -207,11 +267,12 @@ impl Report {
             self.values.push(value);
         }
         output::remark(&format!(
-            "{engine} {variant} {}: {rate:.0} sagas/s",
+            "{engine} {participants} {variant} {}: {rate:.0} sagas/s",
             load.concurrency
         ));
         self.rows.push(vec![
             engine.into(),
+            participants.into(),
             variant.into(),
             format!("{:>4}", load.concurrency).into(),
             format!("{rate:>8.0}").into(),
@@ -232,8 +293,8 @@ impl Report {
             Format::Table => {}
         }
         let mut table = Table::new(&[
-            "ENGINE", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS", "WAL B",
-            "STORED B",
+            "ENGINE", "STEPS", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS",
+            "WAL B", "STORED B",
         ]);
         for row in self.rows {
             table.row(row);
