@@ -14,6 +14,7 @@ mod process;
 mod redis;
 mod repeat;
 mod run;
+mod waiting;
 mod watch;
 mod watcher;
 
@@ -42,6 +43,7 @@ enum What {
     Gateway(GatewayArgs),
     Billing(BillingArgs),
     Watch(WatchArgs),
+    Waiting(WaitingArgs),
     /// Repeats a request with an Idempotency-Key in every way that matters, on a platform of its own
     ///
     /// Exits with 1 if a promise of docs/idempotency.md is broken.
@@ -292,6 +294,36 @@ impl WatchArgs {
     }
 }
 
+/// Measures what sagas cost that only wait: memory of the orchestrator for each, and its processor time for all
+///
+/// Orchestrator and participant are processes of their own, on a private Postgres with fsync on. Memory is what the process
+/// has resident, before and after.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  evenkeel bench waiting
+  evenkeel bench waiting --sagas 10000 --seconds 5
+  evenkeel bench waiting -o json > waiting.json")]
+pub(crate) struct WaitingArgs {
+    /// Sagas that wait
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=150_000))]
+    sagas: usize,
+    /// Time in which processor time is measured, in seconds
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// The same as `-o jsonl`
+    #[arg(long, hide = true, conflicts_with = "output")]
+    json: bool,
+}
+
+impl WaitingArgs {
+    const fn format(&self) -> Format {
+        if self.json { Format::Jsonl } else { self.output }
+    }
+}
+
 /// Rounds for people who read JSON.
 fn round(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
@@ -303,6 +335,7 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
     match args.what {
         What::Sagas(args) => run::sagas(&args).await?,
         What::Gateway(args) => gateway::run(&args).await?,
+        What::Waiting(args) => waiting::run(&args).await?,
         What::Billing(args) => billing::run(&args).await?,
         What::Watch(args) => {
             if !watch::run(&args).await? {

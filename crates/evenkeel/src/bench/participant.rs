@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use barrier::{Refusal, Statement, run_statement};
 use proto::bench::v1::bench_steps_server::{BenchSteps, BenchStepsServer};
-use proto::bench::v1::{UndoRequest, UndoResponse, WorkRequest, WorkResponse};
+use proto::bench::v1::{UndoRequest, UndoResponse, WaitRequest, WaitResponse, WorkRequest, WorkResponse};
 use rpc::error::Reason;
 use rpc::step::StepCall;
 use sqlx::PgPool;
@@ -19,6 +20,8 @@ use crate::output;
 
 /// Domain of the participant's refusals.
 pub(crate) const DOMAIN: &str = "bench.evenkeel";
+/// When somebody who waits asks again: not while anything is measured.
+const ASK_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// Connections to the database: as many as help on a small machine.
 const CONNECTIONS: u32 = 16;
 
@@ -96,6 +99,12 @@ impl BenchSteps for Participant {
             .bind(call.step.clone());
         let request = request.into_inner();
         run_statement(pool, &call, &request, DOMAIN, statement, UndoResponse {}).await
+    }
+
+    async fn wait(&self, _: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
+        let mut response = Response::new(WaitResponse {});
+        rpc::step::set_pending(response.metadata_mut(), ASK_AGAIN);
+        Ok(response)
     }
 }
 

@@ -78,27 +78,7 @@ impl Processes {
             command.extend(["--database-url", url]);
         }
         let participant = Process::start(&command, &[], false).await?;
-        let own = format!("evenkeel.bench.v1={}", participant.url());
-        let engine = Process::start(
-            &[
-                "serve",
-                "saga",
-                "--listen",
-                "127.0.0.1:0",
-                "--instance",
-                "bench",
-                "--until-stdin-closes",
-                "--participant",
-                &own,
-            ],
-            &[
-                ("DATABASE_URL", url),
-                ("EVENKEEL_TELEMETRY__LEVEL", "warn"),
-                (identity::VARIABLE, &keys.display().to_string()),
-            ],
-            true,
-        )
-        .await?;
+        let engine = orchestrator(url, keys, participant.url()).await?;
         let baseline = Process::start(
             &[
                 "bench",
@@ -114,7 +94,13 @@ impl Processes {
             false,
         )
         .await?;
-        register(&Identity::operator(Some(keys))?, engine.url()).await?;
+        register(
+            &Identity::operator(Some(keys))?,
+            engine.url(),
+            "BENCH_FOUR",
+            DEFINITION,
+        )
+        .await?;
         Ok(Self {
             participants,
             engine,
@@ -164,12 +150,43 @@ impl Processes {
     }
 }
 
-async fn register(operator: &Identity, url: &str) -> Result<(), Failure> {
+/// Starts the orchestrator before a participant of the benchmark.
+pub(super) async fn orchestrator(url: &str, keys: &Path, participant: &str) -> Result<Process, Failure> {
+    let participant = format!("evenkeel.bench.v1={participant}");
+    Process::start(
+        &[
+            "serve",
+            "saga",
+            "--listen",
+            "127.0.0.1:0",
+            "--instance",
+            "bench",
+            "--until-stdin-closes",
+            "--participant",
+            &participant,
+        ],
+        &[
+            ("DATABASE_URL", url),
+            ("EVENKEEL_TELEMETRY__LEVEL", "warn"),
+            (identity::VARIABLE, &keys.display().to_string()),
+        ],
+        true,
+    )
+    .await
+}
+
+/// Registers a definition and makes it the active one.
+pub(super) async fn register(
+    operator: &Identity,
+    url: &str,
+    name: &str,
+    definition: &str,
+) -> Result<(), Failure> {
     let failed = |e: tonic::Status| Failure::unavailable("cannot register the definition").because(&e);
     let mut client = SagaServiceClient::new(operator.channel(url, "saga")?);
     let request = RegisterDefinitionRequest {
-        source: DEFINITION.to_owned(),
-        source_name: "BENCH_FOUR.yaml".to_owned(),
+        source: definition.to_owned(),
+        source_name: format!("{name}.yaml"),
         check_only: false,
     };
     let answer = client
@@ -179,12 +196,12 @@ async fn register(operator: &Identity, url: &str) -> Result<(), Failure> {
         .into_inner();
     if let Some(problem) = answer.problems.first() {
         return Err(Failure::config(format!(
-            "BENCH_FOUR.yaml:{}: {}",
+            "{name}.yaml:{}: {}",
             problem.line, problem.message
         )));
     }
     let request = ActivateDefinitionRequest {
-        name: "BENCH_FOUR".to_owned(),
+        name: name.to_owned(),
         version: 1,
         deactivate: false,
     };
