@@ -1,5 +1,5 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test
+.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting
 
 # Plays the six stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
@@ -52,10 +52,32 @@ bench-watch:
 	deploy/ensure-postgres.sh
 	cargo run -q --profile bench-run -p evenkeel -- bench watch
 
+# CreateRefund with 32 at a time, 300 notifications a second; two minutes after the build.
+bench-billing:
+	deploy/ensure-postgres.sh
+	cargo run -q --profile bench-run -p evenkeel -- bench billing
+
+# 100,000 sagas that wait: memory of each, processor time of all; two minutes after the build.
+bench-waiting:
+	deploy/ensure-postgres.sh
+	cargo run -q --profile bench-run -p evenkeel -- bench waiting
+
 # A POST repeated in every way that matters has one effect; fails if a promise is broken. Half a minute after the build.
 idempotency-demo:
 	deploy/ensure-postgres.sh
 	cargo run -q -p evenkeel -- bench repeat
+
+# All tests again, instrumented: line coverage of each crate beside its floor. Ten minutes.
+coverage:
+	deploy/ensure-postgres.sh
+	-deploy/ensure-python-grpc.sh
+	deploy/ensure-rabbitmq.sh
+	deploy/ensure-redis.sh
+	deploy/coverage.sh
+
+# Coverage-guided fuzzing of the parsers of outside data, FUZZ_SECONDS (30) each.
+fuzz:
+	deploy/fuzz.sh
 
 # What the README says is what happens.
 readme:
