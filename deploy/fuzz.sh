@@ -61,7 +61,7 @@ for target in "${targets[@]}"; do
     known=$(find "corpus/$target" -type f | wc -l)
     printf '%-12s %10s inputs, %6s places of the code reached, %4s kept before\n' "$target" "$executed" "$covered" "$known"
     if $keep; then
-        "$program" -merge=1 "corpus/$target" "$found" "${options[@]}" >"$found.log" 2>&1
+        "$program" -merge=1 -use_counters=0 "corpus/$target" "$found" "${options[@]}" >"$found.log" 2>&1
     fi
     rm -rf "$found" "$found.log"
 done

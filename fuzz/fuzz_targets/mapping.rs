@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, MessageDescriptor};
+use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _};
 use saga_definition::{Context, Definition, Participants, SagaContext, compile, decode_json, digest, encode_json};
 
 /// Longest JSON that is read, in bytes.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, ReflectMessage as _};
 use transcode::Transcoder;
 
 static TRANSCODER: LazyLock<Transcoder> = LazyLock::new(|| {
