@@ -10,5 +10,6 @@ mod name;
 pub(crate) mod payers;
 pub(crate) mod providers;
 pub(crate) mod ready;
+pub(crate) mod sealing;
 pub(crate) mod services;
 pub(crate) mod settings;

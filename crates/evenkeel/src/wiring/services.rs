@@ -19,7 +19,7 @@ use tonic::service::Routes;
 
 use super::identity::{Keys, fetched, store};
 use super::settings::{Name, Settings};
-use super::{database, events, providers};
+use super::{database, events, providers, sealing};
 use crate::exit::{Code, Failure};
 use crate::identity;
 
@@ -208,6 +208,7 @@ pub(crate) async fn start(
                 sagas,
                 providers: providers::clients(&settings.providers)?,
                 guard: guard(fetched(settings, &dialer)?),
+                kms: sealing::open(settings)?,
             };
             let service = billing::build(settings.billing.clone(), deps)
                 .map_err(|error| Failure::config("the billing service cannot be built").because(&error))?;

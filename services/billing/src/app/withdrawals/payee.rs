@@ -1,9 +1,22 @@
-//! Who gets the money. Not encrypted so far, JSON: this is where it is to be sealed, since operators read inputs of sagas, and
-//! backups are read by others.
+//! Who gets the money. It is kept sealed and beside the withdrawal: operators read inputs of sagas, and backups are read by
+//! others.
 
+use std::time::Duration;
+
+use ids::WithdrawalId;
+use kms::Place;
+use process::PoolGauge;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
+use super::super::App;
 use crate::error::Error;
+use crate::store::payees;
+
+/// For how long a recipient is kept whose withdrawal has not begun. Its saga has 5 minutes.
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many are forgotten by one statement.
+const FORGET: i64 = 1_000;
 
 /// Longest name of a recipient at a provider, in characters.
 const MAX_ID_CHARS: usize = 64;
@@ -58,23 +71,68 @@ impl Payee {
     }
 }
 
-/// A sealed [`Payee`].
+/// Writes down, sealed, who gets the money of a withdrawal that is about to begin; or compares it with what was written
+/// before.
 ///
-/// It is part of the saga's input, by which a retry is recognised: where the same payee is sealed to other bytes, a retry
-/// that comes before the amount is frozen has to wait for that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sealed(pub(super) Vec<u8>);
-
-impl Sealed {
-    pub(super) fn seal(payee: &Payee) -> Result<Self, Error> {
-        serde_json::to_vec(payee)
-            .map(Self)
-            .map_err(|_| Error::Broken("a payee cannot be sealed"))
+/// It is the only row of ours before a saga has begun, and is of no effect by itself: [`forget_payees`] takes it away if none
+/// begins (docs/adr/0020).
+///
+/// # Errors
+/// [`Error::Mismatch`] if the withdrawal is for somebody else.
+pub(super) async fn keep(app: &App, id: WithdrawalId, payee: &Payee) -> Result<(), Error> {
+    if let Some(known) = payees::find(&app.pool, id).await? {
+        return same(app, id, &known, payee).await;
     }
-
-    pub(super) fn open(&self) -> Result<Payee, Error> {
-        serde_json::from_slice(&self.0).map_err(|_| Error::Broken("a payee cannot be opened"))
+    let plain = serde_json::to_vec(payee).map_err(|_| Error::Broken("a payee cannot be sealed"))?;
+    let plain = Zeroizing::new(plain);
+    let sealed = app.kms.seal(place(&id.uuid().to_string()), &plain).await;
+    if payees::insert(&app.pool, id, &sealed.map_err(Error::Keys)?).await? {
+        return Ok(());
     }
+    // Another call was faster.
+    let known = payees::find(&app.pool, id).await?;
+    let known = known.ok_or(Error::Broken("a payee that was just written is gone"))?;
+    same(app, id, &known, payee).await
+}
+
+/// Tells whether a withdrawal is for this payee.
+pub(super) async fn is_for(app: &App, id: WithdrawalId, payee: &Payee) -> Result<bool, Error> {
+    Ok(find(app, &app.pool, id).await? == *payee)
+}
+
+/// Returns who gets the money of a withdrawal that was written.
+pub(super) async fn find(app: &App, pool: &PoolGauge, id: WithdrawalId) -> Result<Payee, Error> {
+    let known = payees::find(pool, id).await?;
+    let known = known.ok_or(Error::Broken("a withdrawal is for nobody"))?;
+    open(app, id, &known).await
+}
+
+async fn same(app: &App, id: WithdrawalId, known: &[u8], payee: &Payee) -> Result<(), Error> {
+    if open(app, id, known).await? == *payee {
+        Ok(())
+    } else {
+        Err(Error::Mismatch("withdrawal"))
+    }
+}
+
+async fn open(app: &App, id: WithdrawalId, sealed: &[u8]) -> Result<Payee, Error> {
+    let plain = app.kms.open(place(&id.uuid().to_string()), sealed).await;
+    let plain = plain.map_err(Error::Keys)?;
+    serde_json::from_slice(&plain).map_err(|_| Error::Broken("what was sealed is no payee"))
+}
+
+fn place(row: &str) -> Place<'_> {
+    Place {
+        table: payees::SEALED.table,
+        column: payees::SEALED.column,
+        row,
+    }
+}
+
+/// Forgets those whose withdrawal has not begun within a day: its saga ends long before.
+pub(crate) async fn forget_payees(app: &App) -> Result<(), Error> {
+    while payees::forget(&app.steps_pool, KEEP, FORGET).await? >= FORGET.unsigned_abs() {}
+    Ok(())
 }
 
 #[cfg(test)]
@@ -98,12 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_opened_again_and_not_shown() {
+    fn a_payee_is_not_shown() {
         let payee = Payee::new("2088102146225135", "张三").unwrap();
-        let sealed = Sealed::seal(&payee).unwrap();
-        assert_eq!(sealed, Sealed::seal(&payee).unwrap());
-        assert_eq!(sealed.open().unwrap(), payee);
-        assert!(!format!("{payee:?}").contains("2088"));
-        assert!(Sealed(b"{}".to_vec()).open().is_err());
+        assert_eq!(format!("{payee:?}"), "Payee");
     }
 }
