@@ -7,6 +7,7 @@ pub(crate) mod doubles;
 pub(crate) mod events;
 pub(crate) mod input;
 pub(crate) mod keys;
+pub(crate) mod kms;
 pub(crate) mod migrate;
 pub(crate) mod proto;
 pub(crate) mod quota;
