@@ -1,5 +1,6 @@
 //! One module a command, named like the command.
 
+pub(crate) mod billing;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod doctor;
