@@ -13,6 +13,19 @@ create table commission_accounts (
     constraint commission_accounts_sum check (earned = available + frozen + withdrawn)
 );
 
+-- Who gets the money of a withdrawal. Written before its saga starts; without a withdrawal it is forgotten again.
+create table payees (
+    withdrawal_id uuid not null,
+    -- Recipient and name, sealed for this place (docs/adr/0018).
+    recipient_sealed bytea not null,
+    created_at timestamptz not null default clock_timestamp(),
+    -- When the withdrawal was written.
+    taken_at timestamptz,
+    constraint payees_pkey primary key (withdrawal_id),
+    constraint payees_size check (octet_length(recipient_sealed) between 1 and 4096)
+);
+create index payees_untaken on payees (created_at) where taken_at is null;
+
 create table withdrawals (
     id uuid not null,
     -- The number under which the channel knows it: fixed before the channel is called.
@@ -21,8 +34,6 @@ create table withdrawals (
     channel text not null,
     amount bigint not null,
     currency text not null,
-    -- Recipient and name. JSON so far: to be sealed.
-    recipient_sealed bytea not null,
     status text not null default 'FROZEN',
     provider_no text collate "C",
     -- WeChat: opens the page on which the recipient accepts.
@@ -36,6 +47,7 @@ create table withdrawals (
     ended_at timestamptz,
     constraint withdrawals_pkey primary key (id),
     constraint withdrawals_no unique (withdrawal_no),
+    constraint withdrawals_payee foreign key (id) references payees (withdrawal_id),
     constraint withdrawals_user foreign key (user_id) references commission_accounts (user_id),
     constraint withdrawals_channel check (channel in ('wechat', 'alipay')),
     constraint withdrawals_amount check (amount > 0),

@@ -8,7 +8,10 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
-const ENUM_PREFIXES: [&str; 8] = [
+const ENUM_PREFIXES: [&str; 11] = [
+    "CASE_KIND_",
+    "CHANNEL_",
+    "DIFFERENCE_KIND_",
     "OPERATOR_ACTION_",
     "WAIT_KIND_",
     "CIRCUIT_STATE_",
@@ -18,7 +21,9 @@ const ENUM_PREFIXES: [&str; 8] = [
     "TASK_STATE_",
     "RESERVATION_STATE_",
 ];
-const ENUM_FIELDS: [&str; 7] = ["phase", "reason", "state", "status", "action", "kind", "circuit"];
+const ENUM_FIELDS: [&str; 8] = [
+    "phase", "reason", "state", "status", "action", "kind", "circuit", "channel",
+];
 const EMBEDDED_FIELDS: [(&str, &str); 3] = [
     ("inputJson", "input"),
     ("requestJson", "request"),

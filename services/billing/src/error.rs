@@ -134,6 +134,9 @@ pub(crate) enum Error {
     /// A provider does not answer, or not as it should.
     #[error("the provider does not answer: {0}")]
     Provider(String),
+    /// A recipient cannot be sealed or opened.
+    #[error("the recipient cannot be sealed or opened")]
+    Keys(#[source] kms::Error),
     /// The rows contradict each other.
     #[error("broken invariant: {0}")]
     Broken(&'static str),
@@ -211,11 +214,11 @@ impl Error {
             Self::Refused { reason, .. } => no(*reason),
             Self::Overloaded => Answer::Later(Reason::Overloaded),
             Self::NotDone(_) | Self::NotYet => Answer::Later(Reason::Unavailable),
-            Self::Orchestrator(_) | Self::Provider(_) => {
+            Self::Orchestrator(_) | Self::Provider(_) | Self::Keys(kms::Error::Unavailable(_)) => {
                 tracing::warn!(error = barrier::chain(self), "a call to another part failed");
                 Answer::Later(Reason::Unavailable)
             }
-            Self::Broken(_) | Self::Database(_) => Answer::Unknown,
+            Self::Keys(_) | Self::Broken(_) | Self::Database(_) => Answer::Unknown,
         }
     }
 }

@@ -45,6 +45,8 @@ mod store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kms::Kms;
+use kms::rewrap::Column;
 use process::PoolGauge;
 use proto::billing::v1 as pb;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
@@ -80,6 +82,9 @@ pub const SAGAS: &[(&str, &str)] = &[
     ("WITHDRAWAL.yaml", include_str!("../sagas/WITHDRAWAL.yaml")),
 ];
 
+/// The columns with sealed fields.
+pub const SEALED: &[Column] = &[store::payees::SEALED];
+
 /// The services that everybody may call, as the access option of each method says.
 const PUBLIC: [&str; 6] = [
     pb::plan_service_server::SERVICE_NAME,
@@ -103,6 +108,8 @@ pub struct Deps {
     pub providers: Vec<Arc<dyn pay::Provider>>,
     /// Who may call.
     pub guard: Guard,
+    /// Seals recipients, and opens them.
+    pub kms: Kms,
 }
 
 /// The service, ready to be served.
@@ -151,6 +158,7 @@ pub fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         config: Arc::new(config),
         due: Arc::new(Notify::new()),
         inbox: Arc::new(Notify::new()),
+        kms: deps.kms,
     };
     Ok(Service {
         public: deps.guard.layer(&PUBLIC)?.guard(grpc::routes(&app)),

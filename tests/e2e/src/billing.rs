@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use doubles::pay::Options;
 use doubles::{alipay, wechatpay};
-use ids::UserId;
+use ids::{UserId, WithdrawalId};
+use kms::{Kms, LocalKeys, Place};
 use proto::billing::v1::order_service_client::OrderServiceClient;
 use proto::billing::v1::payment_service_client::PaymentServiceClient;
 use proto::billing::v1::plan_service_client::PlanServiceClient;
@@ -31,6 +32,8 @@ pub const QUOTA: i64 = 100;
 pub struct Billing {
     pub wechat: wechatpay::WeChatPay,
     pub alipay: alipay::Alipay,
+    /// Seals like the service.
+    pub kms: Kms,
 }
 
 impl Platform {
@@ -42,6 +45,7 @@ impl Platform {
         let billing = Billing {
             wechat: wechat.expect("a free port"),
             alipay: alipay.expect("a free port"),
+            kms: self.make_key_file(),
         };
         let notify = format!("{}/api/v1/payments/notify", self.gateway_url());
         billing.alipay.tell_transfers_to(&format!("{notify}/alipay"));
@@ -57,6 +61,17 @@ impl Platform {
         self.ready().await;
         self.publish(PLAN, false).await;
         billing
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.scratch.path().join("kms.json")
+    }
+
+    fn make_key_file(&self) -> Kms {
+        let file = self.key_file();
+        kms::create_file(&file).expect("the directory can be written");
+        let keys = LocalKeys::read(&file).expect("the key file was just made");
+        Kms::new(kms::Provider::Local(keys), Vec::new())
     }
 
     /// Starts the billing service's process; the one before must have ended.
@@ -175,6 +190,27 @@ impl Billing {
         assert!(paid.is_some(), "it cannot be paid: {payment:?}");
     }
 
+    /// Writes who gets the money of a withdrawal, as the service does before it starts the saga.
+    ///
+    /// # Panics
+    /// If it cannot be sealed or written.
+    pub async fn give_payee(&self, platform: &Platform, id: WithdrawalId) {
+        let row = id.uuid().to_string();
+        let place = Place {
+            table: "billing.payees",
+            column: "recipient_sealed",
+            row: &row,
+        };
+        let payee = r#"{"id":"2088101117955611","name":"张三"}"#;
+        let sealed = self.kms.seal(place, payee.as_bytes()).await;
+        sqlx::query("insert into billing.payees (withdrawal_id, recipient_sealed) values ($1, $2)")
+            .bind(id.uuid())
+            .bind(sealed.expect("a key file is always there"))
+            .execute(platform.sql())
+            .await
+            .expect("the database answers");
+    }
+
     fn settings(&self, platform: &Platform, notify: &str) -> String {
         let file = |name: &str, text: &str| -> PathBuf {
             let path = platform.scratch.path().join(name);
@@ -188,6 +224,9 @@ impl Billing {
 notify_url = {notify:?}
 ask_after = [\"50ms\", \"100ms\", \"200ms\"]
 import_statements = false
+
+[kms.local]
+file = {:?}
 
 [providers.wechat]
 app_id = {:?}
@@ -208,6 +247,7 @@ alipay_certificate_path = {:?}
 roots_path = {:?}
 url = {:?}
 ",
+            platform.key_file(),
             wechat.app_id,
             wechat.merchant_id,
             wechat.serial,

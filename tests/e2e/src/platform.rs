@@ -283,6 +283,16 @@ impl Platform {
         platform
     }
 
+    /// Path of a file of this platform: settings, keys.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Sets a variable in the environment of the processes that are started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// A command with the platform's settings in its environment.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());

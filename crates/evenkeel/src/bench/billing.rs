@@ -96,6 +96,7 @@ impl Shop {
         let [quota_steps, billing_steps, gateway_at] = free_addresses().await?;
         let merchant = provider.merchant().write(&platform.directory());
         let merchant = merchant.map_err(|e| Failure::unavailable("cannot write its keys").because(&e))?;
+        platform.sealing_keys()?;
         let notify_url = format!("http://{gateway_at}/api/v1/payments/notify");
 
         let participants = [
@@ -117,9 +118,7 @@ impl Shop {
             ("WECHAT_PAY_URL", provider_url.as_str()),
             ("EVENKEEL_BILLING__IMPORT_STATEMENTS", "false"),
         ];
-        // The provider's certificate is fetched, as by merchants that have no public key of it.
-        let of_merchant = merchant.iter().filter(|(name, _)| !name.contains("_PUBLIC_KEY_"));
-        envs.extend(of_merchant.map(|(name, value)| (*name, value.as_str())));
+        envs.extend(merchant.iter().map(|(name, value)| (*name, value.as_str())));
         let billing = platform
             .serve_at(Name::Billing, ANY_PORT, &billing_steps, &[], &envs)
             .await?;

@@ -123,6 +123,17 @@ impl Platform {
         Process::start(&args, &all, true).await
     }
 
+    /// Makes the keys under which billing seals what it encrypts.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn sealing_keys(&self) -> Result<(), Failure> {
+        let file = self.scratch.keys().join("kms.json");
+        let made = kms::create_file(&file);
+        made.map(drop)
+            .map_err(|e| Failure::unavailable("the key file cannot be made").because(&e))
+    }
+
     /// Directory for files of processes that the benchmark starts itself.
     pub(super) fn directory(&self) -> PathBuf {
         self.scratch.path().to_owned()

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::measure::{cpu_ms, memory_kib};
 use super::process::{self, Process, Scratch};
-use super::{WaitingArgs, round, run};
+use super::run::{orchestrator, register};
+use super::{WaitingArgs, round};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
 use crate::identity::{self, Identity};
@@ -62,8 +63,8 @@ async fn measure(args: &WaitingArgs, server: &PrivatePostgres, keys: &Path) -> R
     database::migrate(&url, &[Name::Saga]).await?;
     let participant =
         Process::start(&["bench", "participant", "--listen", "127.0.0.1:0"], &[], false).await?;
-    let engine = run::orchestrator(&url, keys, participant.url()).await?;
-    run::register(
+    let engine = orchestrator(&url, keys, participant.url()).await?;
+    register(
         &Identity::operator(Some(keys))?,
         engine.url(),
         "BENCH_WAIT",

@@ -20,6 +20,7 @@ use crate::wiring::database::{self, Database};
 use crate::wiring::events;
 use crate::wiring::payers::{self, Payers};
 use crate::wiring::ready;
+use crate::wiring::sealing;
 use crate::wiring::services::{self, Bound};
 use crate::wiring::settings::{
     self, DEFAULT_PORT_BASE, DEV_DATABASE_URL, Listen, Name, Settings, local, port,
@@ -89,6 +90,7 @@ pub(crate) async fn run(args: Args, keys: Option<PathBuf>) -> Result<Code, Failu
     };
     settings.identity.keys = identity::absolute(&keys.unwrap_or_else(|| data_dir.join("keys")));
     identity::ensure(&settings.identity.keys)?;
+    sealing::ensure(&settings).await?;
     let postgres_port = Some(base).filter(|base| *base != 0);
     let database = Database::open(&settings.database.url, &data_dir, postgres_port).await?;
     let running = run_on(&database, &args, settings, base, &data_dir, shutdown);

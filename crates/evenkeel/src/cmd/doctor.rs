@@ -6,6 +6,7 @@ use crate::doctor::{self, Facts, Report};
 use crate::exit::{Code, Failure};
 use crate::identity::Identity;
 use crate::output::{self, Format};
+use crate::wiring::sealing;
 use crate::wiring::settings::{self, DEV_DATABASE_URL, Name};
 
 /// Says what is wrong, if anything, and what to do about it; exits with 1 if something is
@@ -88,11 +89,11 @@ pub(crate) struct Args {
 }
 
 /// Runs `evenkeel doctor`.
-pub(crate) async fn run(args: Args, identity: Identity) -> Result<Code, Failure> {
+pub(crate) async fn run(args: Args, identity: Identity, keys: Option<PathBuf>) -> Result<Code, Failure> {
     let report = if args.drift {
         doctor::drift(&args.database_url).await
     } else {
-        everything(&args, identity).await?
+        everything(&args, identity, keys).await?
     };
     output::emit(&match args.output {
         Format::Table => report.table(output::colour()),
@@ -102,8 +103,11 @@ pub(crate) async fn run(args: Args, identity: Identity) -> Result<Code, Failure>
     Ok(if report.is_well() { Code::Ok } else { Code::Failed })
 }
 
-async fn everything(args: &Args, identity: Identity) -> Result<Report, Failure> {
+async fn everything(args: &Args, identity: Identity, keys: Option<PathBuf>) -> Result<Report, Failure> {
     let mut settings = settings::load(args.config.as_deref())?;
+    if let Some(keys) = keys {
+        settings.identity.keys = keys;
+    }
     if args.config.is_none() && args.database_url == DEV_DATABASE_URL {
         settings.share_one_process();
     }
@@ -119,6 +123,14 @@ async fn everything(args: &Args, identity: Identity) -> Result<Report, Failure> 
             (Name::Billing, args.billing.clone()),
         ],
         gateway: args.gateway.clone(),
+        kms: sealing::open(&settings).map_err(|failure| first_line(&failure)),
     };
     Ok(doctor::examine(&facts).await)
+}
+
+/// What went wrong, without what to do about it.
+fn first_line(failure: &Failure) -> String {
+    let text = failure.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
 }

@@ -1,5 +1,6 @@
 //! One module a command, named like the command.
 
+pub(crate) mod billing;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod doctor;
@@ -7,6 +8,7 @@ pub(crate) mod doubles;
 pub(crate) mod events;
 pub(crate) mod input;
 pub(crate) mod keys;
+pub(crate) mod kms;
 pub(crate) mod migrate;
 pub(crate) mod proto;
 pub(crate) mod quota;

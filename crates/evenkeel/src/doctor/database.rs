@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Facts, Report, drift};
+use super::{Facts, Report, drift, sealed};
 use crate::render::time;
 use crate::wiring::database::{self, EVENTS, STORE, migrator};
 use crate::wiring::settings::Name;
@@ -60,6 +60,7 @@ pub(super) async fn examine(facts: &Facts, report: &mut Report) {
             "see whether this binary and the database belong together",
         );
     }
+    sealed::examine(facts, report).await;
     drift::examine(&facts.database_url, report).await;
 }
 

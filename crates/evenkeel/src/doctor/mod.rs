@@ -3,9 +3,12 @@
 mod database;
 mod drift;
 mod report;
+mod sealed;
 mod services;
 
 pub(crate) use report::Report;
+
+use kms::Kms;
 
 use crate::identity::Identity;
 use crate::wiring::settings::Name;
@@ -23,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) services: Vec<(Name, String)>,
     /// URL of the gateway.
     pub(crate) gateway: String,
+    /// The keys under which fields are sealed; why there are none, if so.
+    pub(crate) kms: Result<Kms, String>,
 }
 
 /// Examines everything. What cannot be examined is a finding, not an error.

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod balance;
 pub(crate) mod definition;
+pub(crate) mod desk;
 pub(crate) mod saga;
 pub(crate) mod status;
 pub(crate) mod task;

@@ -273,6 +273,14 @@ pub(crate) async fn billing_drift(url: &str) -> Result<Vec<billing::Drift>, Fail
     drift.map_err(|error| not_compared(billing::SCHEMA, &error))
 }
 
+/// Connections to whatever is sealed; close them.
+///
+/// # Errors
+/// If the database does not answer.
+pub(crate) async fn sealed_pool(url: &str) -> Result<sqlx::PgPool, Failure> {
+    one_connection(url, billing::SCHEMA).await
+}
+
 async fn one_connection(url: &str, schema: &'static str) -> Result<sqlx::PgPool, Failure> {
     let one = PoolConfig {
         url: url.to_owned(),

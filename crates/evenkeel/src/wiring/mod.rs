@@ -10,5 +10,7 @@ mod name;
 pub(crate) mod payers;
 pub(crate) mod providers;
 pub(crate) mod ready;
+pub(crate) mod sealed_file;
+pub(crate) mod sealing;
 pub(crate) mod services;
 pub(crate) mod settings;

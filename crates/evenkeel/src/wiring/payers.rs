@@ -8,6 +8,7 @@ use std::path::Path;
 use doubles::pay::{Books, Options};
 use doubles::{alipay, wechatpay};
 
+use super::providers::ClearKeys;
 use super::settings::{Settings, local, port};
 use crate::exit::Failure;
 
@@ -41,6 +42,10 @@ pub(crate) async fn complete(
     ];
     if wanted.iter().all(|app_id| !app_id.is_empty()) {
         return Ok(payers);
+    }
+    if settings.providers.clear_keys == ClearKeys::Warn {
+        // They are those of doubles.
+        settings.providers.clear_keys = ClearKeys::Allow;
     }
     fs::DirBuilder::new()
         .recursive(true)
@@ -84,8 +89,9 @@ fn use_wechat(settings: &mut Settings, double: &wechatpay::WeChatPay, dir: &Path
     wechat.merchant_id = said("WECHAT_PAY_MCHID");
     wechat.serial = said("WECHAT_PAY_SERIAL_NO");
     wechat.private_key_path = said("WECHAT_PAY_PRIVATE_KEY_PATH").into();
-    wechat.api_v3_key = said("WECHAT_PAY_API_V3_KEY");
-    // The double signs notifications with its certificate: they are fetched, as with a merchant who has no public key.
+    wechat.api_v3_key = said("WECHAT_PAY_API_V3_KEY").into();
+    wechat.public_key_id = said("WECHAT_PAY_PUBLIC_KEY_ID");
+    wechat.public_key_path = said("WECHAT_PAY_PUBLIC_KEY_PATH").into();
     wechat.transfer_scene = "1005".to_owned();
     wechat.transfer_reports = vec![("岗位类型".to_owned(), "推广员".to_owned())];
     wechat.url = double.url();

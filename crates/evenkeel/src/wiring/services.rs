@@ -19,7 +19,7 @@ use tonic::service::Routes;
 
 use super::identity::{Keys, fetched, store};
 use super::settings::{Name, Settings};
-use super::{database, events, providers};
+use super::{database, events, providers, sealing};
 use crate::exit::{Code, Failure};
 use crate::identity;
 
@@ -202,12 +202,14 @@ pub(crate) async fn start(
                 .connect(&settings.peers.saga, identity::name(Name::Saga.text())?)
                 .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
             let sagas = SagaServiceClient::new(channel);
+            let kms = sealing::open(settings)?;
             let deps = billing::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
                 sagas,
-                providers: providers::clients(&settings.providers)?,
+                providers: providers::clients(&settings.providers, &kms).await?,
                 guard: guard(fetched(settings, &dialer)?),
+                kms,
             };
             let service = billing::build(settings.billing.clone(), deps)
                 .map_err(|error| Failure::config("the billing service cannot be built").because(&error))?;

@@ -21,7 +21,7 @@ use crate::identity;
 pub(crate) const DEV_DATABASE_URL: &str = "postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable";
 
 /// Environment names people know, and the key each sets.
-const WELL_KNOWN: [(&str, &str); 33] = [
+const WELL_KNOWN: [(&str, &str); 34] = [
     ("AMQP_URL", "events.amqp_url"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "kv.redis_url"),
@@ -38,6 +38,7 @@ const WELL_KNOWN: [(&str, &str); 33] = [
     ("WECHAT_PAY_SERIAL_NO", "providers.wechat.serial"),
     ("WECHAT_PAY_PRIVATE_KEY_PATH", "providers.wechat.private_key_path"),
     ("WECHAT_PAY_API_V3_KEY", "providers.wechat.api_v3_key"),
+    ("WECHAT_PAY_API_V3_KEY_PATH", "providers.wechat.api_v3_key_path"),
     ("WECHAT_PAY_PUBLIC_KEY_ID", "providers.wechat.public_key_id"),
     ("WECHAT_PAY_PUBLIC_KEY_PATH", "providers.wechat.public_key_path"),
     ("ALIPAY_APPID", "providers.alipay.app_id"),

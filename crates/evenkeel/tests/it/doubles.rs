@@ -173,6 +173,25 @@ async fn the_other_providers_answer_and_keep_who_they_are() {
         assert_eq!(same_but_for_the_url(second.variables()), known);
         second.end().await;
     }
+    // What was sealed before a restart of the key service opens after it.
+    let (clear, sealed) = (scratch.path().join("clear"), scratch.path().join("sealed"));
+    std::fs::write(&clear, "a secret").expect("the directory can be written");
+    let first = Double::start(&["kms", "--keys-dir", &keys], &[]).await;
+    let path = |path: &std::path::Path| path.display().to_string();
+    let seal = evenkeel(&["kms", "seal", &path(&clear), "--out", &path(&sealed)])
+        .envs(first.variables())
+        .output()
+        .expect("the binary runs");
+    assert!(seal.status.success(), "{}", stderr(&seal));
+    first.end().await;
+    let second = Double::start(&["kms", "--keys-dir", &keys], &[]).await;
+    let look = ["kms", "rewrap", "--only-files", "--dry-run", "--file"];
+    let opened = evenkeel(&look).arg(&sealed).envs(second.variables()).output();
+    let opened = opened.expect("the binary runs");
+    assert!(opened.status.success(), "{}", stderr(&opened));
+    let calls = second.get("/_books").await;
+    assert!(calls.to_string().contains("Decrypt"), "{calls}");
+    second.end().await;
     // The auth service takes the variables for settings: what it misses is its database.
     let sms = Double::start(&["sms", "--keys-dir", &keys], &[]).await;
     let wechat = Double::start(&["wechat", "--keys-dir", &keys], &[]).await;

@@ -51,6 +51,8 @@ pub struct Report {
     pub seen: u64,
     /// Fields that were under the current key already.
     pub current: u64,
+    /// Fields that are under another key and open, of a walk that only looks.
+    pub old: u64,
     /// Fields that are under the current key now.
     pub rewrapped: u64,
     /// Fields whose row was deleted or emptied meanwhile.
@@ -67,7 +69,7 @@ impl Report {
     /// Says whether every field that was seen is under the current key.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.raced == 0 && self.failed == 0
+        self.old == 0 && self.raced == 0 && self.failed == 0
     }
 }
 
@@ -76,6 +78,7 @@ impl fmt::Display for Report {
         let Self {
             seen,
             current,
+            old,
             rewrapped,
             gone,
             raced,
@@ -84,7 +87,7 @@ impl fmt::Display for Report {
         } = self;
         write!(
             f,
-            "{seen} seen: {current} current, {rewrapped} re-wrapped, {gone} gone, {raced} raced, {failed} failed"
+            "{seen} seen: {current} current, {old} old, {rewrapped} re-wrapped, {gone} gone, {raced} raced, {failed} failed"
         )
     }
 }
@@ -100,6 +103,14 @@ pub enum Error {
     Keys(#[source] KeyError),
 }
 
+/// Tells whether a column has no sealed field.
+///
+/// # Errors
+/// The database.
+pub async fn is_empty(pool: &PgPool, column: &Column) -> Result<bool, sqlx::Error> {
+    sql::is_empty(pool, column).await
+}
+
 /// A walk through one column.
 #[derive(Debug)]
 pub struct Walk {
@@ -107,15 +118,24 @@ pub struct Walk {
     kms: Kms,
     column: Column,
     batch: u16,
-    refreshes: bool,
+    mode: Mode,
     key_type: Option<String>,
     after: Option<String>,
     is_done: bool,
     report: Report,
 }
 
+/// What a walk does with a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Rewrap,
+    Refresh,
+    Look,
+}
+
 enum Fate {
     Current,
+    Old,
     Rewrapped,
     Gone,
     Raced,
@@ -131,7 +151,7 @@ impl Walk {
             kms,
             column,
             batch: BATCH,
-            refreshes: false,
+            mode: Mode::Rewrap,
             key_type: None,
             after: None,
             is_done: false,
@@ -156,7 +176,14 @@ impl Walk {
     /// Also [refreshes](Kms::refresh) what is under the current key.
     #[must_use]
     pub const fn refresh(mut self) -> Self {
-        self.refreshes = true;
+        self.mode = Mode::Refresh;
+        self
+    }
+
+    /// Only looks: opens every field, also those under the current key, and writes nothing.
+    #[must_use]
+    pub const fn look(mut self) -> Self {
+        self.mode = Mode::Look;
         self
     }
 
@@ -170,6 +197,12 @@ impl Walk {
     #[must_use]
     pub const fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Ends, and returns what was done.
+    #[must_use]
+    pub fn into_report(self) -> Report {
+        self.report
     }
 
     /// Walks to the end.
@@ -194,7 +227,10 @@ impl Walk {
             Some(known) => known.clone(),
             None => sql::key_type(&self.pool, &self.column).await?,
         };
-        let current = (!self.refreshes).then(|| envelope::prefix(&self.kms.current()));
+        let current = match self.mode {
+            Mode::Rewrap => Some(envelope::prefix(&self.kms.current())),
+            Mode::Refresh | Mode::Look => None,
+        };
         let rows = sql::next(
             &self.pool,
             &self.column,
@@ -240,10 +276,21 @@ impl Walk {
             row: row.row.as_deref().unwrap_or_default(),
         };
         for _ in 0..TRIES {
-            let outcome = if self.refreshes {
-                self.kms.refresh(place, &sealed).await
-            } else {
-                self.kms.rewrap(place, &sealed).await
+            let outcome = match self.mode {
+                Mode::Rewrap => self.kms.rewrap(place, &sealed).await,
+                Mode::Refresh => self.kms.refresh(place, &sealed).await,
+                Mode::Look => match self.kms.open(place, &sealed).await {
+                    Ok(_)
+                        if self
+                            .kms
+                            .key_of(&sealed)
+                            .is_ok_and(|key| key == self.kms.current()) =>
+                    {
+                        Ok(None)
+                    }
+                    Ok(_) => return Ok(Fate::Old),
+                    Err(error) => Err(error),
+                },
             };
             let new = match outcome {
                 Ok(Some(new)) => new,
@@ -279,6 +326,7 @@ impl Report {
         self.seen += 1;
         match fate {
             Fate::Current => self.current += 1,
+            Fate::Old => self.old += 1,
             Fate::Rewrapped => self.rewrapped += 1,
             Fate::Gone => self.gone += 1,
             Fate::Raced => self.raced += 1,

@@ -22,6 +22,13 @@ pub(super) async fn key_type(pool: &PgPool, column: &Column) -> sqlx::Result<Str
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await
 }
 
+/// Tells whether no row has a field.
+pub(super) async fn is_empty(pool: &PgPool, column: &Column) -> sqlx::Result<bool> {
+    let Column { table, column, .. } = column;
+    let sql = format!("select not exists (select from {table} where {column} is not null)");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await
+}
+
 /// Reads the next rows after a key. What begins with `current` is under the current key, and stays where it is.
 pub(super) async fn next(
     pool: &PgPool,

@@ -303,3 +303,33 @@ async fn what_cannot_be_opened_is_counted_and_left_alone() {
         .unwrap();
     assert_eq!(before, after);
 }
+
+#[tokio::test]
+async fn a_walk_that_looks_opens_every_field_and_writes_none() {
+    let world = World::new(25).await;
+    let kms = world.file.kms();
+    insert(&world.pool(), 26, Some(seal(&kms, 26, &text(26)).await)).await;
+    insert(&world.pool(), 27, Some(b"rubbish".to_vec())).await;
+    // A good field of another row.
+    insert(&world.pool(), 28, Some(seal(&kms, 26, "moved").await)).await;
+    let rows =
+        "select string_agg(id || encode(api_key, 'hex') || xmin::text, ',' order by id) from vault.provider";
+    let before: String = sqlx::query_scalar(rows).fetch_one(&world.pool()).await.unwrap();
+    let mut walk = world.walk().look();
+    let report = walk.run().await.unwrap();
+    assert_eq!(
+        (
+            report.seen,
+            report.current,
+            report.old,
+            report.rewrapped,
+            report.failed
+        ),
+        (28, 1, 25, 0, 2)
+    );
+    let named: Vec<&str> = report.failures.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(named, ["27", "28"]);
+    assert!(!report.is_clean());
+    let after: String = sqlx::query_scalar(rows).fetch_one(&world.pool()).await.unwrap();
+    assert_eq!(before, after);
+}

@@ -15,6 +15,7 @@ pub(crate) mod withdrawals;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kms::Kms;
 use pay::Provider;
 use process::PoolGauge;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
@@ -43,6 +44,7 @@ pub(crate) struct App {
     pub(crate) due: Arc<Notify>,
     /// Tells the job that applies notifications that one has come.
     pub(crate) inbox: Arc<Notify>,
+    pub(crate) kms: Kms,
 }
 
 impl App {

@@ -1,7 +1,7 @@
 //! Starting a saga for a caller, and waiting, bounded, for one of its steps.
 //!
-//! No row is written before the saga is there, and nothing is held while waiting. The business id follows from who asks and
-//! the request id, so a retry finds the same saga.
+//! No row of business is written before the saga is there (a withdrawal's recipient is none: docs/adr/0020), and nothing is held
+//! while waiting. The business id follows from who asks and the request id, so a retry finds the same saga.
 
 use std::time::Duration;
 

@@ -42,7 +42,7 @@ pub(crate) fn all(app: &App) -> Vec<Job> {
     let mut jobs = vec![
         job("billing-checks", |app, stop| checks::run(app, stop).boxed()),
         job("billing-notifies", |app, stop| notifies::apply(app, stop).boxed()),
-        job("billing-receipts", |app, stop| notifies::tidy(app, stop).boxed()),
+        job("billing-tidy", |app, stop| notifies::tidy(app, stop).boxed()),
         job("billing-stuck-refunds", |app, stop| {
             refunds::run(app, stop).boxed()
         }),

@@ -1,4 +1,4 @@
-//! Applies notifications that were stored, and forgets deliveries that are old.
+//! Applies notifications that were stored, and forgets what is old.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::repeat::repeat;
-use crate::app::{App, notify};
+use crate::app::{App, notify, withdrawals};
 use crate::error::Error;
 use crate::store::notifies;
 
@@ -66,13 +66,14 @@ async fn one(app: &App, id: Uuid) -> bool {
     false
 }
 
-/// Forgets deliveries that are older than `keep_receipts`.
+/// Forgets deliveries that are older than `keep_receipts`, and recipients of withdrawals that never began.
 pub(crate) async fn tidy(app: App, stop: CancellationToken) {
     let never = Notify::new();
-    repeat("billing-receipts", TIDY, &never, &stop, || forget(&app)).await;
+    repeat("billing-tidy", TIDY, &never, &stop, || forget(&app)).await;
 }
 
 async fn forget(app: &App) -> Result<(), Error> {
+    withdrawals::forget_payees(app).await?;
     let keep = app.config.keep_receipts;
     while notifies::forget_receipts(&app.steps_pool, keep, FORGET).await? >= FORGET.unsigned_abs() {}
     Ok(())

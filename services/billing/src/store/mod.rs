@@ -9,6 +9,7 @@ pub(crate) mod notifies;
 pub(crate) mod order_lines;
 pub(crate) mod order_payments;
 pub(crate) mod orders;
+pub(crate) mod payees;
 pub(crate) mod payments;
 pub(crate) mod plans;
 pub(crate) mod receipts;

@@ -18,7 +18,6 @@ pub(crate) struct Withdrawal {
     pub(crate) channel: Channel,
     pub(crate) amount: Amount,
     pub(crate) currency: String,
-    pub(crate) recipient_sealed: Vec<u8>,
     pub(crate) status: WithdrawalStatus,
     pub(crate) provider_no: Option<String>,
     /// WeChat: opens the page on which the recipient accepts.
@@ -41,7 +40,6 @@ impl FromRow<'_, PgRow> for Withdrawal {
             channel: row::channel(row)?,
             amount: Amount::new(amount).ok_or_else(|| row::decode(format!("no amount is {amount}")))?,
             currency: row.try_get("currency")?,
-            recipient_sealed: row.try_get("recipient_sealed")?,
             status: row::status(row)?,
             provider_no: row.try_get("provider_no")?,
             package: row.try_get("package")?,
@@ -62,15 +60,14 @@ pub(crate) struct NewWithdrawal<'a> {
     pub(crate) user_id: UserId,
     pub(crate) channel: Channel,
     pub(crate) amount: Amount,
-    pub(crate) recipient_sealed: &'a [u8],
     pub(crate) saga_id: SagaId,
 }
 
 /// Writes a withdrawal whose amount is frozen. False if there is one of this id.
 pub(crate) async fn insert(conn: &mut PgConnection, new: &NewWithdrawal<'_>) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query(
-        "insert into withdrawals (id, withdrawal_no, user_id, channel, amount, currency, recipient_sealed, saga_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+        "insert into withdrawals (id, withdrawal_no, user_id, channel, amount, currency, saga_id)
+         values ($1, $2, $3, $4, $5, $6, $7)
          on conflict on constraint withdrawals_pkey do nothing",
     )
     .bind(new.id.uuid())
@@ -79,7 +76,6 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &NewWithdrawal<'_>) -> 
     .bind(new.channel.name())
     .bind(new.amount.minor())
     .bind(CNY)
-    .bind(new.recipient_sealed)
     .bind(new.saga_id.uuid())
     .execute(conn)
     .await?;

@@ -27,6 +27,7 @@ mod statements;
 mod withdrawal_faults;
 mod withdrawal_input;
 mod withdrawal_notifies;
+mod withdrawal_payees;
 mod withdrawal_steps;
 mod withdrawals;
 mod world;

@@ -7,6 +7,7 @@ use proto::billing::v1 as pb;
 use test_support::eventually;
 
 use crate::buyer::{Buyer, becomes, look, reaches, standing, told};
+use crate::desk::desk;
 use crate::payments::{CHANNELS, at_channel, pays, program};
 use crate::world::{DEADLINE, World, config, reason};
 
@@ -117,4 +118,36 @@ async fn an_orchestrator_that_is_away_or_slow_is_told_apart_from_a_refusal() {
         look(&world, &made.payment_id).await,
         standing("PENDING", "PENDING", false)
     );
+}
+
+#[tokio::test]
+async fn a_case_that_is_closed_while_the_provider_is_asked_is_not_opened_again_at_once() {
+    let mut impatient = config();
+    impatient.case_after = Duration::from_secs(1);
+    let mut world = World::quiet(impatient).await;
+    world.run_jobs().await;
+    let buyer = Buyer::new(&world).await;
+    buyer.begin(&world, pb::Channel::Wechat, "one").await.unwrap();
+    let silence = Rule {
+        times: None,
+        ..Rule::once(Operation::Query, Behaviour::Status(500)).delay_ms(500)
+    };
+    world.wechat.program(vec![silence]);
+    let open = "select count(*) from cases where resolved_at is null";
+    becomes(&world, open, 1_i64).await;
+    let asking = "select exists (select 1 from provider_checks where lease_until is not null)";
+    becomes(&world, asking, true).await;
+    let cases = desk(&world).list_cases(pb::ListCasesRequest::default()).await;
+    let case = cases.unwrap().into_inner().cases.pop().unwrap();
+    let request = pb::ResolveCaseRequest {
+        case_id: case.case_id,
+        note: "they are at it".to_owned(),
+        ..pb::ResolveCaseRequest::default()
+    };
+    desk(&world).resolve_case(request).await.unwrap();
+    becomes(&world, open, 1_i64).await;
+    let apart: bool = world
+        .value("select max(opened_at) - max(resolved_at) >= interval '1 second' from cases")
+        .await;
+    assert!(apart, "the time is counted anew");
 }

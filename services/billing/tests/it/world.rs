@@ -1,18 +1,21 @@
 //! A billing service with everything around it that a test needs.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{self, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
 use axum::routing::post;
 use doubles::pay::{Books, Options};
 use doubles::{alipay, wechatpay};
-use ids::UserId;
+use ids::{UserId, WithdrawalId};
+use kms::Provider::Local;
+use kms::{Kms, LocalKeys, Place};
 use pay::{Clock, HttpClient, PrivateKey, Provider, Timeouts};
 use process::PoolGauge;
 use proto::billing::v1 as pb;
@@ -20,7 +23,7 @@ use proto::billing::v1::billing_steps_client::BillingStepsClient;
 use proto::billing::v1::notify_service_client::NotifyServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use sqlx::PgPool;
-use test_support::{TestDatabase, identities};
+use test_support::{Scratch, TestDatabase, identities};
 use token::{Channel, Role};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -54,6 +57,10 @@ pub(crate) struct World {
     sagas_channel: Channel,
     seen: Seen,
     pub(crate) db: TestDatabase,
+    pub(crate) kms: Kms,
+    /// The key file, with which `kms` was opened.
+    pub(crate) key_file: PathBuf,
+    _keys: Scratch,
 }
 
 /// Notifications that came to the edge, as they came.
@@ -123,7 +130,11 @@ impl World {
         config.notify_url = notify_edge(edge).await;
 
         let pool = db.pool(billing::SCHEMA).await;
-        let service = build(&pool, &config, &providers, &sagas_channel);
+        let keys = Scratch::new().unwrap();
+        let key_file = keys.path().join("kms.json");
+        kms::create_file(&key_file).unwrap();
+        let kms = read_keys(&key_file);
+        let service = build(&pool, &config, &providers, &sagas_channel, &kms);
         serve_on(public, service.public);
         let steps_url = serve(service.steps).await;
         let steps = BillingStepsClient::new(identities().channel(&steps_url, "saga", "billing"));
@@ -142,6 +153,9 @@ impl World {
             sagas_channel,
             seen,
             db,
+            kms,
+            key_file,
+            _keys: keys,
         }
     }
 
@@ -169,7 +183,13 @@ impl World {
 
     async fn run_those(&mut self, wanted: impl Fn(&str) -> bool) {
         let pool = self.db.pool(billing::SCHEMA).await;
-        let service = build(&pool, &self.config, &self.providers, &self.sagas_channel);
+        let service = build(
+            &pool,
+            &self.config,
+            &self.providers,
+            &self.sagas_channel,
+            &self.kms,
+        );
         let stop = CancellationToken::new();
         let handles = service
             .jobs
@@ -199,6 +219,25 @@ impl World {
         Arc::clone(found.unwrap())
     }
 
+    /// Writes who gets the money of a withdrawal, as its creation does; nothing if it was written before.
+    pub(crate) async fn give_payee(&self, id: WithdrawalId, json: &str) {
+        let row = id.uuid().to_string();
+        let place = Place {
+            table: "billing.payees",
+            column: "recipient_sealed",
+            row: &row,
+        };
+        let sealed = self.kms.seal(place, json.as_bytes()).await.unwrap();
+        sqlx::query(
+            "insert into payees (withdrawal_id, recipient_sealed) values ($1, $2) on conflict do nothing",
+        )
+        .bind(id.uuid())
+        .bind(sealed)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
     /// Asks the database for one value.
     pub(crate) async fn value<T>(&self, sql: &'static str) -> T
     where
@@ -221,6 +260,7 @@ fn build(
     config: &billing::Config,
     providers: &[Arc<dyn Provider>],
     sagas: &Channel,
+    kms: &Kms,
 ) -> billing::Service {
     let deps = billing::Deps {
         pool: PoolGauge::new("billing", pool.clone()),
@@ -228,8 +268,14 @@ fn build(
         sagas: SagaServiceClient::new(sagas.clone()),
         providers: providers.to_vec(),
         guard: identities().guard("billing"),
+        kms: kms.clone(),
     };
     billing::build(config.clone(), deps).unwrap()
+}
+
+/// Reads a key file.
+pub(crate) fn read_keys(file: &Path) -> Kms {
+    Kms::new(Local(LocalKeys::read(file).unwrap()), Vec::new())
 }
 
 /// A client that does not wait long for those who never answer.
@@ -313,7 +359,7 @@ async fn notify_edge(edge: Edge) -> String {
 
 async fn forward(
     State(mut edge): State<Edge>,
-    Path(channel): Path<String>,
+    extract::Path(channel): extract::Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> HttpResponse {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::keys::{Keys, NOT_FOUND, random};
-use super::{Behaviour, Call, State};
+use super::{Behaviour, Call, State, check};
 use crate::tc3;
 
 /// Largest request body, in bytes.
@@ -49,9 +49,12 @@ pub(super) async fn serve(
     }
 }
 
-async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> StatusCode {
+async fn set_program(Extract(state): Extract<Arc<State>>, Json(next): Json<Vec<Behaviour>>) -> Response {
+    if let Err(problem) = check(&next) {
+        return (StatusCode::BAD_REQUEST, problem).into_response();
+    }
     state.lock().program = next.into();
-    StatusCode::NO_CONTENT
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn show_program(Extract(state): Extract<Arc<State>>) -> Json<Vec<Behaviour>> {
@@ -63,20 +66,19 @@ async fn books(Extract(state): Extract<Arc<State>>) -> Json<Vec<Call>> {
 }
 
 async fn create_key(Extract(state): Extract<Arc<State>>) -> Json<Value> {
-    Json(json!({ "key_id": state.lock().keys.create() }))
+    Json(json!({ "key_id": state.change(Keys::create) }))
 }
 
 async fn change_key(
     Extract(state): Extract<Arc<State>>,
     Path((id, verb)): Path<(String, String)>,
 ) -> StatusCode {
-    let keys = &mut state.lock().keys;
-    let found = match verb.as_str() {
+    let found = state.change(|keys| match verb.as_str() {
         "rotate" => keys.rotate(&id),
         "disable" => keys.set_enabled(&id, false),
         "enable" => keys.set_enabled(&id, true),
         _ => false,
-    };
+    });
     if found {
         StatusCode::NO_CONTENT
     } else {

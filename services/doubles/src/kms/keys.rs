@@ -6,6 +6,7 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 
 /// What stands between the parts of a ciphertext. The service's ciphertexts look like this: text, but not base64.
 const SEPARATOR: &str = "-k-";
@@ -15,13 +16,47 @@ const DISABLED: &str = "ResourceUnavailable.CmkDisabled";
 const FORMAT: &str = "InvalidParameterValue.InvalidCiphertext";
 const WRONG: &str = "FailedOperation.DecryptError";
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct Keys(BTreeMap<String, MasterKey>);
 
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MasterKey {
     enabled: bool,
     /// The last one encrypts, all decrypt.
-    versions: Vec<LessSafeKey>,
+    versions: Vec<Material>,
+}
+
+/// Material of a master key, in base64 where it is kept.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Material([u8; 32]);
+
+impl Material {
+    fn make() -> Self {
+        Self(random())
+    }
+
+    fn cipher(&self) -> LessSafeKey {
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.0).expect("a key of 32 bytes"))
+    }
+}
+
+impl From<Material> for String {
+    fn from(material: Material) -> Self {
+        STANDARD.encode(material.0)
+    }
+}
+
+impl TryFrom<String> for Material {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = STANDARD.decode(text).ok();
+        let material = bytes.and_then(|bytes| bytes.try_into().ok());
+        material.map(Self).ok_or("want 32 bytes in base64")
+    }
 }
 
 impl fmt::Debug for MasterKey {
@@ -47,7 +82,7 @@ impl Keys {
         let id = uuid::Uuid::new_v4().to_string();
         let key = MasterKey {
             enabled: true,
-            versions: vec![material()],
+            versions: vec![Material::make()],
         };
         self.0.insert(id.clone(), key);
         id
@@ -56,7 +91,7 @@ impl Keys {
     pub(super) fn rotate(&mut self, id: &str) -> bool {
         self.0
             .get_mut(id)
-            .map(|key| key.versions.push(material()))
+            .map(|key| key.versions.push(Material::make()))
             .is_some()
     }
 
@@ -71,10 +106,12 @@ impl Keys {
 
     pub(super) fn encrypt(&self, id: &str, plain: &[u8], context: &str) -> Result<String, &'static str> {
         let key = self.usable(id)?;
-        let version = key.versions.len() - 1;
+        // Without material there is no key: such a one is not made, but could be read from a file.
+        let version = key.versions.len().checked_sub(1).ok_or("InternalError")?;
         let nonce: [u8; NONCE_LEN] = random();
         let mut body = plain.to_vec();
         key.versions[version]
+            .cipher()
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut body)
             .map_err(|_| "InternalError")?;
         let head = format!("{version}/{id}");
@@ -91,6 +128,7 @@ impl Keys {
         let material = key.versions.get(version).ok_or(FORMAT)?;
         let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| FORMAT)?;
         let plain = material
+            .cipher()
             .open_in_place(nonce, Aad::from(context), &mut body)
             .map_err(|_| WRONG)?;
         Ok(Opened {
@@ -111,11 +149,6 @@ fn parts(blob: &str) -> Option<(String, Vec<u8>, Vec<u8>)> {
     let head = String::from_utf8(parts.next()??).ok()?;
     let read = (head, parts.next()??, parts.next()??);
     parts.next().is_none().then_some(read)
-}
-
-fn material() -> LessSafeKey {
-    let bytes: [u8; 32] = random();
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes).expect("a key of 32 bytes"))
 }
 
 pub(super) fn random<const N: usize>() -> [u8; N] {

@@ -94,9 +94,7 @@ async fn call(
         // Nothing is signed for somebody who may be anybody.
         return unsigned(refusal(401, "SIGN_ERROR"));
     }
-    let by_public_key = headers
-        .get("wechatpay-serial")
-        .is_some_and(|serial| *serial == state.platform.merchant.public_key_id);
+    let by_public_key = state.platform.hear(headers.get("wechatpay-serial"));
     let rule = state.core.take(call.operation());
     let is_file = matches!(call, Call::BillFile);
     let request = Request {

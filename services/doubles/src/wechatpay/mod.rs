@@ -2,7 +2,7 @@
 //!
 //! The routes beside the API are those of [`pay`](crate::pay). Requests have to be signed with the merchant's key;
 //! answers and notifications are signed with the platform's, as a public key or as a certificate, whichever the client's
-//! `Wechatpay-Serial` asks for. It is written from the provider's documents, not from our client.
+//! `Wechatpay-Serial` asks for: an answer by that of its request, a notification by that of the last one. It is written from the provider's documents, not from our client.
 
 mod api;
 mod auth;

@@ -59,8 +59,7 @@ impl Protocol for Notifier {
         })
         .to_string();
         let (at, nonce) = (now.timestamp().to_string(), crate::random_text());
-        let signed = platform.sign(
-            false,
+        let signed = platform.sign_notification(
             lie == Lie::WrongKey,
             format!("{at}\n{nonce}\n{body}\n").as_bytes(),
         );

@@ -1,8 +1,10 @@
 //! WeChat's side: its keys, and the merchant it knows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,8 @@ pub(super) struct Platform {
     public_key: Pair,
     rogue: Pair,
     certificates: Mutex<Vec<Certificate>>,
+    /// Whether the merchant trusts the public key: it named it in its last request. In the real console it is a setting.
+    trusts_public_key: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -97,6 +101,7 @@ impl Platform {
             public_key,
             rogue: Pair::generate()?,
             certificates: Mutex::new(vec![Certificate::make()?]),
+            trusts_public_key: AtomicBool::new(false),
         })
     }
 
@@ -137,6 +142,7 @@ impl Platform {
             public_key: Pair::read(&kept.platform_private_key)?,
             rogue: Pair::generate()?,
             certificates: Mutex::new(certificates),
+            trusts_public_key: AtomicBool::new(false),
             merchant: kept.merchant,
         })
     }
@@ -152,6 +158,18 @@ impl Platform {
 
     fn certificates(&self) -> MutexGuard<'_, Vec<Certificate>> {
         self.certificates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears which key the merchant trusts, and remembers it for notifications.
+    pub(super) fn hear(&self, serial: Option<&HeaderValue>) -> bool {
+        let by_public_key = serial.is_some_and(|serial| *serial == self.merchant.public_key_id);
+        self.trusts_public_key.store(by_public_key, Ordering::Relaxed);
+        by_public_key
+    }
+
+    /// Signs what nobody has asked for with the key that the merchant trusts.
+    pub(super) fn sign_notification(&self, rogue: bool, message: &[u8]) -> Signed {
+        self.sign(self.trusts_public_key.load(Ordering::Relaxed), rogue, message)
     }
 
     /// Signs with the public key's pair, or with the newest certificate's; `rogue` with a key that is nobody's.

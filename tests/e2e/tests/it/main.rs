@@ -17,6 +17,7 @@ mod mending;
 mod metrics;
 mod money;
 mod newcomer;
+mod secrets;
 mod stories;
 mod traces;
 mod zombie;

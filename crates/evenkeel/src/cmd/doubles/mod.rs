@@ -5,6 +5,7 @@ mod alipay;
 mod books;
 mod devices;
 mod keys;
+mod kms;
 mod program;
 mod sms;
 mod started;
@@ -41,6 +42,7 @@ enum Double {
     Wechatpay(wechatpay::Args),
     Alipay(alipay::Args),
     Sms(sms::Args),
+    Kms(kms::Args),
     Wechat(wechat::Args),
     Devices(devices::Args),
 }
@@ -95,6 +97,7 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
         Double::Wechatpay(args) => wechatpay::run(args).await,
         Double::Alipay(args) => alipay::run(args).await,
         Double::Sms(args) => sms::run(args).await,
+        Double::Kms(args) => kms::run(args).await,
         Double::Wechat(args) => wechat::run(args).await,
         Double::Devices(args) => Box::pin(devices::run(args)).await,
     }

@@ -46,11 +46,9 @@ pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
         Ask::Close => close(app, claim, &payment, left).await?,
     };
     if let Next::Unknown(error) = &next
-        && claim
-            .unknown_for
-            .is_some_and(|since| since >= app.config.case_after)
+        && is_too_long(app, claim.unknown_for)
     {
-        raise(app, &payment, error).await?;
+        raise(app, claim, error).await?;
     }
     Ok(next)
 }
@@ -230,10 +228,21 @@ async fn forget(app: &App, claim: &Claim) -> Result<Next, Error> {
     .await
 }
 
+fn is_too_long(app: &App, unknown_for: Option<Duration>) -> bool {
+    unknown_for.is_some_and(|time| time >= app.config.case_after)
+}
+
 /// Tells a person that the outcome has been unknown for too long. Once for each case; asking goes on.
-async fn raise(app: &App, payment: &Payment, error: &str) -> Result<(), Error> {
+async fn raise(app: &App, claim: &Claim, error: &str) -> Result<(), Error> {
     App::transaction(&app.steps_pool, async |conn| {
-        open_case(conn, payment, error).await
+        let id = PaymentId::from_uuid(claim.id);
+        let (_, payment) = lock(conn, id).await?.ok_or(Error::NoPayment)?;
+        // Read now: somebody may have learned the outcome, or closed a case, since the check was taken.
+        if checks::still_mine(conn, claim).await? && is_too_long(app, checks::unknown_for(conn, claim).await?)
+        {
+            open_case(conn, &payment, error).await?;
+        }
+        Ok(())
     })
     .await
 }

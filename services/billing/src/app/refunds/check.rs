@@ -154,7 +154,8 @@ async fn refuse(
     if may_pass(refusal.reason) || was_taken {
         return Ok(Next::Unknown(text));
     }
-    if claim.unknown_for.is_some() && known.refund.error.as_deref() != Some(&text) {
+    let may_be_on_its_way = checks::unknown_for(conn, claim).await?.is_some();
+    if may_be_on_its_way && known.refund.error.as_deref() != Some(&text) {
         refunds::remember_refusal(conn, known.refund.id, Some(&text)).await?;
         return Ok(Next::Unknown(text));
     }

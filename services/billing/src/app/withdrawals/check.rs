@@ -7,7 +7,7 @@ use pay::{Failure, NewTransfer, Number, Provider, Reason, Subject as Remark, Tra
 use super::super::App;
 use super::apply::{self, Applied, apply_locked};
 use super::lock;
-use super::sealed::Sealed;
+use super::payee;
 use crate::domain::WithdrawalStatus;
 use crate::error::Error;
 use crate::store::cases::{self, CaseKind, NewCase};
@@ -93,14 +93,14 @@ pub(crate) async fn check(app: &App, claim: &Claim) -> Result<Next, Error> {
 /// Asks the provider, for a bounded time.
 async fn hear(app: &App, claim: &Claim, withdrawal: &Withdrawal) -> Result<Heard, Error> {
     let provider = app.provider(withdrawal.channel)?;
-    let transfer = transfer(app, withdrawal)?;
+    let transfer = transfer(app, withdrawal).await?;
     let asked = ask(provider, claim, withdrawal, &transfer);
     let heard = tokio::time::timeout(ASK_WITHIN, asked).await;
     Ok(heard.unwrap_or_else(|_| Heard::Unknown("the provider is too slow".to_owned())))
 }
 
-fn transfer(app: &App, withdrawal: &Withdrawal) -> Result<NewTransfer, Error> {
-    let payee = Sealed(withdrawal.recipient_sealed.clone()).open()?;
+async fn transfer(app: &App, withdrawal: &Withdrawal) -> Result<NewTransfer, Error> {
+    let payee = payee::find(app, &app.steps_pool, withdrawal.id).await?;
     Ok(NewTransfer {
         number: Number::new(withdrawal.withdrawal_no.as_str())
             .map_err(|_| Error::Broken("a number of ours is none"))?,

@@ -1,13 +1,11 @@
 //! Begins a withdrawal.
 
-use std::time::Duration;
-
 use ids::{SagaId, UserId, WithdrawalId};
 use proto::billing::v1 as pb;
 use uuid::{Uuid, uuid};
 
 use super::super::{App, Begin, begin};
-use super::sealed::{Payee, Sealed};
+use super::payee::{self, Payee};
 use crate::domain::{Amount, Channel};
 use crate::error::Error;
 use crate::store::withdrawals::Withdrawal;
@@ -15,8 +13,6 @@ use crate::store::{commission, withdrawals};
 
 /// Namespace of the ids of withdrawals, which follow from `<user id>/<request id>`.
 const NAMESPACE: Uuid = uuid!("5f1d3a84-8f0e-4b0b-9a62-6f3c5b6d7e21");
-/// Pause between two looks for a row.
-const LOOK: Duration = Duration::from_millis(50);
 /// The step after which the amount is frozen.
 const STEP: &str = "COMMISSION";
 
@@ -37,7 +33,7 @@ pub(crate) async fn create(app: &App, wish: &Wish) -> Result<(SagaId, Option<Wit
     // Read before the withdrawal: if this one is frozen already, the next read finds it.
     let account = commission::find(&app.pool, wish.user_id).await?;
     if let Some(known) = withdrawals::find(&app.pool, id).await? {
-        return same(known, wish);
+        return same(app, known, wish).await;
     }
     app.provider(wish.channel)?;
     let available = account.map_or(0, |account| account.available);
@@ -47,12 +43,12 @@ pub(crate) async fn create(app: &App, wish: &Wish) -> Result<(SagaId, Option<Wit
             available,
         });
     }
+    payee::keep(app, id, &wish.payee).await?;
     let input = pb::WithdrawalInput {
         withdrawal_id: id.to_string(),
         user_id: wish.user_id.to_string(),
         amount: wish.amount.minor(),
         channel: pb::Channel::from(wish.channel).into(),
-        recipient_sealed: Sealed::seal(&wish.payee)?.0.into(),
     };
     let wanted = Begin {
         saga: "WITHDRAWAL",
@@ -72,34 +68,17 @@ pub(crate) async fn create(app: &App, wish: &Wish) -> Result<(SagaId, Option<Wit
             let (saga_id, _) = begin(app, &wanted, None).await?;
             Ok((saga_id, None))
         }
-        // The request id stands for other content; or for the same, which was sealed to other bytes. The row knows.
-        Err(Error::Mismatch(what)) => match until_frozen(app, id).await? {
-            Some(known) => same(known, wish),
-            None => Err(Error::Mismatch(what)),
-        },
         Err(error) => Err(error),
     }
 }
 
-/// Waits, bounded, for the row of a saga that was started before.
-async fn until_frozen(app: &App, id: WithdrawalId) -> Result<Option<Withdrawal>, Error> {
-    let mut looks = tokio::time::interval(LOOK);
-    let found = tokio::time::timeout(app.config.wait, async {
-        loop {
-            looks.tick().await;
-            if let Some(known) = withdrawals::find(&app.pool, id).await? {
-                return Ok(known);
-            }
-        }
-    });
-    found.await.ok().transpose()
-}
-
 /// Answers a repeated request from the row it has made.
-fn same(known: Withdrawal, wish: &Wish) -> Result<(SagaId, Option<Withdrawal>), Error> {
-    let payee = Sealed(known.recipient_sealed.clone()).open()?;
-    if (known.amount, known.channel, &payee) != (wish.amount, wish.channel, &wish.payee) {
-        return Err(Error::Mismatch("withdrawal"));
+async fn same(app: &App, known: Withdrawal, wish: &Wish) -> Result<(SagaId, Option<Withdrawal>), Error> {
+    let is_same = (known.amount, known.channel) == (wish.amount, wish.channel)
+        && payee::is_for(app, known.id, &wish.payee).await?;
+    if is_same {
+        Ok((known.saga_id, Some(known)))
+    } else {
+        Err(Error::Mismatch("withdrawal"))
     }
-    Ok((known.saga_id, Some(known)))
 }

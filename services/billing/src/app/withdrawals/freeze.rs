@@ -12,10 +12,7 @@ use crate::domain::{Amount, Channel, Movement, WITHDRAWAL, number};
 use crate::error::Error;
 use crate::store::commission::NewEntry;
 use crate::store::withdrawals::NewWithdrawal;
-use crate::store::{commission, withdrawals};
-
-/// Most bytes of a sealed recipient.
-const MAX_SEALED_BYTES: usize = 4096;
+use crate::store::{commission, payees, withdrawals};
 
 /// Freezes the amount and writes the withdrawal, with the number under which the provider will know it.
 pub(crate) async fn freeze_commission(
@@ -33,9 +30,6 @@ pub(crate) async fn freeze_commission(
     let invalid = |field, problem| Error::Invalid { field, problem };
     let amount = Amount::new(request.amount).ok_or(invalid("amount", "must be 1 to 10,000,000,000"))?;
     let channel = Channel::from_message(request.channel()).ok_or(invalid("channel", "must be a channel"))?;
-    if !(1..=MAX_SEALED_BYTES).contains(&request.recipient_sealed.len()) {
-        return Err(invalid("recipient_sealed", "must be 1 to 4,096 bytes"));
-    }
     app.provider(channel)?;
 
     let available = commission::lock(conn, user_id)
@@ -47,6 +41,13 @@ pub(crate) async fn freeze_commission(
             available,
         });
     }
+    if !payees::take(conn, id).await? {
+        // It was never begun here, or so long ago that its recipient was forgotten.
+        return Err(invalid(
+            "withdrawal_id",
+            "must be of a withdrawal that was begun here",
+        ));
+    }
     let withdrawal_no = number(WITHDRAWAL, id.uuid());
     let new = NewWithdrawal {
         id,
@@ -54,7 +55,6 @@ pub(crate) async fn freeze_commission(
         user_id,
         channel,
         amount,
-        recipient_sealed: &request.recipient_sealed,
         saga_id: call.saga_id,
     };
     if !withdrawals::insert(conn, &new).await? {

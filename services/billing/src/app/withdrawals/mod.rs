@@ -11,8 +11,8 @@ mod create;
 mod credit;
 mod deduct;
 mod freeze;
+mod payee;
 mod read;
-mod sealed;
 mod settle;
 mod unfreeze;
 
@@ -30,8 +30,8 @@ pub(crate) use create::{Wish, create};
 pub(crate) use credit::{Credit, credit};
 pub(crate) use deduct::deduct_commission;
 pub(crate) use freeze::freeze_commission;
+pub(crate) use payee::{Payee, forget_payees};
 pub(crate) use read::{get, get_commission, list, list_entries};
-pub(crate) use sealed::Payee;
 pub(crate) use settle::settle_by_person;
 pub(crate) use unfreeze::unfreeze_commission;
 

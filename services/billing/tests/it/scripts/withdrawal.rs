@@ -19,7 +19,6 @@ pub(crate) async fn run(saga: &Running, input: pb::WithdrawalInput) {
         user_id: input.user_id.clone(),
         amount: input.amount,
         channel: input.channel,
-        recipient_sealed: input.recipient_sealed.clone(),
         saga_id: saga.saga_id.to_string(),
     };
     let call = saga.action("COMMISSION");

@@ -168,6 +168,33 @@ async fn the_public_key_is_trusted_and_no_certificate_then() {
 }
 
 #[tokio::test]
+async fn a_merchant_is_told_under_the_key_that_it_trusts() {
+    let double = double().await;
+    let merchant = double.merchant();
+    let trust = Trust::PublicKey {
+        id: merchant.public_key_id.clone(),
+        key: PublicKey::from_pem(merchant.public_key.as_bytes()).unwrap(),
+    };
+    let by_public_key = Config {
+        trust,
+        ..config(&double)
+    };
+    let by_public_key = Arc::new(Client::new(by_public_key, http(), Clock::system()).unwrap());
+    for (number, client) in [
+        ("PAY000001", by_public_key.clone()),
+        ("PAY000002", self::client(&double)),
+        ("PAY000003", by_public_key),
+    ] {
+        // It takes what is signed with the key that it trusts, and nothing else.
+        let inbox = Inbox::start(client.clone()).await;
+        client.create(&payment(number, 100, &inbox.url())).await.unwrap();
+        double.pay(number).unwrap();
+        let told = inbox.wait(1).await;
+        assert!(matches!(&told[0].event, Event::Payment(paid) if paid.state == PaymentState::Paid));
+    }
+}
+
+#[tokio::test]
 async fn certificates_are_fetched_again_when_they_rotate() {
     let own = wechatpay::start("127.0.0.1:0", Options::default()).await.unwrap();
     let world = World::of(own).await;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, StreamExt as _};
 use ids::{OrderId, PaymentId, RefundId, UserId, WithdrawalId};
 use proto::billing::v1::{Channel, CreditCommissionRequest, Order, OrderStatus};
@@ -146,6 +144,8 @@ impl Subject for Refund {
 pub(crate) struct Withdrawal {
     billing: Billing,
     user: UserId,
+    /// Withdrawals whose recipient is known.
+    ids: Mutex<Vec<WithdrawalId>>,
 }
 
 impl Subject for Withdrawal {
@@ -162,7 +162,15 @@ impl Subject for Withdrawal {
         };
         let credited = platform.withdrawals().credit_commission(request).await;
         credited.expect("a credit");
-        Self { billing, user }
+        let ids: Vec<_> = (0..POOL).map(|_| WithdrawalId::new()).collect();
+        for id in &ids {
+            billing.give_payee(platform, *id).await;
+        }
+        Self {
+            billing,
+            user,
+            ids: Mutex::new(ids),
+        }
     }
 
     fn domains() -> BTreeMap<String, String> {
@@ -170,13 +178,12 @@ impl Subject for Withdrawal {
     }
 
     fn next(&self) -> Started {
-        let withdrawal = WithdrawalId::new().to_string();
+        let withdrawal = take(&self.ids).to_string();
         let input = json!({
             "withdrawalId": withdrawal,
             "userId": self.user.to_string(),
             "amount": 500,
             "channel": "CHANNEL_ALIPAY",
-            "recipientSealed": STANDARD.encode(json!({"id": "2088101117955611", "name": "张三"}).to_string()),
         });
         Started {
             business_id: withdrawal,
