@@ -1,0 +1,4 @@
+//! The model check, and that it bites.
+
+mod bites;
+mod sound;
