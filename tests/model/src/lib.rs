@@ -7,11 +7,13 @@
 //! moment; participants who refuse, work in the background, or answer by token.
 //!
 //! What holds is [`World::broken`]: [`saga_core::invariants`] literally, and what [`predicates`] adds. A [`Mutation`]
-//! removes one rule at the seam where it belongs; the check must then fail, or it would prove nothing.
+//! removes one rule at the seam where it belongs; the check must then fail, or it would prove nothing. [`Claims`] does the
+//! same for effects outside the database.
 //!
 //! What it is not: it knows no SQL, no sockets and no engine. The simulation in `saga-engine` drives those.
 
 mod barrier_rows;
+mod claims;
 mod journal;
 mod mutation;
 mod network;
@@ -22,8 +24,9 @@ mod saga_model;
 mod scene;
 mod world;
 
+pub use claims::{Claims, ClaimsRule, Fate, Happening, Outside, Worker};
 pub use mutation::Mutation;
-pub use report::{Checked, Finding, check};
+pub use report::{Checked, Finding, check, shortest};
 pub use saga_model::{Action, SagaModel};
 pub use scene::Scene;
 pub use world::World;

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, CheckerBuilder, HasDiscoveries, Model};
 
 use crate::mutation::Mutation;
 use crate::saga_model::SagaModel;
 use crate::scene::Scene;
 
-/// The shortest story that breaks something.
+/// A story that breaks something.
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// Name of the predicate.
@@ -45,16 +45,30 @@ pub struct Checked {
     pub seen: std::collections::BTreeSet<&'static str>,
 }
 
-/// Tells every story of a scene, breadth first, until something is broken or there is nothing more to tell.
+/// Tells every story of a scene, depth first, which takes little memory. Something that is broken ends it.
 #[must_use]
-pub fn check(scene: Scene, mutation: Option<Mutation>, threads: usize) -> Checked {
+pub fn check(scene: Scene, threads: usize) -> Checked {
     let began = Instant::now();
-    let checker = SagaModel::new(scene, mutation)
+    let checker = builder(scene, None, threads).spawn_dfs().join();
+    checked(&checker, began)
+}
+
+/// Tells the stories of a scene without one of the rules, the short ones first, until something is broken.
+#[must_use]
+pub fn shortest(scene: Scene, removed: Mutation) -> Checked {
+    let began = Instant::now();
+    let checker = builder(scene, Some(removed), 1).spawn_bfs().join();
+    checked(&checker, began)
+}
+
+fn builder(scene: Scene, mutation: Option<Mutation>, threads: usize) -> CheckerBuilder<SagaModel> {
+    SagaModel::new(scene, mutation)
         .checker()
         .threads(threads)
         .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
+}
+
+fn checked(checker: &impl Checker<SagaModel>, began: Instant) -> Checked {
     let model = checker.model();
     let finding = checker.discoveries().into_values().next().map(|path| {
         let world = path.last_state().clone();

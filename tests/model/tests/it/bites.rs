@@ -1,6 +1,6 @@
 //! Without any one of the rules something is broken.
 
-use model::{Mutation, Scene, check};
+use model::{Mutation, Scene, shortest};
 use rstest::rstest;
 
 use Mutation::*;
@@ -75,7 +75,7 @@ fn without_a_rule_a_predicate_is_broken(
     #[case] scene: Scene,
     #[case] predicate: &str,
 ) {
-    let checked = check(scene, Some(removed), 1);
+    let checked = shortest(scene, removed);
     let finding = checked.finding.unwrap();
     assert_eq!(finding.predicate, predicate, "{finding}");
     println!(

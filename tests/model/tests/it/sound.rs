@@ -40,7 +40,7 @@ fn nothing_is_broken(more: u8) -> usize {
     for scene in Scene::all(more) {
         let faults = scene.faults();
         let name = scene.name;
-        let checked = check(scene, None, 2);
+        let checked = check(scene, 2);
         println!(
             "{name}, {faults} faults: {} states, depth {}, {:.1?}",
             checked.states, checked.depth, checked.took
