@@ -343,13 +343,14 @@ impl Sim {
             step.mend();
         }
         let survivor = usize::try_from(self.dice.below(2)).unwrap();
-        if self.replicas[survivor]
-            .as_ref()
-            .is_none_or(|p| p.task.is_finished())
-        {
-            self.boot(survivor);
-        }
         for _ in 0..400 {
+            // Whoever learns only now that it was fenced is started again.
+            if self.replicas[survivor]
+                .as_ref()
+                .is_none_or(|p| p.task.is_finished())
+            {
+                self.boot(survivor);
+            }
             for step in self.services.steps.lock().unwrap().values_mut() {
                 step.mend();
             }
