@@ -31,7 +31,7 @@ SEEDS ?= 20000
 sim:
 	$(if $(SEED),SAGA_SIM_SEED=$(SEED),SAGA_SIM_SEEDS=$(SEEDS)) cargo test -q -p saga-engine --test it whatever_goes_wrong -- --nocapture
 
-# The model check with one more fault in every story than `make test` has.
+# The model check with one more fault a story than `make test` has, but for the widest definitions.
 model:
 	MODEL_MORE_FAULTS=1 cargo test -q -p model --test it no_story -- --nocapture
 
