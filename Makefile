@@ -1,5 +1,5 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting
+.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting sim model
 
 # Plays the six stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
@@ -25,6 +25,15 @@ test-faults:
 	deploy/ensure-rabbitmq.sh
 	deploy/ensure-redis.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test definitions --test faults -- --nocapture
+
+# Simulates the engine with this many seeds (`make test` has 2,000), or tells one again with what happened: SEED=7.
+SEEDS ?= 20000
+sim:
+	$(if $(SEED),SAGA_SIM_SEED=$(SEED),SAGA_SIM_SEEDS=$(SEEDS)) cargo test -q -p saga-engine --test it whatever_goes_wrong -- --nocapture
+
+# The model check with one more fault a story than `make test` has, but for the widest definitions.
+model:
+	MODEL_MORE_FAULTS=1 cargo test -q -p model --test it no_story -- --nocapture
 
 # Format and lints, warnings refused.
 check:

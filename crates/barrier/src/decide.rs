@@ -1,9 +1,11 @@
 //! What the barrier decides, without I/O.
 //!
 //! [`action`] and [`compensation`] say what to do with a call, given the rows it found and locked; [`settle`] says what
-//! becomes of what the work answered. All three are total.
+//! becomes of what the work answered, [`worker`] whether what goes on in the background is still wanted. All are total.
 
 use rpc::step::Op;
+
+use crate::Guard;
 
 /// State of an operation's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -174,6 +176,16 @@ pub const fn settle(answer: Answer, op: Op, refusable: bool) -> Settlement {
     }
 }
 
+/// Decides whether the result of a worker is still wanted, given the row of its action.
+#[must_use]
+pub const fn worker(action: Option<State>) -> Guard {
+    match action {
+        Some(State::Pending | State::Succeeded) => Guard::Wanted,
+        Some(State::Superseded | State::Refused) => Guard::Superseded,
+        None => Guard::Absent,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -220,6 +232,20 @@ mod tests {
         ];
         for (own, decision) in table {
             assert_eq!(action(own), decision, "{own:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_worker_whose_action_stands_is_wanted() {
+        let table = [
+            (None, Guard::Absent),
+            (Some(State::Pending), Guard::Wanted),
+            (Some(State::Succeeded), Guard::Wanted),
+            (Some(State::Refused), Guard::Superseded),
+            (Some(State::Superseded), Guard::Superseded),
+        ];
+        for (row, guard) in table {
+            assert_eq!(worker(row), guard, "{row:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use ids::SagaId;
 use rpc::step::Op;
 use sqlx::PgConnection;
 
-use crate::decide::State;
+use crate::decide;
 use crate::rows::{self, Key};
 
 /// Whether the result of a worker is still wanted.
@@ -36,9 +36,5 @@ pub async fn guard(
     };
     let key = Key { saga_id, step, index };
     let row = rows::lock(conn, key, Op::Action).await?;
-    Ok(match row.map(|row| row.state) {
-        Some(State::Pending | State::Succeeded) => Guard::Wanted,
-        Some(State::Superseded | State::Refused) => Guard::Superseded,
-        None => Guard::Absent,
-    })
+    Ok(decide::worker(row.map(|row| row.state)))
 }

@@ -108,7 +108,7 @@ impl Cause {
 }
 
 /// What a participant said, or what kept it from saying anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StepError {
     /// gRPC status code by name.
     pub code: Arc<str>,

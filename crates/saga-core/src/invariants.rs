@@ -1,5 +1,8 @@
-//! What holds after every event, and what holds besides between transitions. Used literally by the tests, by models,
-//! and by the running system in debug builds.
+//! What holds after every event, and what holds besides between transitions. Used literally by the tests, by the model
+//! check, by the simulation, and by the running system: at every event in debug builds, and always at loads and ends,
+//! where it counts what is broken.
+
+pub mod effects;
 
 use crate::event::Phase;
 use crate::plan::{Plan, Zone};
@@ -92,6 +95,10 @@ pub const ALL: &[Invariant] = &[
     Invariant {
         name: "only_what_was_written_off_is_watched",
         holds: watched_was_written_off,
+    },
+    Invariant {
+        name: "a_limited_action_keeps_to_its_retries",
+        holds: retries_are_kept,
     },
 ];
 
@@ -291,6 +298,16 @@ fn watched_was_written_off(_: &Plan, state: &State) -> bool {
     })
 }
 
+/// The failures of a compensatable action are counted before they end it (rule 9).
+fn retries_are_kept(plan: &Plan, state: &State) -> bool {
+    forward(plan, state)
+        .iter()
+        .zip(plan.steps())
+        .filter(|(_, step)| step.zone == Zone::Compensatable)
+        .filter_map(|(run, step)| Some((run.action.open()?, step)))
+        .all(|(open, step)| open.failures <= step.backoff.retries)
+}
+
 /// A saga that has nothing to call and no drain to wait for would be stuck for ever.
 fn live_saga_waits_for_something(plan: &Plan, state: &State) -> bool {
     let drains = || state.runs.iter().any(|run| run.drain_until().is_some());
@@ -320,4 +337,4 @@ fn deadline_is_not_overlooked(plan: &Plan, state: &State) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use crate::plan::Plan;
 use crate::{Millis, Op, OpKey, Payload};
 
 /// An operation that may have been called and has no final answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Open {
     /// Number of the attempt that is due or in flight, from 1.
     pub attempt: u32,
@@ -32,7 +32,7 @@ pub struct Open {
 }
 
 /// Where one operation is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OpState {
     /// Not started, and perhaps never will be.
     NotStarted,
@@ -83,7 +83,7 @@ impl OpState {
 }
 
 /// State of one (step, index).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     /// Position of the step.
     pub step: u16,

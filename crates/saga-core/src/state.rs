@@ -17,7 +17,7 @@ pub struct Start {
 }
 
 /// The deadline's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Clock {
     /// Machine time ends at this instant.
     Running {
@@ -63,7 +63,7 @@ pub struct Due {
 }
 
 /// The state of one saga.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     pub(crate) phase: Phase,
     pub(crate) reason: Option<Reason>,

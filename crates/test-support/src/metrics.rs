@@ -15,6 +15,7 @@ pub const LABELS: &[&str] = &[
     "circuit",
     "code",
     "decision",
+    "invariant",
     "kind",
     "listener",
     "method",

@@ -7,7 +7,7 @@ use crate::run::OpState;
 use crate::state::{Clock, Start, State};
 use crate::{Event, Millis, Op, OpKey, Payload};
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let step = |name: &str, zone, after| StepPlan {
         name: name.into(),
         after,
@@ -222,6 +222,9 @@ const BREAKS: &[Break] = &[
     }),
     ("only_what_was_written_off_is_watched", unwinding, |s| {
         s.runs[P].watched_until = Some(Millis(1))
+    }),
+    ("a_limited_action_keeps_to_its_retries", at_b, |s| {
+        s.runs[B].action.open_mut().unwrap().failures = 4;
     }),
     ("a_live_saga_has_something_to_wait_for", at_b, |s| {
         s.runs[B].action = refused()

@@ -8,7 +8,7 @@ use ids::SagaId;
 use saga_core::Phase;
 
 use super::live::OnDurable;
-use super::{Done, Engine, refuse, seen_elsewhere};
+use super::{Done, Engine, refuse, seen_elsewhere, soundness};
 use crate::handle::RequestError;
 use crate::journal::{Fate, Journal, JournalError, Transition};
 use crate::participants::{Clock, Participants};
@@ -154,6 +154,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
         match phase {
             Phase::Completed | Phase::Compensated | Phase::Resolved => {
+                soundness::check(&self.metrics, live);
                 live.answer_waiters(&self.traffic);
                 if let Some(live) = self.remove(saga) {
                     let started = live.identity.start.at;

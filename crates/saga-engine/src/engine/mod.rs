@@ -13,6 +13,7 @@ mod metrics;
 mod notes;
 mod recovery;
 mod requests;
+mod soundness;
 mod stop;
 mod suspects;
 mod timers;

@@ -10,7 +10,7 @@ use saga_core::OpKey;
 use super::live::{Live, Told, Waiter};
 use super::metrics::{Counted, Series};
 use super::suspects::SUSPECT_CLAIMS;
-use super::{Done, Engine, panic_text, refuse};
+use super::{Done, Engine, panic_text, refuse, soundness};
 use crate::handle::RequestError;
 use crate::journal::{Journal, JournalError, Loaded, Transition};
 use crate::participants::{Clock, Participants};
@@ -297,6 +297,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         match catch_unwind(AssertUnwindSafe(|| Live::loaded(loaded, generation, series))) {
             Ok(mut live) => {
                 self.metrics.changed(&mut counted, phase, &live.row().attention);
+                soundness::check(&self.metrics, &live);
                 live.counted = Some(counted);
                 live.waiters = waiters;
                 live.inbox.extend(successes);

@@ -178,7 +178,9 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             .live
             .values()
             .filter(|live| resumed.contains(&live.identity.saga_type));
-        let sagas: Vec<SagaId> = of_them.map(Live::id).collect();
+        let mut sagas: Vec<SagaId> = of_them.map(Live::id).collect();
+        // The oldest first, and the same order every time.
+        sagas.sort_unstable();
         for saga in sagas {
             self.dispatch(saga);
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use saga_core::{Op, Phase, StepError};
-use saga_engine::{BreakerConfig, Until};
+use saga_core::{Event, Op, Phase, Recorded, StepError};
+use saga_engine::{BreakerConfig, Clock as _, Until};
 
 use crate::recorder::measured;
-use crate::world::{Fault, Script, World, plan, single};
+use crate::world::{Disk, Fault, Script, World, plan, single};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -66,8 +66,18 @@ fn no_label_holds_anything_that_is_not_of_a_closed_set() {
             let saga = world.saga(&plan(), &format!("k{i}"));
             process.handle.start(saga, Until::End, LONG).await.unwrap();
         }
-        let known = ["type", "phase", "cause", "step", "op", "outcome", "participant"];
-        for series in metrics.series() {
+        let known = [
+            "type",
+            "phase",
+            "cause",
+            "step",
+            "op",
+            "outcome",
+            "participant",
+            "invariant",
+        ];
+        let predicates = |series: &String| series.starts_with("saga_invariant_violations_total");
+        for series in metrics.series().into_iter().filter(|series| !predicates(series)) {
             let labels = series.split_once('{').unwrap().1.trim_end_matches('}');
             for label in labels.split(',').filter(|label| !label.is_empty()) {
                 let (name, value) = label.split_once('=').unwrap();
@@ -273,5 +283,35 @@ fn what_waits_at_a_participant_and_how_long_is_shown() {
             lags.iter().any(|lag| (0.8..1.1).contains(lag)),
             "one waited for the circuit: {lags:?}"
         );
+    });
+}
+
+#[test]
+fn a_journal_that_nobody_can_have_written_is_counted_when_it_is_loaded() {
+    measured(|metrics| async move {
+        let world = World::new();
+        world.participants.script(1, Op::Action, Some(Script::Hang));
+        let process = world.process();
+        let started = process
+            .handle
+            .start(world.saga(&plan(), "k"), Until::Durable, LONG)
+            .await
+            .unwrap();
+        world
+            .until(|w| (!w.disk.lock().unwrap().sagas[&started.saga].events.is_empty()).then_some(()))
+            .await;
+        process.kill();
+        let series = "saga_invariant_violations_total{invariant=committed_means_everything_before_succeeded}";
+        assert_eq!(metrics.counter(series), 0);
+        let committed = Recorded::new(world.clock.now(), None, Event::Committed);
+        let spoil = |disk: &mut Disk| {
+            let stored = disk.sagas.get_mut(&started.saga).unwrap();
+            stored.events.push(committed);
+        };
+        spoil(&mut world.disk.lock().unwrap());
+        let _next = world.process();
+        world
+            .until(|_| (metrics.counter(series) == 1).then_some(()))
+            .await;
     });
 }

@@ -30,6 +30,7 @@ const OF_SAGAS: [&str; 18] = [
     "saga_step_retries_total",
     "saga_attention",
     "saga_fenced_writes_total",
+    "saga_invariant_violations_total",
     "saga_commit_batch_size",
     "saga_participant_in_flight",
     "saga_participant_waiting",

@@ -183,6 +183,11 @@ impl Metrics {
         self.instance.fenced_writes.increment(1);
     }
 
+    /// The state of a saga breaks this invariant.
+    pub(super) fn broken(&self, invariant: &'static str) {
+        self.instance.broken(invariant);
+    }
+
     /// A participant's gate has changed.
     pub(super) fn participant(
         &mut self,

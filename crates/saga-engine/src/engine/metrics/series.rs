@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ids::SagaId;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use saga_core::{Attention, Cause, FailureClass, Millis, Op, OpKey, Outcome, Phase, Plan};
+use saga_core::{Attention, Cause, FailureClass, Millis, Op, OpKey, Outcome, Phase, Plan, invariants};
 
 use crate::engine::breaker::Circuit;
 use crate::participants::{CallResult, ParticipantStatus};
@@ -64,6 +64,7 @@ pub(super) struct OfInstance {
     pub(super) claim_lag: Histogram,
     pub(super) fenced_writes: Counter,
     pub(super) batch_size: Histogram,
+    broken: Vec<(&'static str, Counter)>,
 }
 
 /// A gauge and what it owes to this engine: another engine of the same process may share it.
@@ -180,6 +181,21 @@ impl OfInstance {
             claim_lag: histogram!("saga_claim_lag_seconds"),
             fenced_writes: zero(counter!("saga_fenced_writes_total")),
             batch_size: histogram!("saga_commit_batch_size"),
+            broken: invariants::ALL
+                .iter()
+                .chain(invariants::AT_REST)
+                .map(|invariant| invariant.name)
+                .map(|name| {
+                    let counter = counter!("saga_invariant_violations_total", "invariant" => name);
+                    (name, zero(counter))
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn broken(&self, invariant: &str) {
+        if let Some((_, counter)) = self.broken.iter().find(|(name, _)| *name == invariant) {
+            counter.increment(1);
         }
     }
 }
@@ -371,6 +387,10 @@ pub(super) fn describe() {
     describe_counter!(
         "saga_fenced_writes_total",
         "Writes that the journal refused because another process has this instance's place"
+    );
+    describe_counter!(
+        "saga_invariant_violations_total",
+        "Sagas whose state broke an invariant when they were loaded or had ended"
     );
     describe_histogram!(
         "saga_commit_batch_size",

@@ -8,7 +8,10 @@ use ids::SagaId;
 use saga_core::Recorded;
 use saga_engine::{Beat, Clock as _, Fate, Identity, Journal, JournalError, Loaded, Noted, Row, Transition};
 
+use super::broken::Broken;
 use super::dice::Dice;
+use super::trace::Trace;
+use super::weather::Host;
 use crate::world::VirtualClock;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
@@ -32,13 +35,16 @@ struct Replica {
 
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
-    replicas: HashMap<usize, Replica>,
+    replicas: BTreeMap<usize, Replica>,
     pub(crate) sagas: BTreeMap<SagaId, Stored>,
     keys: HashMap<String, SagaId>,
     /// One journal operation in so many goes wrong; 0 for none.
     pub(crate) faults: u32,
     pub(crate) takeovers: u32,
     pub(crate) paused_types: Vec<Arc<str>>,
+    pub(super) broken: Option<Broken>,
+    /// What a journal must never be asked to do, and was.
+    pub(super) violations: Vec<String>,
 }
 
 /// A journal as one life of one replica sees it.
@@ -46,7 +52,10 @@ pub(crate) struct Disk {
 pub(crate) struct SimJournal {
     pub(crate) disk: Arc<Mutex<Disk>>,
     pub(crate) dice: Dice,
+    /// The database's own, which judges leases.
     clock: VirtualClock,
+    host: Host,
+    trace: Trace,
     replica: usize,
     epoch: u64,
     /// Sagas of a takeover whose answer was lost.
@@ -59,7 +68,13 @@ fn lost(what: &str) -> JournalError {
 
 impl SimJournal {
     /// Registers a new life of a replica, which fences the one before.
-    pub(crate) fn open(disk: &Arc<Mutex<Disk>>, dice: &Dice, clock: VirtualClock, replica: usize) -> Self {
+    pub(super) fn open(
+        disk: &Arc<Mutex<Disk>>,
+        dice: &Dice,
+        (clock, trace): (VirtualClock, &Trace),
+        host: &Host,
+        replica: usize,
+    ) -> Self {
         let mut locked = disk.lock().unwrap();
         let entry = locked.replicas.entry(replica).or_default();
         entry.epoch += 1;
@@ -70,6 +85,8 @@ impl SimJournal {
             disk: Arc::clone(disk),
             dice: dice.clone(),
             clock,
+            host: host.clone(),
+            trace: trace.clone(),
             replica,
             epoch,
             unanswered: Mutex::default(),
@@ -77,22 +94,45 @@ impl SimJournal {
     }
 
     /// Takes a moment, then does `work` under the fence; before or after it, the connection may be lost.
-    async fn on_disk<T>(&self, work: impl FnOnce(&mut Disk) -> T) -> Result<T, JournalError> {
-        tokio::time::sleep(Duration::from_millis(self.dice.below(4).into())).await;
+    async fn on_disk<T>(&self, what: &str, work: impl FnOnce(&mut Disk) -> T) -> Result<T, JournalError> {
+        self.delay().await;
+        if !self.host.reaches_disk() {
+            // It hangs until somebody's patience ends.
+            tokio::time::sleep(Duration::from_millis(self.dice.below(3_000).into())).await;
+        }
+        let cut = !self.host.reaches_disk();
         let result = {
             let mut disk = self.disk.lock().unwrap();
-            let fault = disk.faults > 0 && self.dice.one_in(disk.faults);
+            let fault = cut || (disk.faults > 0 && self.dice.one_in(disk.faults));
+            let fenced = disk.replicas[&self.replica].epoch != self.epoch;
             if fault && self.dice.one_in(2) {
                 Err(lost("before"))
-            } else if disk.replicas[&self.replica].epoch != self.epoch {
+            } else if fenced && disk.broken != Some(Broken::NothingIsFenced) {
                 Err(JournalError::Fenced)
             } else {
                 let done = work(&mut disk);
                 if fault { Err(lost("after")) } else { Ok(done) }
             }
         };
-        tokio::time::sleep(Duration::from_millis(self.dice.below(4).into())).await;
+        let (replica, epoch) = (self.replica, self.epoch);
+        match &result {
+            Ok(_) => {}
+            Err(JournalError::Fenced) => self
+                .trace
+                .note(&format!("replica {replica}.{epoch} is fenced: {what}")),
+            Err(JournalError::Unknown(when)) => {
+                self.trace.note(&format!(
+                    "replica {replica}.{epoch} hears nothing of {what}, lost {when} it was done"
+                ));
+            }
+        }
+        self.delay().await;
         result
+    }
+
+    async fn delay(&self) {
+        let ms = self.dice.below(4) + self.host.lag_ms(&self.dice);
+        tokio::time::sleep(Duration::from_millis(ms.into())).await;
     }
 
     fn is_mine(&self, stored: &Stored) -> bool {
@@ -121,14 +161,28 @@ impl SimJournal {
             };
             disk.sagas.insert(identity.id, stored);
         }
+        let stored = &disk.sagas[&identity.id];
+        let never = [
+            ("only_the_owner_writes", stored.owner == self.replica),
+            (
+                "events_are_written_in_order_and_once",
+                stored.events.len() == transition.first_seq as usize,
+            ),
+            ("nothing_is_written_after_the_end", !stored.row.phase.is_ended()),
+        ];
+        for (name, _) in never.iter().filter(|(_, holds)| !holds) {
+            let what = format!("{name}: {} by {}.{}", identity.id, self.replica, self.epoch);
+            disk.violations.push(what);
+        }
         let stored = disk.sagas.get_mut(&identity.id).expect("the saga was started");
-        assert_eq!(stored.owner, self.replica, "only the owner writes");
-        assert_eq!(
-            stored.events.len(),
-            transition.first_seq as usize,
-            "events are written in order, once"
-        );
-        assert!(!stored.row.phase.is_ended(), "nothing is written after the end");
+        for entry in &transition.entries {
+            let (replica, epoch) = (self.replica, self.epoch);
+            let event = format!("{:?}", entry.recorded.event);
+            self.trace.note(&format!(
+                "replica {replica}.{epoch} records {} {event}",
+                identity.business_id
+            ));
+        }
         stored
             .events
             .extend(transition.entries.iter().map(|entry| entry.recorded.clone()));
@@ -148,12 +202,23 @@ impl Journal for SimJournal {
     }
 
     async fn append(&self, _: usize, batch: Vec<Transition>) -> Result<Vec<Fate>, JournalError> {
-        self.on_disk(|disk| batch.iter().map(|one| self.write(disk, one)).collect())
-            .await
+        let written = self
+            .on_disk("a batch", |disk| {
+                batch.iter().map(|one| self.write(disk, one)).collect()
+            })
+            .await;
+        match written {
+            Err(JournalError::Unknown(_))
+                if self.disk.lock().unwrap().broken == Some(Broken::LostWriteIsDurable) =>
+            {
+                Ok(vec![Fate::Durable; batch.len()])
+            }
+            written => written,
+        }
     }
 
     async fn load(&self, sagas: Vec<SagaId>) -> Result<Vec<Loaded>, JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("a load", |disk| {
             let found = sagas.iter().filter_map(|id| disk.sagas.get(id));
             found
                 .filter(|stored| self.is_mine(stored))
@@ -170,7 +235,7 @@ impl Journal for SimJournal {
     }
 
     async fn owned(&self, after: Option<SagaId>, limit: usize) -> Result<Vec<(SagaId, u32)>, JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("a list of sagas", |disk| {
             let mine = disk.sagas.iter().filter(|(_, stored)| self.is_mine(stored));
             mine.filter(|(id, _)| after.is_none_or(|after| **id > after))
                 .map(|(id, stored)| (*id, stored.claims))
@@ -181,7 +246,7 @@ impl Journal for SimJournal {
     }
 
     async fn count_claims(&self, sagas: Vec<SagaId>) -> Result<(), JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("a count of claims", |disk| {
             for saga in sagas {
                 disk.sagas.get_mut(&saga).unwrap().claims += 1;
             }
@@ -190,7 +255,7 @@ impl Journal for SimJournal {
     }
 
     async fn clear_claims(&self, sagas: Vec<SagaId>) -> Result<(), JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("a clearing of claims", |disk| {
             for saga in sagas {
                 disk.sagas.get_mut(&saga).unwrap().claims = 0;
             }
@@ -199,14 +264,14 @@ impl Journal for SimJournal {
     }
 
     async fn quarantine(&self, saga: SagaId, why: String) -> Result<(), JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("a quarantine", |disk| {
             disk.sagas.get_mut(&saga).unwrap().quarantined = Some(why);
         })
         .await
     }
 
     async fn release(&self, saga: SagaId, expected: u32, recorded: Recorded) -> Result<Noted, JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("a release", |disk| {
             let mine = disk.sagas.get_mut(&saga).filter(|stored| self.is_mine(stored));
             let Some(stored) = mine else {
                 return Noted::NotAllowed;
@@ -231,7 +296,7 @@ impl Journal for SimJournal {
         expected: u32,
         recorded: Recorded,
     ) -> Result<Noted, JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("an acknowledgement", |disk| {
             let ended = disk
                 .sagas
                 .get_mut(&saga)
@@ -255,7 +320,7 @@ impl Journal for SimJournal {
 
     async fn beat(&self) -> Result<Beat, JournalError> {
         let expires_ms = self.clock.now().plus(ms(LEASE)).0;
-        self.on_disk(|disk| {
+        self.on_disk("a beat", |disk| {
             disk.replicas.get_mut(&self.replica).unwrap().expires_ms = expires_ms;
             Beat {
                 paused_types: disk.paused_types.clone(),
@@ -265,7 +330,7 @@ impl Journal for SimJournal {
     }
 
     async fn resign(&self) -> Result<(), JournalError> {
-        self.on_disk(|disk| {
+        self.on_disk("a resignation", |disk| {
             let replica = disk.replicas.get_mut(&self.replica).unwrap();
             replica.epoch += 1;
             replica.expires_ms = i64::MIN;
@@ -277,7 +342,7 @@ impl Journal for SimJournal {
         let unanswered = std::mem::take(&mut *self.unanswered.lock().unwrap());
         if !unanswered.is_empty() {
             let arrived = self
-                .on_disk(|disk| {
+                .on_disk("a takeover", |disk| {
                     let mut sagas = unanswered.clone();
                     sagas.retain(|id| self.is_mine(&disk.sagas[id]));
                     sagas
@@ -290,7 +355,7 @@ impl Journal for SimJournal {
         }
         let mut moved = Vec::new();
         let result = self
-            .on_disk(|disk| {
+            .on_disk("a takeover", |disk| {
                 let now = self.clock.now().0;
                 let dead: Vec<usize> = disk
                     .replicas

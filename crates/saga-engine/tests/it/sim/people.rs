@@ -32,6 +32,13 @@ struct Pressed {
     answer: Answer,
 }
 
+impl People {
+    pub(super) fn all_answered(&self) -> bool {
+        let pressed = self.pressed.iter().map(|pressed| &pressed.answer);
+        pressed.chain(&self.completed).all(Answer::is_finished)
+    }
+}
+
 fn no() -> StepError {
     StepError {
         code: "FAILED_PRECONDITION".into(),
@@ -152,7 +159,7 @@ impl Sim {
         let mut steps = self.services.steps.lock().unwrap();
         let step = steps.entry((saga, key.step)).or_default();
         match key.op {
-            Op::Compensation => step.undo(),
+            Op::Compensation => step.undo(self.services.broken),
             Op::Action => match step.action {
                 Barrier::Succeeded => {}
                 Barrier::Free | Barrier::Pending => {

@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ids::SagaId;
-use saga_core::{FailureClass, Op, OpKey, Outcome, Payload, StepError};
+use saga_core::invariants::effects::{Effect, broken_promise};
+use saga_core::{FailureClass, Op, OpKey, Outcome, Payload, Phase, StepError};
 use saga_engine::{
     Answer, Call, CallResult, DefinitionId, Identity, Participant, ParticipantId, Participants,
 };
 use tokio::sync::oneshot;
 
+use super::broken::Broken;
 use super::dice::Dice;
+use super::trace::Trace;
+use super::weather::Host;
 
 /// What a participant has of one step of one saga.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +40,25 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// Returns what it has done to the world.
+    pub(super) fn effect(&self, left_out: bool) -> Effect {
+        Effect {
+            done: self.done,
+            undone: self.undone,
+            open: self.action == Barrier::Pending,
+            left_out,
+        }
+    }
+
     /// Compensates it: a refused action left nothing behind; one that never came must not come any more.
-    pub(crate) fn undo(&mut self) {
+    pub(super) fn undo(&mut self, broken: Option<Broken>) {
         if self.compensated {
             return;
         }
         self.compensated = true;
         match self.action {
             Barrier::Succeeded => self.undone += 1,
+            Barrier::Free if broken == Some(Broken::NullCompensationLeavesNoRow) => {}
             Barrier::Free | Barrier::Pending => self.action = Barrier::Superseded,
             Barrier::Refused | Barrier::Superseded => {}
         }
@@ -73,6 +88,17 @@ pub(crate) struct Services {
     /// One message in so many is lost; 0 for none.
     pub(crate) faults: Arc<Mutex<u32>>,
     pub(crate) dice: Dice,
+    pub(super) trace: Trace,
+    pub(super) broken: Option<Broken>,
+    /// Promises about effects that a call has broken.
+    pub(super) violations: Arc<Mutex<Vec<String>>>,
+}
+
+/// The services as one host reaches them.
+#[derive(Debug, Clone)]
+pub(super) struct Reached {
+    pub(super) services: Services,
+    pub(super) host: Host,
 }
 
 fn error(reason: &str) -> StepError {
@@ -101,12 +127,45 @@ impl Services {
         faults > 0 && self.dice.one_in(faults)
     }
 
-    /// The participant's transaction.
+    /// Returns the effects of a saga's steps, by position.
+    pub(super) fn effects(&self, saga: &Identity) -> Vec<Effect> {
+        let steps = self.steps.lock().unwrap();
+        let positions = saga.plan.epilogue_step() + u16::from(saga.plan.epilogue().is_some());
+        (0..positions)
+            .map(|position| {
+                let left_out = left_out(saga, position);
+                let step = steps.get(&(saga.id, position));
+                step.map_or(
+                    Effect {
+                        left_out,
+                        ..Effect::default()
+                    },
+                    |step| step.effect(left_out),
+                )
+            })
+            .collect()
+    }
+
+    /// The participant's transaction, after which no promise may be broken whatever the saga's phase is.
     fn arrive(&self, call: &Call) -> CallResult {
+        let result = self.transact(call);
+        self.trace.note(&format!(
+            "step {} of {} is asked for {:?}, attempt {}, by epoch {}: {result:?}",
+            call.key.step, call.saga.business_id, call.key.op, call.attempt, call.epoch
+        ));
+        let effects = self.effects(&call.saga);
+        if let Some(promise) = broken_promise(&call.saga.plan, Phase::Resolved, &effects) {
+            let what = format!("{promise}: {} {effects:?}", call.saga.id);
+            self.violations.lock().unwrap().push(what);
+        }
+        result
+    }
+
+    fn transact(&self, call: &Call) -> CallResult {
         let mut steps = self.steps.lock().unwrap();
         let step = steps.entry((call.saga.id, call.key.step)).or_default();
         if call.key.op == Op::Compensation {
-            step.undo();
+            step.undo(self.broken);
             return succeeded(call);
         }
         let refused = || {
@@ -119,8 +178,10 @@ impl Services {
             return CallResult::Outcome(Outcome::NotSeen);
         }
         match step.action {
+            Barrier::Superseded if self.broken == Some(Broken::LateActionRuns) => {}
             Barrier::Superseded => return CallResult::Superseded,
             Barrier::Refused => return refused(),
+            Barrier::Succeeded if self.broken == Some(Broken::RepeatedActionRunsAgain) => {}
             Barrier::Succeeded => return succeeded(call),
             // Its mood stays the same until it is mended.
             Barrier::Free => {
@@ -130,7 +191,11 @@ impl Services {
         }
         match step.mood {
             Some(0) if call.refusable => {
-                step.action = Barrier::Refused;
+                if self.broken == Some(Broken::RefusalIsNotStored) {
+                    step.mood = None;
+                } else {
+                    step.action = Barrier::Refused;
+                }
                 refused()
             }
             // A "no" that is not stored, from an operation that cannot be refused.
@@ -151,7 +216,7 @@ impl Services {
     }
 }
 
-impl Participants for Services {
+impl Participants for Reached {
     fn participants(&self) -> Vec<Participant> {
         let participant = |name: &str, limit| Participant {
             name: name.into(),
@@ -166,7 +231,7 @@ impl Participants for Services {
     }
 
     fn call(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
-        let services = self.clone();
+        let Self { services, host } = self.clone();
         async move {
             assert!(
                 !services.trouble() || !services.dice.one_in(10),
@@ -174,10 +239,10 @@ impl Participants for Services {
             );
             let result = if call.key.op == Op::Action && left_out(&call.saga, call.key.step) {
                 CallResult::Outcome(Outcome::Skipped)
-            } else if services.trouble() {
+            } else if services.trouble() || (!host.reaches_participants() && services.dice.one_in(2)) {
                 failed(FailureClass::Unsent, "REFUSED")
             } else {
-                services.send(&call).await
+                services.send(&call, &host).await
             };
             Answer {
                 request: Some(Payload::new("{}")),
@@ -189,20 +254,20 @@ impl Participants for Services {
 
 impl Services {
     /// Sends a request. It arrives whatever becomes of the caller, perhaps late, perhaps twice, perhaps never.
-    async fn send(&self, call: &Call) -> CallResult {
+    async fn send(&self, call: &Call, host: &Host) -> CallResult {
         let (reply, replied) = oneshot::channel();
-        let mut delay_ms = self.dice.below(30);
+        let mut delay_ms = self.dice.below(30) + host.lag_ms(&self.dice);
         if self.trouble() {
             delay_ms += self.dice.below(4_000);
         }
         let twice = self.trouble();
-        let lost = self.trouble();
-        let (services, request) = (self.clone(), call.clone());
+        let lost = self.trouble() || !host.reaches_participants();
+        let (services, request, host) = (self.clone(), call.clone(), host.clone());
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(delay_ms.into())).await;
             if !lost {
                 let answer = services.arrive(&request);
-                if !services.trouble() {
+                if !services.trouble() && host.reaches_participants() {
                     // The caller may be gone.
                     let _ = reply.send(answer);
                 }
