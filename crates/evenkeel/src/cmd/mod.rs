@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod input;
 pub(crate) mod keys;
 pub(crate) mod migrate;
+pub(crate) mod participant;
 pub(crate) mod proto;
 pub(crate) mod quota;
 pub(crate) mod saga;
