@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rpc::channel::{self, Dialer};
 use serde::Deserialize;
 use tls::Mutual;
-use token::{Bearer, Credentials, OPERATOR, ServiceName};
+use token::{Bearer, Credentials, OPERATOR, ORCHESTRATOR, ServiceName};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
@@ -64,19 +64,34 @@ impl Identity {
     /// # Errors
     /// The directory that was given has no usable key, or the certificate cannot be used.
     pub(crate) fn operator_with(given: Option<&Path>, tls: &tls::Config) -> Result<Self, Failure> {
-        let dialer = dialer(mutual(OPERATOR, tls)?);
+        Self::taken(OPERATOR, given, tls)
+    }
+
+    fn taken(name: &str, given: Option<&Path>, tls: &tls::Config) -> Result<Self, Failure> {
+        let dialer = dialer(mutual(name, tls)?);
         let dir = given.unwrap_or(Path::new(DEFAULT_DIR));
-        match open(dir, OPERATOR) {
+        match open(dir, name) {
             Ok(credentials) => Ok(Self {
                 credentials: Some(credentials),
                 dialer,
             }),
-            Err(_) if given.is_none() && !dir.join(format!("{OPERATOR}.key.pem")).exists() => Ok(Self {
+            Err(_) if given.is_none() && !dir.join(format!("{name}.key.pem")).exists() => Ok(Self {
                 credentials: None,
                 dialer,
             }),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Takes the identity of the orchestrator, for commands that play it: its key from the directory that was given, else from
+    /// the usual place if there is one, and the certificate from the environment.
+    ///
+    /// # Errors
+    /// The directory that was given has no usable key, or the certificate cannot be used.
+    pub(crate) fn orchestrator(given: Option<&Path>) -> Result<Self, Failure> {
+        let settings: Settings =
+            process::config::load(None).map_err(|error| Failure::config(error.to_string()))?;
+        Self::taken(ORCHESTRATOR, given, &settings.tls)
     }
 
     /// Takes the identity of a service.
@@ -85,6 +100,20 @@ impl Identity {
             dialer: credentials.dialer().clone(),
             credentials: Some(credentials),
         }
+    }
+
+    /// Opens a channel to a participant, and returns what says who calls over it.
+    ///
+    /// # Errors
+    /// If the URL is not one, or the audience no name.
+    pub(crate) fn line(&self, url: &str, audience: &str) -> Result<conformance::participant::Line, Failure> {
+        let channel = self
+            .dialer
+            .lazy(url)
+            .map_err(|e| Failure::new(Code::Usage, "the participant's address is wrong").because(&e))?;
+        let audience = name(audience)?;
+        let bearer = (self.credentials.as_ref()).map(|credentials| credentials.bearer(audience));
+        Ok(conformance::participant::Line { channel, bearer })
     }
 
     /// Opens a channel to a service; it connects on first use.

@@ -24,6 +24,7 @@ mod doctor;
 mod exit;
 mod identity;
 mod output;
+mod own;
 mod proto_json;
 mod render;
 mod wiring;

@@ -130,6 +130,7 @@ mod yaml;
 use prost_reflect::DescriptorPool;
 
 pub use crate::call::{Await, Barrier, Call, Retry, Target};
+pub use crate::check::declared_barrier;
 pub use crate::compat::wire_compatible;
 pub use crate::condition::Condition;
 pub use crate::definition::{

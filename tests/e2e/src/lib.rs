@@ -8,11 +8,9 @@ mod billing;
 mod books;
 mod certificates;
 mod example;
-mod interposer;
 mod platform;
 
 pub use billing::{Billing, PLAN, PRICE, QUOTA};
 pub use certificates::Certificates;
 pub use example::descriptors;
-pub use interposer::{Fault, Interposer, Rule, Seen};
 pub use platform::{LONG, Mode, Orchestrator, Participant, Platform, binary, input, reason};

@@ -23,12 +23,12 @@ use uuid::Uuid;
 
 use super::measure::Latencies;
 use super::platform::{ANY_PORT, Platform, until_answered};
-use super::process::Process;
 use super::{BillingArgs, round};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
 use crate::identity::{Channel, Identity};
 use crate::output::{self, Cell, Format, Table, Tone};
+use crate::own::Process;
 use crate::wiring::database;
 use crate::wiring::settings::Name;
 

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::calls::{Caller, Trial, Way};
 use super::measure::{Latencies, cpu_ms};
 use super::platform::{Platform, until_answered};
-use super::process::Process;
 use super::redis::Redis;
 use super::{GatewayArgs, round};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Cell, Format, Table, Tone};
+use crate::own::Process;
 use crate::wiring::settings::Name;
 
 /// Workers share this many gRPC connections at most, as the gateway's requests share one.

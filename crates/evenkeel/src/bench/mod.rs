@@ -10,7 +10,6 @@ mod load;
 mod measure;
 mod participant;
 mod platform;
-mod process;
 mod redis;
 mod repeat;
 mod run;

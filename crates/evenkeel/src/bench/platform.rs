@@ -15,9 +15,9 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic_prost::ProstCodec;
 
-use super::process::{self, Process, Scratch};
 use crate::exit::Failure;
 use crate::identity::{self, Identity};
+use crate::own::{self, Process, Scratch};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
 
@@ -42,10 +42,10 @@ impl Platform {
     /// # Errors
     /// It does not start.
     pub(super) async fn open(names: &[Name]) -> Result<Self, Failure> {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new("bench")?;
         identity::ensure(&scratch.keys())?;
         let users = Users::serve().await?;
-        let server = process::postgres(&scratch).await?;
+        let server = own::postgres(&scratch).await?;
         let platform = Self {
             server,
             users,

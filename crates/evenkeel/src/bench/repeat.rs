@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::process::{NOT_INHERITED, Scratch};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
 use crate::identity::{self, Identity};
 use crate::output::{self, Tone};
+use crate::own::{NOT_INHERITED, Scratch};
 use crate::wiring::database;
 
 /// The platform is there after this time, or it is not coming.
@@ -35,7 +35,7 @@ const TASKS: &str = "/api/v1/tasks";
 /// The platform cannot be started, or does not answer.
 pub(super) async fn run() -> Result<bool, Failure> {
     let begun = Instant::now();
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("bench")?;
     output::emit(
         "Starting a platform of its own: all services, a private Postgres that keeps the keys, too.\n",
     )?;

@@ -10,11 +10,11 @@ use sqlx::PgConnection;
 
 use super::load::{Engine, Latency, Load, Participants, Variant};
 use super::measure::{Counters, Latencies};
-use super::process::{self, Process, Scratch};
 use super::{SagasArgs, round};
 use crate::exit::Failure;
 use crate::identity::{self, Identity};
 use crate::output::{self, Cell, Format, Table};
+use crate::own::{self, Process, Scratch};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
 
@@ -31,8 +31,8 @@ pub(crate) async fn sagas(args: &SagasArgs) -> Result<(), Failure> {
             "--concurrency takes numbers from 1 to 4096",
         ));
     }
-    let scratch = Scratch::new()?;
-    let server = process::postgres(&scratch).await?;
+    let scratch = Scratch::new("bench")?;
+    let server = own::postgres(&scratch).await?;
     let result = measure_all(args, &server, &scratch.keys()).await;
     server.stop().await;
     result

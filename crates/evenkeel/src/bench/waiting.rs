@@ -12,13 +12,13 @@ use proto::saga::v1::{StartSagaRequest, start_saga_request};
 use serde_json::json;
 
 use super::measure::{cpu_ms, memory_kib};
-use super::process::{self, Process, Scratch};
 use super::run::{orchestrator, register};
 use super::{WaitingArgs, round};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
 use crate::identity::{self, Identity};
 use crate::output::{self, Cell, Format, Table, Tone};
+use crate::own::{self, Process, Scratch};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
 
@@ -50,8 +50,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// # Errors
 /// If a process cannot be started, or any saga.
 pub(super) async fn run(args: &WaitingArgs) -> Result<(), Failure> {
-    let scratch = Scratch::new()?;
-    let server = process::postgres(&scratch).await?;
+    let scratch = Scratch::new("bench")?;
+    let server = own::postgres(&scratch).await?;
     let result = measure(args, &server, &scratch.keys()).await;
     server.stop().await;
     result

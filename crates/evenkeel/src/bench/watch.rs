@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use super::events::{Events, Told};
 use super::measure::{Latencies, cpu_ms, memory_kib};
 use super::platform::Platform;
-use super::process::Process;
 use super::watcher::{Found, Plan, Watcher};
 use super::{WatchArgs, round};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Cell, Format, Table, Tone};
+use crate::own::Process;
 use crate::wiring::settings::Name;
 
 /// Connections of one user that the services allow by default.

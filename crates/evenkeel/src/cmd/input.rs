@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use prost_reflect::DescriptorPool;
+
 use crate::exit::{Code, Failure};
 
 /// Largest text that is read, in bytes: above every limit of the services, small enough to hold in memory.
@@ -13,14 +15,22 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// # Errors
 /// If it cannot be read or is not JSON.
 pub(crate) fn json_text(argument: &str) -> Result<String, Failure> {
-    let text = match argument.strip_prefix('@') {
-        None => argument.to_owned(),
-        Some("-") => read("standard input", std::io::stdin().lock())?,
-        Some(path) => file_text(Path::new(path))?,
-    };
+    let text = text(argument)?;
     match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::new(Code::Usage, "the input is not JSON").because(&error)),
+    }
+}
+
+/// Returns what is given inline, as `@FILE`, or as `@-` for standard input.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn text(argument: &str) -> Result<String, Failure> {
+    match argument.strip_prefix('@') {
+        None => Ok(argument.to_owned()),
+        Some("-") => read("standard input", std::io::stdin().lock()),
+        Some(path) => file_text(Path::new(path)),
     }
 }
 
@@ -33,6 +43,25 @@ pub(crate) fn file_text(path: &Path) -> Result<String, Failure> {
     let file = std::fs::File::open(path)
         .map_err(|e| Failure::new(Code::Usage, format!("cannot read {name}")).because(&e))?;
     read(&name, file)
+}
+
+/// Adds the packages of an encoded `FileDescriptorSet`.
+///
+/// # Errors
+/// If it cannot be read, or is none with its imports.
+pub(crate) fn add_descriptors(pool: &mut DescriptorPool, file: &Path) -> Result<(), Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file)
+        .map_err(|error| Failure::new(Code::Usage, format!("cannot read {name}")).because(&error))?;
+    pool.decode_file_descriptor_set(bytes.as_slice())
+        .map_err(|error| {
+            Failure::new(
+                Code::Usage,
+                format!("{name} is not a FileDescriptorSet with its imports"),
+            )
+            .because(&error)
+            .next("make one with `buf build -o FILE` or `protoc --include_imports --descriptor_set_out=FILE`")
+        })
 }
 
 fn read(name: &str, source: impl Read) -> Result<String, Failure> {

@@ -10,6 +10,7 @@ pub(crate) mod input;
 pub(crate) mod keys;
 pub(crate) mod kms;
 pub(crate) mod migrate;
+pub(crate) mod participant;
 pub(crate) mod proto;
 pub(crate) mod quota;
 pub(crate) mod saga;

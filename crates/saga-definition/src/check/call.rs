@@ -100,7 +100,7 @@ impl Checker<'_> {
 
     fn barrier(&mut self, method: &MethodDescriptor, source: &CallSource, site: Site<'_>) -> Option<Barrier> {
         let barrier =
-            read_barrier(method).or_else(|| source.unsafe_ack.as_ref().map(|_| Barrier::Acknowledged));
+            declared_barrier(method).or_else(|| source.unsafe_ack.as_ref().map(|_| Barrier::Acknowledged));
         if barrier.is_none() {
             let at = source.method.given().map_or(source.at, |text| text.at);
             let message = format!("{} does not say what makes it safe to repeat", method.full_name());
@@ -266,9 +266,12 @@ mod wire {
     }
 }
 
-/// Reads `(evenkeel.saga.v1.step).barrier` from the encoded file: the closure of a stored definition keeps the option
-/// but not the declaration of the extension, and damaged options must not panic.
-fn read_barrier(method: &MethodDescriptor) -> Option<Barrier> {
+/// Returns what a method's option `(evenkeel.saga.v1.step)` says makes it safe to repeat; `None` if it has none.
+///
+/// Read from the encoded file: the closure of a stored definition keeps the option but not the declaration of the
+/// extension, and damaged options must not panic.
+#[must_use]
+pub fn declared_barrier(method: &MethodDescriptor) -> Option<Barrier> {
     let declared = method
         .parent_pool()
         .get_message_by_name("google.protobuf.MethodOptions")

@@ -12,6 +12,8 @@ mod types;
 mod value;
 mod zones;
 
+pub use call::declared_barrier;
+
 use std::collections::{BTreeSet, HashMap};
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};

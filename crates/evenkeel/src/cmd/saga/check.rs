@@ -38,7 +38,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(session: &Session, args: &Args) -> Result<Code, Failure> {
-    let (pool, participants) = known(args)?;
+    let (pool, participants) = known(&args.descriptors, args.participants.as_deref())?;
     let mut code = Code::Ok;
     let mut results = Vec::new();
     for file in &args.files {
@@ -75,12 +75,15 @@ pub(super) fn run(session: &Session, args: &Args) -> Result<Code, Failure> {
 }
 
 /// Everything that may be named, and who may be called.
-fn known(args: &Args) -> Result<(DescriptorPool, Participants), Failure> {
+pub(super) fn known(
+    descriptors: &[PathBuf],
+    participants: Option<&Path>,
+) -> Result<(DescriptorPool, Participants), Failure> {
     let mut pool = proto::descriptor_pool();
-    for file in &args.descriptors {
-        add(&mut pool, file)?;
+    for file in descriptors {
+        input::add_descriptors(&mut pool, file)?;
     }
-    let Some(file) = &args.participants else {
+    let Some(file) = participants else {
         let packages: BTreeSet<String> = pool
             .services()
             .map(|service| service.package_name().to_owned())
@@ -90,25 +93,10 @@ fn known(args: &Args) -> Result<(DescriptorPool, Participants), Failure> {
     let configured = settings::load(Some(file))?.saga.participants;
     for participant in configured.values() {
         if let Some(file) = &participant.descriptors {
-            add(&mut pool, file)?;
+            input::add_descriptors(&mut pool, file)?;
         }
     }
     Ok((pool, Participants::new(configured.into_keys())))
-}
-
-fn add(pool: &mut DescriptorPool, file: &Path) -> Result<(), Failure> {
-    let name = file.display();
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::new(Code::Usage, format!("cannot read {name}")).because(&error))?;
-    pool.decode_file_descriptor_set(bytes.as_slice())
-        .map_err(|error| {
-            Failure::new(
-                Code::Usage,
-                format!("{name} is not a FileDescriptorSet with its imports"),
-            )
-            .because(&error)
-            .next("make one with `buf build -o FILE` or `protoc --include_imports --descriptor_set_out=FILE`")
-        })
 }
 
 fn on_the_wire(problem: Problem) -> DefinitionProblem {
@@ -122,6 +110,12 @@ fn on_the_wire(problem: Problem) -> DefinitionProblem {
         expected: problem.expected.unwrap_or_default(),
         found: problem.found.unwrap_or_default(),
     }
+}
+
+/// All mistakes of a definition, for people.
+pub(super) fn listing_of(file: &str, problems: Vec<Problem>) -> String {
+    let problems: Vec<DefinitionProblem> = problems.into_iter().map(on_the_wire).collect();
+    listing(file, &problems)
 }
 
 fn listing(file: &str, problems: &[DefinitionProblem]) -> String {
@@ -164,17 +158,9 @@ steps:
     no_compensation: \"\"
 ";
 
-    fn args() -> Args {
-        Args {
-            files: Vec::new(),
-            descriptors: Vec::new(),
-            participants: None,
-        }
-    }
-
     #[test]
     fn every_mistake_is_printed_with_its_place() {
-        let (pool, participants) = known(&args()).unwrap();
+        let (pool, participants) = known(&[], None).unwrap();
         let problems = compile(BAD, &pool, &participants).unwrap_err();
         let problems: Vec<_> = problems.into_iter().map(on_the_wire).collect();
         insta::assert_snapshot!(listing("bad.yaml", &problems), @r#"
@@ -201,7 +187,7 @@ steps:
 
     #[test]
     fn what_ships_is_right() {
-        let (pool, participants) = known(&args()).unwrap();
+        let (pool, participants) = known(&[], None).unwrap();
         for (file, source) in crate::wiring::services::SHIPPED.into_iter().flatten() {
             let checked = compile(source, &pool, &participants);
             assert!(checked.is_ok(), "{file}: {:?}", checked.err());
@@ -210,8 +196,12 @@ steps:
 
     #[test]
     fn a_file_that_is_no_descriptor_set_is_named() {
-        let mut args = args();
-        args.descriptors = vec![PathBuf::from("Cargo.toml")];
-        assert!(known(&args).unwrap_err().to_string().contains("Cargo.toml"));
+        let file = PathBuf::from("Cargo.toml");
+        assert!(
+            known(&[file], None)
+                .unwrap_err()
+                .to_string()
+                .contains("Cargo.toml")
+        );
     }
 }

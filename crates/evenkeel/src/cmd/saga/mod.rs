@@ -1,5 +1,7 @@
 //! `evenkeel saga`: everything a person does with sagas.
 
+use std::path::Path;
+
 use clap::Subcommand;
 use proto::saga::v1::operator_service_client::OperatorServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
@@ -24,6 +26,7 @@ mod show;
 mod skip;
 mod start;
 mod status;
+mod test;
 mod watch;
 mod whole;
 mod why;
@@ -83,13 +86,14 @@ enum Verb {
     Audit(audit::Args),
     Status(status::Args),
     Check(check::Args),
+    Test(Box<test::Args>),
     Definitions(definitions::Args),
     Register(register::Args),
     Activate(activate::Args),
 }
 
-/// Runs one `evenkeel saga` command.
-pub(crate) async fn run(args: Args, identity: &Identity) -> Result<Code, Failure> {
+/// Runs one `evenkeel saga` command. `keys` is the directory of keys that was named, if one was.
+pub(crate) async fn run(args: Args, identity: &Identity, keys: Option<&Path>) -> Result<Code, Failure> {
     let session = Session::open(args.server, identity)?;
     match args.verb {
         Verb::List(args) => list::run(session, args).await,
@@ -113,6 +117,7 @@ pub(crate) async fn run(args: Args, identity: &Identity) -> Result<Code, Failure
         Verb::Audit(args) => audit::run(session, args).await,
         Verb::Status(args) => status::run(session, args).await,
         Verb::Check(args) => check::run(&session, &args),
+        Verb::Test(args) => Box::pin(test::run(session, *args, keys)).await,
         Verb::Definitions(args) => definitions::run(session, args).await,
         Verb::Register(args) => register::run(session, args).await,
         Verb::Activate(args) => activate::run(session, args).await,

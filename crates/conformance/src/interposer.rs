@@ -1,21 +1,26 @@
 //! A participant's neighbour that stands in the line: it passes step calls on, and breaks what it is told to break.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, Uri};
 use http_body_util::{BodyExt as _, Full};
-use rpc::error::Reason;
 use rpc::step::{self, Op, StepCall};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tonic::metadata::MetadataMap;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Service as _, ServiceExt as _};
+
+/// Reason of a refusal that is made here.
+const REFUSED: &str = "REFUSED_BY_TEST";
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +53,38 @@ pub struct Rule {
 /// One operation that was called, in the order of the first calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
+    /// Name of the step.
     pub step: String,
+    /// Action or compensation.
     pub op: Op,
+    /// Whether the saga can act on a "no".
     pub refusable: bool,
+}
+
+/// Two final answers to one operation that differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    /// Name of the step.
+    pub step: String,
+    /// Action or compensation.
+    pub op: Op,
+    /// Both answers: code and body.
+    pub answers: String,
+}
+
+impl std::fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}: {}", self.step, self.op.name(), self.answers)
+    }
+}
+
+/// A participant behind the interposer.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Where it answers.
+    pub channel: rpc::channel::Channel,
+    /// Domain of its refusals.
+    pub error_domain: String,
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +93,12 @@ struct Program {
     /// Calls so far, by saga, step and operation; and by rule.
     counts: BTreeMap<(String, String, &'static str, usize), u32>,
     seen: Vec<(String, Seen)>,
-    disagreements: Vec<String>,
+    disagreements: Vec<Disagreement>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    upstreams: BTreeMap<String, (String, tonic::transport::Channel)>,
+    upstreams: BTreeMap<String, Upstream>,
     program: Mutex<Program>,
     stalled: watch::Sender<u32>,
 }
@@ -79,20 +113,19 @@ pub struct Interposer {
 }
 
 impl Interposer {
-    /// Serves on a free port. `upstreams` are URL and error domain by package.
-    pub async fn start(upstreams: &BTreeMap<String, (String, String)>) -> Self {
-        let upstreams = upstreams.iter().map(|(package, (url, domain))| {
-            let channel = rpc::channel::lazy(url).expect("a URL");
-            (package.clone(), (domain.clone(), channel))
-        });
+    /// Serves on a free port of this machine. `upstreams` are by package (or service).
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn start(upstreams: BTreeMap<String, Upstream>) -> io::Result<Self> {
         let (stalls, stalled) = watch::channel(0);
         let shared = Arc::new(Shared {
-            upstreams: upstreams.collect(),
+            upstreams,
             program: Mutex::default(),
             stalled: stalls,
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound port");
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let (end, mut ended) = mpsc::channel::<()>(1);
         let routes = axum::Router::new()
             .fallback(pass_on)
@@ -103,15 +136,16 @@ impl Interposer {
                 ended.recv().await;
             });
         tokio::spawn(serving);
-        Self {
+        Ok(Self {
             url: format!("http://{address}"),
             shared,
             stalled,
             _end: end,
-        }
+        })
     }
 
     /// Where it is reached.
+    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -126,26 +160,27 @@ impl Interposer {
     }
 
     /// The operations that this saga has called, in the order of their first calls.
+    #[must_use]
     pub fn seen(&self, saga_id: &str) -> Vec<Seen> {
         let of_saga = |(saga, seen): &(String, Seen)| (saga == saga_id).then(|| seen.clone());
         self.lock().seen.iter().filter_map(of_saga).collect()
     }
 
     /// Calls whose repetition was answered otherwise than the call.
-    pub fn disagreements(&self) -> Vec<String> {
+    #[must_use]
+    pub fn disagreements(&self) -> Vec<Disagreement> {
         self.lock().disagreements.clone()
     }
 
-    /// Waits until so many calls have been stalled in all.
-    pub async fn stalled(&mut self, count: u32) {
+    /// Waits until so many calls have been stalled in all. Returns whether they were in time.
+    pub async fn stalled(&mut self, count: u32, patience: Duration) -> bool {
         let reached = self.stalled.wait_for(|stalled| *stalled >= count);
-        tokio::time::timeout(crate::LONG, reached)
-            .await
-            .expect("no call was stalled")
-            .expect("the interposer serves");
+        let waited = tokio::time::timeout(patience, reached).await;
+        matches!(waited, Ok(Ok(_)))
     }
 
     /// How many calls have been stalled so far.
+    #[must_use]
     pub fn stalls(&self) -> u32 {
         *self.stalled.borrow()
     }
@@ -190,6 +225,13 @@ impl Shared {
     }
 }
 
+/// Whole words: `a.b` covers `/a.b.Svc/Method`, not `/a.bc.Svc/Method`.
+fn covers(prefix: &str, path: &str) -> bool {
+    path.strip_prefix('/')
+        .and_then(|path| path.strip_prefix(prefix))
+        .is_some_and(|rest| rest.starts_with(['.', '/']))
+}
+
 /// An answer, taken apart.
 #[derive(Clone)]
 struct Answer {
@@ -221,11 +263,14 @@ impl Answer {
 
 async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let package = |package: &&String| path[1..].starts_with(package.as_str());
+    let package = |package: &&String| covers(package, &path);
     let Some(package) = shared.upstreams.keys().filter(package).max_by_key(|p| p.len()) else {
         return Status::unimplemented("nobody answers for this").into_http();
     };
-    let (domain, channel) = &shared.upstreams[package];
+    let Upstream {
+        error_domain: domain,
+        channel,
+    } = &shared.upstreams[package];
     let headers = request.headers().clone();
     let call = match StepCall::read(&MetadataMap::from_headers(headers.clone()), domain) {
         Ok(call) => call,
@@ -239,8 +284,9 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let fault = shared.fault(&call);
     let answer = match fault {
         Some(Fault::Refuse) => {
-            let refusal = Reason::PipelineFailed.status(domain, "refused, as the test asked for");
-            return refusal.into_http();
+            let details = ErrorDetails::with_error_info(REFUSED, domain, HashMap::new());
+            let text = "refused, as the test asked for";
+            return Status::with_error_details(Code::FailedPrecondition, text, details).into_http();
         }
         Some(Fault::StallBefore) => return stall(&shared).await,
         Some(Fault::StallAfter) => {
@@ -287,16 +333,19 @@ fn note_disagreement(
         return;
     }
     if one.code() != other.code() || one.body != other.body {
-        let text = format!(
-            "{}/{}: {} {:?} and {} {:?}",
-            call.step,
-            call.op.name(),
+        let answers = format!(
+            "{} {:?} and {} {:?}",
             one.code(),
             one.body,
             other.code(),
             other.body
         );
-        shared.lock().disagreements.push(text);
+        let disagreement = Disagreement {
+            step: call.step.clone(),
+            op: call.op,
+            answers,
+        };
+        shared.lock().disagreements.push(disagreement);
     }
 }
 
@@ -306,7 +355,7 @@ async fn stall(shared: &Shared) -> Response {
 }
 
 async fn forward(
-    mut channel: tonic::transport::Channel,
+    mut channel: rpc::channel::Channel,
     path: String,
     headers: HeaderMap,
     body: Bytes,

@@ -1,4 +1,4 @@
-//! Processes of a benchmark, its directory, and its database.
+//! What a command starts for itself: processes, a directory, a database.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use crate::certificates;
 use crate::exit::Failure;
 use crate::output;
 
-/// Where other programs on this machine have theirs: what a benchmark starts uses its own, or none.
-pub(super) const NOT_INHERITED: [&str; 3] = ["AMQP_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+/// Where other programs on this machine have theirs: what a command starts for itself uses its own, or none.
+pub(crate) const NOT_INHERITED: [&str; 3] = ["AMQP_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
-/// A process of the benchmark. It ends when its standard input does, or when this is dropped.
-pub(super) struct Process {
+/// A process of the command's own. It ends when its standard input does, or when this is dropped.
+pub(crate) struct Process {
     child: Child,
     _stdin: Option<ChildStdin>,
     url: String,
@@ -24,29 +24,39 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts this binary with other arguments, and reads its address from the first line that has one.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         args: &[&str],
         envs: &[(&str, &str)],
         on_stderr: bool,
     ) -> Result<Self, Failure> {
         let what = args.join(" ");
+        let program = std::env::current_exe()
+            .map_err(|e| Failure::unavailable(format!("cannot start {what}")).because(&e))?;
+        let mut command = Command::new(program);
+        for name in NOT_INHERITED {
+            command.env_remove(name);
+        }
+        command
+            .args(args)
+            // Empty is unset: what is measured is plain, whatever certificate the operator has.
+            .envs(certificates::VARIABLES.map(|name| (name, "")))
+            .envs(envs.iter().copied());
+        Self::of(command, &what, on_stderr).await
+    }
+
+    /// Starts a command, and reads its address from the first line that has one.
+    ///
+    /// # Errors
+    /// It cannot be run, or ends before it listens.
+    pub(crate) async fn of(mut command: Command, what: &str, on_stderr: bool) -> Result<Self, Failure> {
         let failed =
             |e: &dyn std::error::Error| Failure::unavailable(format!("cannot start {what}")).because(e);
-        let program = std::env::current_exe().map_err(|e| failed(&e))?;
         let (stdout, stderr) = if on_stderr {
             (Stdio::null(), Stdio::piped())
         } else {
             (Stdio::piped(), Stdio::inherit())
         };
-        let mut command = Command::new(program);
-        for name in NOT_INHERITED {
-            command.env_remove(name);
-        }
         let mut child = command
-            .args(args)
-            // Empty is unset: what is measured is plain, whatever certificate the operator has.
-            .envs(certificates::VARIABLES.map(|name| (name, "")))
-            .envs(envs.iter().copied())
             .stdin(Stdio::piped())
             .stdout(stdout)
             .stderr(stderr)
@@ -67,11 +77,17 @@ impl Process {
         })
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    /// Ends the process without notice, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        // One that has ended by itself is as gone.
+        let _ = self.child.kill().await;
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap_or(0)
     }
 }
@@ -94,12 +110,16 @@ async fn address(pipe: impl AsyncRead + Unpin + Send + 'static) -> Option<String
     None
 }
 
-/// A directory of the benchmark's own, removed at the end.
-pub(super) struct Scratch(PathBuf);
+/// A directory of the command's own, removed at the end.
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> Result<Self, Failure> {
-        let name = format!("evenkeel-bench-{}", std::process::id());
+    /// Makes one; `what` is part of its name.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn new(what: &str) -> Result<Self, Failure> {
+        let name = format!("evenkeel-{what}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         // Readable by all: as root, Postgres runs as another user and must reach its data through this directory.
         std::fs::DirBuilder::new()
@@ -110,12 +130,12 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    pub(super) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &std::path::Path {
         &self.0
     }
 
     /// Directory for the keys of services.
-    pub(super) fn keys(&self) -> PathBuf {
+    pub(crate) fn keys(&self) -> PathBuf {
         self.0.join("keys")
     }
 }
@@ -131,7 +151,7 @@ impl Drop for Scratch {
 ///
 /// # Errors
 /// There are no Postgres binaries, or the server does not start.
-pub(super) async fn postgres(scratch: &Scratch) -> Result<PrivatePostgres, Failure> {
+pub(crate) async fn postgres(scratch: &Scratch) -> Result<PrivatePostgres, Failure> {
     let mut config = private_postgres::Config::new(scratch.0.join("postgres"));
     config.fsync = true;
     config.settings.extend(server_settings());
