@@ -7,12 +7,15 @@
 mod billing;
 mod books;
 mod certificates;
+mod devices;
 mod example;
 mod interposer;
 mod platform;
 
-pub use billing::{Billing, PLAN, PRICE, QUOTA};
+pub use billing::{Billing, Opening, PLAN, PRICE, QUOTA};
+pub use books::under_way;
 pub use certificates::Certificates;
+pub use devices::Devices;
 pub use example::descriptors;
 pub use interposer::{Fault, Interposer, Rule, Seen};
 pub use platform::{LONG, Mode, Orchestrator, Participant, Platform, binary, input, reason};

@@ -17,6 +17,7 @@ use crate::output::{self, Cell, Table, Tone};
 use crate::wiring::accounts;
 use crate::wiring::admin::Watch;
 use crate::wiring::database::{self, Database};
+use crate::wiring::devices;
 use crate::wiring::events;
 use crate::wiring::payers::{self, Payers};
 use crate::wiring::ready;
@@ -121,6 +122,7 @@ async fn run_on(
     let mut watch = Watch::bind(settings.admin_address(settings.listen.public(Name::Saga)))?;
     let supervisor = Supervisor::new(shutdown);
     let broker = events::open(&settings, &supervisor).await?;
+    let (allocator, devices) = devices::start(&settings, &broker, base).await?;
     let providers = accounts::complete(&mut settings, base).await?;
     let certificates = args.tls.then(|| identity::absolute(&data_dir.join("tls")));
     secure(&mut settings, certificates.as_deref())?;
@@ -181,6 +183,7 @@ async fn run_on(
         billing,
         provider: provider.url(),
         payers: payer_urls(&payers),
+        devices,
         sms: providers.sms.as_ref().map(SmsProvider::url),
         admin: format!("http://{}", watched.local_addr()),
         database: database.url.clone(),
@@ -215,6 +218,7 @@ async fn run_on(
         output::emit(&places.welcome(output::colour()))?;
     }
     supervisor.wait().await.map_err(services::ended)?;
+    devices::stop(allocator, &settings).await;
     if let Some(child) = outcome.child {
         child.stop().await;
     }
@@ -286,6 +290,8 @@ pub(crate) struct Places {
     pub(crate) provider: String,
     /// The doubles of payment providers that run here, by name.
     pub(crate) payers: Vec<(&'static str, String)>,
+    /// The allocator of devices, a double.
+    pub(crate) devices: String,
     /// The SMS double, if it runs here.
     pub(crate) sms: Option<String>,
     pub(crate) admin: String,
@@ -321,6 +327,7 @@ impl Places {
             ("auth", &self.auth, "grpcurl and the like: evenkeel.auth.v1"),
             ("billing", &self.billing, "evenkeel.billing.v1"),
             ("AI provider", &self.provider, "a double; see GET /_books"),
+            ("devices", &self.devices, "a double; see GET /_books"),
             ("admin", &self.admin, "GET /metrics, /readyz, /status"),
             ("database", &self.database, "select * from saga_instances"),
         ];
@@ -431,6 +438,7 @@ mod tests {
             sms: None,
             billing: "http://127.0.0.1:7105".to_owned(),
             payers: Vec::new(),
+            devices: "http://127.0.0.1:7595".to_owned(),
         }
     }
 
@@ -446,6 +454,7 @@ mod tests {
           auth         http://127.0.0.1:7104                                        grpcurl and the like: evenkeel.auth.v1
           billing      http://127.0.0.1:7105                                        evenkeel.billing.v1
           AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
+          devices      http://127.0.0.1:7595                                        a double; see GET /_books
           admin        http://127.0.0.1:7121                                        GET /metrics, /readyz, /status
           database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances
 
