@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Speaks mutual TLS, with certificates that are made anew at each start in the data directory
     #[arg(long, conflicts_with = "demo")]
     tls: bool,
+    /// Allocates no devices: a service of yours, or `evenkeel doubles devices`, does
+    #[arg(long)]
+    no_devices: bool,
     /// Plays six stories through the real API, with the orchestrator as a process of its own that is killed in one
     #[arg(long)]
     demo: bool,
@@ -122,7 +125,12 @@ async fn run_on(
     let mut watch = Watch::bind(settings.admin_address(settings.listen.public(Name::Saga)))?;
     let supervisor = Supervisor::new(shutdown);
     let broker = events::open(&settings, &supervisor).await?;
-    let (allocator, devices) = devices::start(&settings, &broker, base).await?;
+    let (allocator, devices) = if args.no_devices {
+        (None, None)
+    } else {
+        let (allocator, url) = devices::start(&settings, &broker, base).await?;
+        (Some(allocator), Some(url))
+    };
     let providers = accounts::complete(&mut settings, base).await?;
     let certificates = args.tls.then(|| identity::absolute(&data_dir.join("tls")));
     secure(&mut settings, certificates.as_deref())?;
@@ -218,7 +226,9 @@ async fn run_on(
         output::emit(&places.welcome(output::colour()))?;
     }
     supervisor.wait().await.map_err(services::ended)?;
-    devices::stop(allocator, &settings).await;
+    if let Some(allocator) = allocator {
+        devices::stop(allocator, &settings).await;
+    }
     if let Some(child) = outcome.child {
         child.stop().await;
     }
@@ -290,8 +300,8 @@ pub(crate) struct Places {
     pub(crate) provider: String,
     /// The doubles of payment providers that run here, by name.
     pub(crate) payers: Vec<(&'static str, String)>,
-    /// The allocator of devices, a double.
-    pub(crate) devices: String,
+    /// The allocator of devices, a double, if it runs here.
+    pub(crate) devices: Option<String>,
     /// The SMS double, if it runs here.
     pub(crate) sms: Option<String>,
     pub(crate) admin: String,
@@ -327,7 +337,6 @@ impl Places {
             ("auth", &self.auth, "grpcurl and the like: evenkeel.auth.v1"),
             ("billing", &self.billing, "evenkeel.billing.v1"),
             ("AI provider", &self.provider, "a double; see GET /_books"),
-            ("devices", &self.devices, "a double; see GET /_books"),
             ("admin", &self.admin, "GET /metrics, /readyz, /status"),
             ("database", &self.database, "select * from saga_instances"),
         ];
@@ -335,11 +344,13 @@ impl Places {
             .sms
             .iter()
             .map(|url| ("SMS", url, "a double; see GET /_books"));
+        let devices = self.devices.iter();
+        let devices = devices.map(|url| ("devices", url, "a double; see GET /_books"));
         let payers = self
             .payers
             .iter()
             .map(|(name, url)| (*name, url, "a double; open it to pay"));
-        for (name, place, example) in rows.into_iter().chain(sms).chain(payers) {
+        for (name, place, example) in rows.into_iter().chain(devices).chain(sms).chain(payers) {
             table.row(vec![
                 name.into(),
                 Cell::new(place, Tone::Bold),
@@ -438,7 +449,7 @@ mod tests {
             sms: None,
             billing: "http://127.0.0.1:7105".to_owned(),
             payers: Vec::new(),
-            devices: "http://127.0.0.1:7595".to_owned(),
+            devices: Some("http://127.0.0.1:7595".to_owned()),
         }
     }
 
@@ -454,9 +465,9 @@ mod tests {
           auth         http://127.0.0.1:7104                                        grpcurl and the like: evenkeel.auth.v1
           billing      http://127.0.0.1:7105                                        evenkeel.billing.v1
           AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
-          devices      http://127.0.0.1:7595                                        a double; see GET /_books
           admin        http://127.0.0.1:7121                                        GET /metrics, /readyz, /status
           database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances
+          devices      http://127.0.0.1:7595                                        a double; see GET /_books
 
         What is wrong, if anything: evenkeel doctor
         ");

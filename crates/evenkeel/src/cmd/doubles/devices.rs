@@ -18,7 +18,7 @@ const CONNECTIONS: u32 = 6;
 ///
 /// It uses the broker and the database of the settings (--config, DATABASE_URL, AMQP_URL), and a schema of its own,
 /// `doubles`, which it makes; so it needs the right to create schemas. Not for a database with a real device service: both
-/// would answer. `evenkeel dev` runs one of its own. `GET /_books` shows what it allocated; `PUT /_program` tells it how to misbehave.
+/// would answer. `evenkeel dev` runs one of its own, but for `evenkeel dev --no-devices`. `GET /_books` shows what it allocated; `PUT /_program` tells it how to misbehave.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   DATABASE_URL='postgres://evenkeel@127.0.0.1:5432/evenkeel' evenkeel doubles devices      beside `evenkeel serve`
