@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use doubles::pay::Options;
-use doubles::{alipay, wechatpay};
+use doubles::{alipay, pay, wechatpay};
 use ids::{UserId, WithdrawalId};
 use kms::{Kms, LocalKeys, Place};
+use proto::billing::v1::desk_service_client::DeskServiceClient;
 use proto::billing::v1::order_service_client::OrderServiceClient;
 use proto::billing::v1::payment_service_client::PaymentServiceClient;
 use proto::billing::v1::plan_service_client::PlanServiceClient;
@@ -27,6 +27,17 @@ pub const PRICE: i64 = 1_000;
 /// Quota it grants.
 pub const QUOTA: i64 = 100;
 
+/// How a billing service is opened, where a test wants it otherwise than usual.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// Where the providers send notifications; the gateway if absent.
+    pub notify_url: Option<String>,
+    /// How the doubles behave.
+    pub doubles: pay::Options,
+    /// Further lines of the section `[billing]`.
+    pub settings: &'static str,
+}
+
 /// The doubles. They stop when this is dropped.
 #[derive(Debug)]
 pub struct Billing {
@@ -40,17 +51,23 @@ impl Platform {
     /// Starts the billing service of a platform of one process a service, with doubles of its providers and quick questions to
     /// them, makes it a participant, and publishes [`PLAN`].
     pub async fn open_billing(&mut self) -> Billing {
-        let wechat = wechatpay::start("127.0.0.1:0", Options::default()).await;
-        let alipay = alipay::start("127.0.0.1:0", Options::default()).await;
+        self.open_billing_as(Opening::default()).await
+    }
+
+    /// The same, with settings.
+    pub async fn open_billing_as(&mut self, opening: Opening) -> Billing {
+        let wechat = wechatpay::start("127.0.0.1:0", opening.doubles).await;
+        let alipay = alipay::start("127.0.0.1:0", opening.doubles).await;
         let billing = Billing {
             wechat: wechat.expect("a free port"),
             alipay: alipay.expect("a free port"),
             kms: self.make_key_file(),
         };
-        let notify = format!("{}/api/v1/payments/notify", self.gateway_url());
+        let gateway = format!("{}/api/v1/payments/notify", self.gateway_url());
+        let notify = opening.notify_url.unwrap_or(gateway);
         billing.alipay.tell_transfers_to(&format!("{notify}/alipay"));
         let config = self.scratch.path().join("billing.toml");
-        let settings = billing.settings(self, &notify);
+        let settings = billing.settings(self, &notify, opening.settings);
         std::fs::write(&config, settings).expect("the directory can be written");
         self.start_billing();
         let steps = self.url(self.ports.billing_steps);
@@ -110,9 +127,13 @@ impl Platform {
         WithdrawalServiceClient::new(self.at_billing())
     }
 
+    pub fn desk(&self) -> DeskServiceClient<Channel> {
+        DeskServiceClient::new(self.at_billing())
+    }
+
     /// Publishes a plan like [`PLAN`], and waits until the service does so.
     pub async fn publish(&self, plan_id: &str, needs_device: bool) {
-        let request = PublishPlanRequest {
+        self.publish_plan(PublishPlanRequest {
             plan_id: plan_id.to_owned(),
             kind: PlanKind::Membership.into(),
             title: "Pro for a month".to_owned(),
@@ -122,7 +143,12 @@ impl Platform {
             membership_days: 30,
             needs_device,
             ..PublishPlanRequest::default()
-        };
+        })
+        .await;
+    }
+
+    /// Publishes any plan, and waits until the service does so.
+    pub async fn publish_plan(&self, request: PublishPlanRequest) {
         eventually(LONG, || async {
             self.plans().publish_plan(request.clone()).await.is_ok()
         })
@@ -211,7 +237,7 @@ impl Billing {
             .expect("the database answers");
     }
 
-    fn settings(&self, platform: &Platform, notify: &str) -> String {
+    fn settings(&self, platform: &Platform, notify: &str, more: &str) -> String {
         let file = |name: &str, text: &str| -> PathBuf {
             let path = platform.scratch.path().join(name);
             std::fs::write(&path, text).expect("the directory can be written");
@@ -224,6 +250,7 @@ impl Billing {
 notify_url = {notify:?}
 ask_after = [\"50ms\", \"100ms\", \"200ms\"]
 import_statements = false
+{more}
 
 [kms.local]
 file = {:?}

@@ -7,10 +7,13 @@
 mod billing;
 mod books;
 mod certificates;
+mod devices;
 mod example;
 mod platform;
 
-pub use billing::{Billing, PLAN, PRICE, QUOTA};
+pub use billing::{Billing, Opening, PLAN, PRICE, QUOTA};
+pub use books::under_way;
 pub use certificates::Certificates;
+pub use devices::Devices;
 pub use example::descriptors;
 pub use platform::{LONG, Mode, Orchestrator, Participant, Platform, binary, input, reason};

@@ -669,23 +669,36 @@ impl Platform {
         Ok((answer.saga.expect("a saga"), answer.history))
     }
 
-    /// Checks what must hold when everything has come to rest.
     /// Asks `evenkeel doctor --drift` whether the product's promise is kept.
     ///
+    /// # Errors
+    /// What it says if not.
+    ///
     /// # Panics
-    /// If it is not.
-    pub fn assert_no_drift(&self) {
+    /// If the binary does not run.
+    pub fn drift(&self) -> Result<(), String> {
         let answer = self
             .command(&["doctor", "--drift"])
             .output()
             .expect("the binary runs");
-        assert!(
-            answer.status.success(),
-            "{}",
-            String::from_utf8_lossy(&answer.stdout)
-        );
+        if answer.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&answer.stdout).into_owned())
+        }
     }
 
+    /// Asks [`drift`](Self::drift).
+    ///
+    /// # Panics
+    /// If the promise is not kept.
+    pub fn assert_no_drift(&self) {
+        if let Err(drift) = self.drift() {
+            panic!("{drift}");
+        }
+    }
+
+    /// Checks what must hold when everything has come to rest.
     pub async fn assert_conserved(&self) {
         let quota = self.database.pool("quota").await;
         let drift = quota::drift(&quota).await.expect("the database answers");

@@ -17,6 +17,7 @@ use crate::output::{self, Cell, Table, Tone};
 use crate::wiring::accounts;
 use crate::wiring::admin::Watch;
 use crate::wiring::database::{self, Database};
+use crate::wiring::devices;
 use crate::wiring::events;
 use crate::wiring::payers::{self, Payers};
 use crate::wiring::ready;
@@ -56,6 +57,9 @@ pub(crate) struct Args {
     /// Speaks mutual TLS, with certificates that are made anew at each start in the data directory
     #[arg(long, conflicts_with = "demo")]
     tls: bool,
+    /// Allocates no devices: a service of yours, or `evenkeel doubles devices`, does
+    #[arg(long)]
+    no_devices: bool,
     /// Plays six stories through the real API, with the orchestrator as a process of its own that is killed in one
     #[arg(long)]
     demo: bool,
@@ -123,6 +127,12 @@ async fn run_on(
     let mut watch = Watch::bind(settings.admin_address(settings.listen.public(Name::Saga)))?;
     let supervisor = Supervisor::new(shutdown);
     let broker = events::open(&settings, &supervisor).await?;
+    let (allocator, devices) = if args.no_devices {
+        (None, None)
+    } else {
+        let (allocator, url) = devices::start(&settings, &broker, base).await?;
+        (Some(allocator), Some(url))
+    };
     let providers = accounts::complete(&mut settings, base).await?;
     let certificates = args.tls.then(|| identity::absolute(&data_dir.join("tls")));
     secure(&mut settings, certificates.as_deref())?;
@@ -183,6 +193,7 @@ async fn run_on(
         billing,
         provider: provider.url(),
         payers: payer_urls(&payers),
+        devices,
         sms: providers.sms.as_ref().map(SmsProvider::url),
         admin: format!("http://{}", watched.local_addr()),
         database: database.url.clone(),
@@ -217,6 +228,9 @@ async fn run_on(
         output::emit(&places.welcome(output::colour()))?;
     }
     supervisor.wait().await.map_err(services::ended)?;
+    if let Some(allocator) = allocator {
+        devices::stop(allocator, &settings).await;
+    }
     if let Some(child) = outcome.child {
         child.stop().await;
     }
@@ -288,6 +302,8 @@ pub(crate) struct Places {
     pub(crate) provider: String,
     /// The doubles of payment providers that run here, by name.
     pub(crate) payers: Vec<(&'static str, String)>,
+    /// The allocator of devices, a double, if it runs here.
+    pub(crate) devices: Option<String>,
     /// The SMS double, if it runs here.
     pub(crate) sms: Option<String>,
     pub(crate) admin: String,
@@ -330,11 +346,13 @@ impl Places {
             .sms
             .iter()
             .map(|url| ("SMS", url, "a double; see GET /_books"));
+        let devices = self.devices.iter();
+        let devices = devices.map(|url| ("devices", url, "a double; see GET /_books"));
         let payers = self
             .payers
             .iter()
             .map(|(name, url)| (*name, url, "a double; open it to pay"));
-        for (name, place, example) in rows.into_iter().chain(sms).chain(payers) {
+        for (name, place, example) in rows.into_iter().chain(devices).chain(sms).chain(payers) {
             table.row(vec![
                 name.into(),
                 Cell::new(place, Tone::Bold),
@@ -433,6 +451,7 @@ mod tests {
             sms: None,
             billing: "http://127.0.0.1:7105".to_owned(),
             payers: Vec::new(),
+            devices: Some("http://127.0.0.1:7595".to_owned()),
         }
     }
 
@@ -450,6 +469,7 @@ mod tests {
           AI provider  http://127.0.0.1:7590                                        a double; see GET /_books
           admin        http://127.0.0.1:7121                                        GET /metrics, /readyz, /status
           database     postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable  select * from saga_instances
+          devices      http://127.0.0.1:7595                                        a double; see GET /_books
 
         What is wrong, if anything: evenkeel doctor
         ");

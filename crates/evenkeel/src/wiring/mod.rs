@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 mod addresses;
 pub(crate) mod admin;
 pub(crate) mod database;
+pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod identity;
 mod name;

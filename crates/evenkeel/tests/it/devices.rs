@@ -155,7 +155,7 @@ async fn a_saga_gets_its_device_and_gives_it_back() {
     ]);
     let program = file("rules.json", rules.to_string());
 
-    let dev = Dev::start_with(&["--config", &config]).await;
+    let dev = Dev::start_with(&["--no-devices", "--config", &config]).await;
     let variables = [("DATABASE_URL", dev.database.url())];
     let double = Double::start(&["devices", "--devices", "1", "--program", &program], &variables).await;
     let registered = dev.run(&["saga", "register", &definition, "--activate"]);

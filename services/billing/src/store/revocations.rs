@@ -65,7 +65,7 @@ pub(crate) async fn revoke(
 }
 
 /// Moves the periods that begin at `from` or later so much forward, so that no gap is left; and ends the membership so much
-/// earlier.
+/// earlier. One that was taken back before it had begun is empty, and moves with them: it must not end after the membership.
 pub(crate) async fn close_gap(
     conn: &mut PgConnection,
     (user_id, tier): (UserId, &str),
@@ -76,7 +76,7 @@ pub(crate) async fn close_gap(
         "with moved as (
             update membership_periods
             set starts_at = starts_at - $4 * interval '1 microsecond', ends_at = ends_at - $4 * interval '1 microsecond'
-            where user_id = $1 and tier = $2 and starts_at >= $3 and revoked_at is null
+            where user_id = $1 and tier = $2 and starts_at >= $3
          )
          update memberships
          set ends_at = ends_at - $4 * interval '1 microsecond', updated_at = clock_timestamp()

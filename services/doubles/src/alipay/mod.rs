@@ -175,6 +175,11 @@ impl Alipay {
         url.clone_into(&mut self.gateway.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Adds rules behind those of the programme.
+    pub fn program_more(&self, rules: Vec<Rule>) {
+        self.core.program().extend(rules);
+    }
+
     /// Plays the payer. `None` if the order cannot be paid.
     #[must_use]
     pub fn pay(&self, number: &str) -> Option<Order> {

@@ -159,6 +159,11 @@ impl WeChatPay {
         *self.core.program() = rules;
     }
 
+    /// Adds rules behind those of the programme.
+    pub fn program_more(&self, rules: Vec<Rule>) {
+        self.core.program().extend(rules);
+    }
+
     /// Plays the payer. `None` if the order cannot be paid.
     #[must_use]
     pub fn pay(&self, number: &str) -> Option<Order> {

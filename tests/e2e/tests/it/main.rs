@@ -10,6 +10,7 @@
 mod access;
 mod asynchronous;
 mod bad_input;
+mod devices;
 mod events;
 mod examples;
 mod gateway;

@@ -3,16 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use ::doubles::allocator::{self, Allocator, MAX_DEVICES, Options};
-use process::{PoolConfig, Supervisor, pool};
-use sqlx::PgPool;
+use ::doubles::allocator::{self, MAX_DEVICES, Options};
+use process::Supervisor;
 
 use super::started::Started;
 use super::{Common, cannot_listen, program};
 use crate::exit::{Code, Failure};
-use crate::output;
-use crate::wiring::settings::{self, Settings};
-use crate::wiring::{events, services};
+use crate::wiring::{devices, events, services, settings};
 
 /// Connections of the allocator: one for each handler, one for the relay, one for who looks at the books.
 const CONNECTIONS: u32 = 6;
@@ -21,10 +18,10 @@ const CONNECTIONS: u32 = 6;
 ///
 /// It uses the broker and the database of the settings (--config, DATABASE_URL, AMQP_URL), and a schema of its own,
 /// `doubles`, which it makes; so it needs the right to create schemas. Not for a database with a real device service: both
-/// would answer. `GET /_books` shows what it allocated; `PUT /_program` tells it how to misbehave.
+/// would answer. `evenkeel dev` runs one of its own, but for `evenkeel dev --no-devices`. `GET /_books` shows what it allocated; `PUT /_program` tells it how to misbehave.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  DATABASE_URL='postgres://evenkeel@127.0.0.1:7100/evenkeel?sslmode=disable' evenkeel doubles devices      with `evenkeel dev`
+  DATABASE_URL='postgres://evenkeel@127.0.0.1:5432/evenkeel' evenkeel doubles devices      beside `evenkeel serve`
   evenkeel doubles devices --config evenkeel.toml --devices 3
   curl -X PUT http://127.0.0.1:7136/_program -H 'content-type: application/json' \\
        -d '[{\"on\": \"allocate\", \"times\": 1, \"delay_ms\": 5000, \"do\": {\"duplicate\": 2}}]'")]
@@ -56,7 +53,7 @@ pub(super) async fn run(args: Args) -> Result<Code, Failure> {
     let shutdown = process::Shutdown::on_signals(settings.drain)
         .map_err(|error| Failure::unavailable("cannot wait for signals").because(&error))?;
     let supervisor = Supervisor::new(shutdown);
-    let pool = open(&settings).await?;
+    let pool = devices::open(&settings, CONNECTIONS).await?;
     let broker = events::open(&settings, &supervisor).await?;
     let options = Options {
         devices: args.devices,
@@ -73,39 +70,8 @@ pub(super) async fn run(args: Args) -> Result<Code, Failure> {
         .with("broker", broker.kind())
         .tell(args.common.json)?;
     let ended = supervisor.wait().await;
-    stop(allocator, &settings).await;
+    devices::stop(allocator, &settings).await;
     telemetry.shutdown().await;
     ended.map_err(services::ended)?;
     Ok(Code::Ok)
-}
-
-/// Brings the schemas up to date, and opens a pool on the allocator's.
-async fn open(settings: &Settings) -> Result<PgPool, Failure> {
-    let url = &settings.database.url;
-    for (schema, migrator) in [
-        (::events::SCHEMA, &::events::MIGRATOR),
-        (allocator::SCHEMA, &allocator::MIGRATOR),
-    ] {
-        process::migrate::run(url, schema, migrator)
-            .await
-            .map_err(|error| Failure::unavailable(format!("cannot migrate {schema}")).because(&error))?;
-    }
-    let config = PoolConfig {
-        min: 0,
-        max: CONNECTIONS,
-        ..settings.database.clone()
-    };
-    pool::connect("doubles", allocator::SCHEMA, &config)
-        .await
-        .map_err(|error| Failure::unavailable("the database does not answer").because(&error))
-}
-
-/// Waits for what is in hand, as long as the settings allow; what is left is done again at the next start.
-async fn stop(allocator: Allocator, settings: &Settings) {
-    if tokio::time::timeout(settings.drain, allocator.stop())
-        .await
-        .is_err()
-    {
-        output::remark("the allocator did not end in time; what is left is done at the next start");
-    }
 }

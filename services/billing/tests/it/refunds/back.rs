@@ -163,6 +163,27 @@ async fn what_others_have_added_moves_forward_when_a_membership_is_taken_back() 
 }
 
 #[tokio::test]
+async fn of_memberships_that_were_bought_one_after_the_other_all_go_back_the_last_one_first() {
+    let world = World::new().await;
+    let first = sell(&world, "wechat", Goods::default()).await;
+    let second = shop::sell_to(&world, "wechat", Goods::default(), first.user_id).await;
+    let begin = Utc::now();
+    for (sold, starts_at) in [(&first, begin), (&second, begin + TimeDelta::days(30))] {
+        shop::member(&world, sold.user_id, sold.order_id, starts_at, 30).await;
+    }
+    for sold in [second, first] {
+        let begun = ask(&world, &sold, 0, "all").await.unwrap();
+        assert_eq!(
+            ended(&world, &begun.refund.unwrap().refund_id).await,
+            SagaPhase::Completed
+        );
+    }
+    let left = "select count(*) from memberships where ends_at > now()";
+    assert_eq!(world.value::<i64>(left).await, 0);
+    assert_eq!(billing::drift(&world.pool).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_late_payment_goes_back_and_its_order_stays_as_it_was() {
     let world = World::new().await;
     for channel in CHANNELS {

@@ -69,8 +69,13 @@ pub(super) fn soon() -> billing::Config {
 
 /// Sells something for [`PRICE`], which is paid at the double of the channel.
 pub(super) async fn sell(world: &World, channel: &'static str, goods: Goods) -> Sold {
+    sell_to(world, channel, goods, UserId::new()).await
+}
+
+/// The same to somebody who is there.
+pub(super) async fn sell_to(world: &World, channel: &'static str, goods: Goods, user_id: UserId) -> Sold {
     let sold = Sold {
-        user_id: UserId::new(),
+        user_id,
         order_id: OrderId::new(),
         payment_id: PaymentId::new(),
         payment_no: format!("PAY{}", &Uuid::new_v4().simple().to_string().to_uppercase()[..26]),
