@@ -393,7 +393,13 @@ async fn notifications(
     let wanted = before.count.saturating_add(i64::from(count));
     while applied(database, None).await?.count < wanted {
         if began.elapsed() > sent + PATIENCE {
-            return Err(unfinished("the last notification"));
+            let said = "select string_agg(state || ' ' || n, ', ') from
+                        (select state, count(*) as n from billing.notify_inbox group by state) as found";
+            let said: Option<String> = sqlx::query_scalar(said)
+                .fetch_one(&mut *database)
+                .await
+                .map_err(|e| lost(&e))?;
+            return Err(unfinished("the last notification").detail(said.unwrap_or_default()));
         }
         tokio::time::sleep(POLL / 5).await;
     }
@@ -432,7 +438,9 @@ struct Applied {
 }
 
 async fn applied(database: &mut PgConnection, latest: Option<i64>) -> Result<Applied, Failure> {
-    let count = "select count(*) from billing.notify_inbox where subject = 'payment' and state = 'APPLIED'";
+    // UNCHANGED: the provider was asked before the notification was looked at.
+    let count = "select count(*) from billing.notify_inbox
+                 where subject = 'payment' and state in ('APPLIED', 'UNCHANGED')";
     let count = sqlx::query_scalar(count)
         .fetch_one(&mut *database)
         .await
@@ -441,7 +449,7 @@ async fn applied(database: &mut PgConnection, latest: Option<i64>) -> Result<App
         None => Vec::new(),
         Some(latest) => sqlx::query_scalar(
             "select extract(epoch from applied_at - received_at)::float8 from billing.notify_inbox
-             where subject = 'payment' and state = 'APPLIED' order by applied_at desc limit $1",
+             where subject = 'payment' and state in ('APPLIED', 'UNCHANGED') order by applied_at desc limit $1",
         )
         .bind(latest)
         .fetch_all(database)

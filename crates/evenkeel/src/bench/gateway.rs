@@ -28,6 +28,8 @@ struct Case {
     /// Name of the way, and its gateway.
     ways: Vec<(&'static str, Way)>,
     goal: (f64, Option<f64>),
+    /// Where the service is that the gateway stands before.
+    direct: String,
     /// The gateway that is called.
     pid: u32,
     /// How many of the ways go through it.
@@ -133,6 +135,7 @@ fn balances(name: String, direct: &str, gateway: &Process, rates: Vec<u32>) -> R
     Ok(Case {
         name,
         ways: vec![("direct", Way::Grpc(grpc(direct)?)), ("gateway", through)],
+        direct: direct.to_owned(),
         goal: GATEWAY_GOAL,
         pid: gateway.pid(),
         through: 1,
@@ -149,6 +152,7 @@ fn keys(name: &str, gateway: &Process, args: &GatewayArgs) -> Case {
         name: name.to_owned(),
         ways: vec![("without key", post(false)), ("with key", post(true))],
         goal: KEY_GOAL,
+        direct: gateway.url().to_owned(),
         pid: gateway.pid(),
         through: 2,
         rates: args.rate.clone(),
@@ -176,7 +180,7 @@ async fn callers(
         .map_err(|e| Failure::unavailable("there is no HTTP client").because(&e))?;
     let mut grants = QuotaServiceClient::new(platform.bench()?.channel(quota, "quota")?);
     let channels = (0..count.min(MAX_CHANNELS))
-        .map(|_| grpc(quota))
+        .map(|_| grpc(&case.direct))
         .collect::<Result<Vec<_>, _>>()?;
     let mut callers = Vec::with_capacity(count);
     for place in 0..count {

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use barrier::{Refusal, Statement, run_statement};
 use proto::bench::v1::bench_steps_server::{BenchSteps, BenchStepsServer};
+use proto::bench::v1::bench_wait_steps_server::{BenchWaitSteps, BenchWaitStepsServer};
 use proto::bench::v1::{UndoRequest, UndoResponse, WaitRequest, WaitResponse, WorkRequest, WorkResponse};
 use rpc::error::Reason;
 use rpc::step::StepCall;
@@ -100,7 +102,10 @@ impl BenchSteps for Participant {
         let request = request.into_inner();
         run_statement(pool, &call, &request, DOMAIN, statement, UndoResponse {}).await
     }
+}
 
+#[tonic::async_trait]
+impl BenchWaitSteps for Participant {
     async fn wait(&self, _: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
         let mut response = Response::new(WaitResponse {});
         rpc::step::set_pending(response.metadata_mut(), ASK_AGAIN);
@@ -146,11 +151,13 @@ impl Participant {
 pub(crate) async fn serve(listen: SocketAddr, database_url: Option<&str>) -> Result<(), Failure> {
     let failed = |e: &dyn std::error::Error| Failure::unavailable("the participant cannot start").because(e);
     let participant = Participant::open(database_url).await.map_err(|e| failed(&e))?;
+    let participant = Arc::new(participant);
     let listener = TcpListener::bind(listen).await.map_err(|e| failed(&e))?;
     let address = listener.local_addr().map_err(|e| failed(&e))?;
     output::emit(&format!("listening on {address}\n"))?;
     tonic::transport::Server::builder()
-        .add_service(BenchStepsServer::new(participant))
+        .add_service(BenchStepsServer::from_arc(Arc::clone(&participant)))
+        .add_service(BenchWaitStepsServer::from_arc(participant))
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
         .map_err(|e| failed(&e))

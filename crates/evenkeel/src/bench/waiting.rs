@@ -28,7 +28,7 @@ input: evenkeel.bench.v1.BenchInput
 deadline: 30d
 steps:
   - name: WAIT
-    call: evenkeel.bench.v1.BenchSteps/Wait
+    call: evenkeel.bench.v1.BenchWaitSteps/Wait
     with: { payload: input.payload }
     no_compensation: it only waits
 ";

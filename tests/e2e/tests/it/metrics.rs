@@ -15,7 +15,7 @@ const BROKEN: Behaviour = Behaviour::Status {
 };
 
 /// Every metric of an orchestrator that has run sagas, with nothing gone wrong.
-const OF_SAGAS: [&str; 18] = [
+const OF_SAGAS: [&str; 19] = [
     "saga_started_total",
     "saga_adopted_total",
     "saga_completed_total",

@@ -55,6 +55,7 @@ async fn with_books(stage: Stage, books: Books) -> Stage {
     let billing = Arc::new(Billing {
         wechat: wechat.expect("a free port"),
         alipay: billing.alipay,
+        kms: billing.kms,
     });
     let world = Arc::new(World { billing, ..world });
     Stage {
