@@ -68,12 +68,12 @@ bench-watch:
 	deploy/ensure-postgres.sh
 	cargo run -q --profile bench-run -p evenkeel -- bench watch
 
-# CreateRefund with 32 at a time, 300 notifications a second; two minutes after the build.
+# CreateRefund with 32 at a time, 300 notifications a second; three minutes after the build.
 bench-billing:
 	deploy/ensure-postgres.sh
 	cargo run -q --profile bench-run -p evenkeel -- bench billing
 
-# 100,000 sagas that wait: memory of each, processor time of all; two minutes after the build.
+# 100,000 sagas that wait: memory of each, processor time of all.
 bench-waiting:
 	deploy/ensure-postgres.sh
 	cargo run -q --profile bench-run -p evenkeel -- bench waiting
@@ -83,7 +83,7 @@ idempotency-demo:
 	deploy/ensure-postgres.sh
 	cargo run -q -p evenkeel -- bench repeat
 
-# All tests again, instrumented: line coverage of each crate beside its floor. Ten minutes.
+# All tests again, instrumented: line coverage of each crate beside its floor.
 coverage:
 	deploy/ensure-postgres.sh
 	-deploy/ensure-python-grpc.sh

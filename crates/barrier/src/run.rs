@@ -40,20 +40,24 @@ where
     E: Into<Stop>,
     F: for<'c> AsyncFnOnce(&'c mut PgConnection, Again) -> Result<Done<R>, E>,
 {
-    let span = tracing::info_span!(
-        "barrier",
-        otel.kind = "client",
-        db.system.name = "postgresql",
-        step = %call.step,
-        attempt = call.attempt
-    );
     async {
         let acquired = pool.acquire().await;
         let mut connection = acquired.map_err(|error| unknown(call, domain, &error))?;
         run_on(&mut connection, call, request, domain, work).await
     }
-    .instrument(span)
+    .instrument(span(call))
     .await
+}
+
+/// The span of a step call's transactions.
+pub(crate) fn span(call: &StepCall) -> tracing::Span {
+    tracing::info_span!(
+        "barrier",
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        step = %call.step,
+        attempt = call.attempt
+    )
 }
 
 /// Runs the work of a step call on this connection.

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use crate::answer::{key, stored, unknown};
 use crate::rows::Key;
-use crate::run::run_on;
+use crate::run::{run_on, span};
 use crate::{Done, Refusal, Stop};
 
 /// The work of a step, as one statement that changes rows.
@@ -95,13 +95,6 @@ where
         let problem = sqlx::Error::Encode(problem.as_str().into());
         return Err(unknown(call, domain, &problem));
     }
-    let span = tracing::info_span!(
-        "barrier",
-        otel.kind = "client",
-        db.system.name = "postgresql",
-        step = %call.step,
-        attempt = call.attempt
-    );
     async {
         let lost = |error: sqlx::Error| unknown(call, domain, &error);
         let mut connection = pool.acquire().await.map_err(lost)?;
@@ -119,7 +112,7 @@ where
         })
         .await
     }
-    .instrument(span)
+    .instrument(span(call))
     .await
 }
 

@@ -3,16 +3,17 @@
 use ids::UserId;
 use proto::quota::v1::CreateGrantRequest;
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::calls::{Caller, Trial, Way};
 use super::measure::{Latencies, cpu_ms};
 use super::platform::{Platform, until_answered};
 use super::redis::Redis;
+use super::report::{self, Report};
 use super::{GatewayArgs, round};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
-use crate::output::{self, Cell, Format, Table, Tone};
+use crate::output;
 use crate::own::Process;
 use crate::wiring::settings::Name;
 
@@ -98,7 +99,7 @@ async fn measure_all(args: &GatewayArgs, platform: &Platform) -> Result<(), Fail
             .map(|gateway| keys("POST, Redis", gateway, args)),
     );
     cases.push(keys("POST, Postgres", &on_postgres, args));
-    let mut report = Report::new(args);
+    let mut report = Report::new(args.printing, COLUMNS);
     for case in &cases {
         let callers = callers(args.concurrency, case, platform, quota.url()).await?;
         for rate in &case.rates {
@@ -108,7 +109,8 @@ async fn measure_all(args: &GatewayArgs, platform: &Platform) -> Result<(), Fail
                 measured: args.measured(),
             };
             let (latencies, before, after) = trial.run(&callers, || cpu_ms(case.pid)).await?;
-            report.case(case, *rate, &latencies, after.saturating_sub(before))?;
+            let cpu = after.saturating_sub(before);
+            add_case(&mut report, case, args.concurrency, *rate, &latencies, cpu)?;
         }
     }
     report.finish()
@@ -216,105 +218,56 @@ async fn callers(
     Ok(callers)
 }
 
-/// Rows as they come, or a table at the end.
-struct Report {
-    format: Format,
+const COLUMNS: &[&str] = &[
+    "CALL", "WAY", "PACE", "CALLS/S", " P50 MS", " P99 MS", "+P50 MS", "+P99 MS", " CPU MS", "GOAL",
+];
+
+/// Adds the rows of a case; what the second way adds is judged by the goal.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn add_case(
+    report: &mut Report,
+    case: &Case,
     concurrency: usize,
-    rows: Vec<Vec<Cell>>,
-    values: Vec<Value>,
-}
-
-impl Report {
-    const fn new(args: &GatewayArgs) -> Self {
-        Self {
-            format: args.format(),
-            concurrency: args.concurrency,
-            rows: Vec::new(),
-            values: Vec::new(),
-        }
-    }
-
-    /// Adds the rows of a case; what the second way adds is judged by the goal.
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    fn case(&mut self, case: &Case, rate: u32, all: &[Latencies], cpu_ms: u64) -> Result<(), Failure> {
-        let through = &all[all.len() - case.through..];
-        let calls = through.iter().map(Latencies::count).sum::<usize>().max(1);
-        let cpu = cpu_ms as f64 / calls as f64;
-        let mut first: Option<(f64, f64)> = None;
-        for ((way, _), found) in case.ways.iter().zip(all) {
-            let (p50, p99) = (found.quantile_ms(500), found.quantile_ms(990));
-            let added = first.map(|(at_50, at_99)| (p50 - at_50, p99 - at_99));
-            first.get_or_insert((p50, p99));
-            let kept = added.map(|(at_50, at_99)| {
-                let (goal_50, goal_99) = case.goal;
-                at_50 <= goal_50 && goal_99.is_none_or(|goal| at_99 <= goal)
-            });
-            if self.format == Format::Table {
-                output::remark(&format!("{} {way} {}: {p50:.2} ms", case.name, pace(rate)));
-                self.row(case, way, rate, found, added, kept, cpu);
-                continue;
-            }
-            let value = json!({
-                "case": case.name, "way": way, "concurrency": self.concurrency, "rate": rate,
-                "calls_per_s": round(found.per_second(), 1), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3),
-                "added_p50_ms": added.map(|(ms, _)| round(ms, 3)), "added_p99_ms": added.map(|(_, ms)| round(ms, 3)),
-                "goal_p50_ms": added.map(|_| case.goal.0), "goal_p99_ms": added.and(case.goal.1), "kept": kept,
-                "gateway_cpu_ms_per_call": added.map(|_| round(cpu, 4)),
-            });
-            if self.format == Format::Jsonl {
-                output::emit(&format!("{value}\n"))?;
-            } else {
-                self.values.push(value);
-            }
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "they are the columns")]
-    fn row(
-        &mut self,
-        case: &Case,
-        way: &str,
-        rate: u32,
-        found: &Latencies,
-        added: Option<(f64, f64)>,
-        kept: Option<bool>,
-        cpu: f64,
-    ) {
-        let ms = |value: Option<f64>| value.map_or_else(String::new, |ms| format!("{ms:>7.2}"));
-        let goal = match kept {
-            None => "".into(),
-            Some(true) => Cell::new("kept", Tone::Good),
-            Some(false) => Cell::new("missed", Tone::Bad),
-        };
-        self.rows.push(vec![
+    rate: u32,
+    all: &[Latencies],
+    cpu_ms: u64,
+) -> Result<(), Failure> {
+    let through = &all[all.len() - case.through..];
+    let calls = through.iter().map(Latencies::count).sum::<usize>().max(1);
+    let cpu = cpu_ms as f64 / calls as f64;
+    let ms = |value: Option<f64>| value.map_or_else(String::new, |ms| format!("{ms:>7.2}"));
+    let mut first: Option<(f64, f64)> = None;
+    for ((way, _), found) in case.ways.iter().zip(all) {
+        let (p50, p99) = (found.quantile_ms(500), found.quantile_ms(990));
+        let added = first.map(|(at_50, at_99)| (p50 - at_50, p99 - at_99));
+        first.get_or_insert((p50, p99));
+        let kept = added.map(|(at_50, at_99)| {
+            let (goal_50, goal_99) = case.goal;
+            at_50 <= goal_50 && goal_99.is_none_or(|goal| at_99 <= goal)
+        });
+        output::remark(&format!("{} {way} {}: {p50:.2} ms", case.name, pace(rate)));
+        let cells = vec![
             case.name.as_str().into(),
-            way.into(),
+            (*way).into(),
             pace(rate).into(),
             format!("{:>7.0}", found.per_second()).into(),
-            ms(Some(found.quantile_ms(500))).into(),
-            ms(Some(found.quantile_ms(990))).into(),
+            ms(Some(p50)).into(),
+            ms(Some(p99)).into(),
             ms(added.map(|(ms, _)| ms)).into(),
             ms(added.map(|(_, ms)| ms)).into(),
             added.map_or_else(String::new, |_| format!("{cpu:>7.3}")).into(),
-            goal,
-        ]);
+            kept.map_or_else(|| "".into(), report::goal),
+        ];
+        let value = json!({
+            "case": case.name, "way": way, "concurrency": concurrency, "rate": rate,
+            "calls_per_s": round(found.per_second(), 1), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3),
+            "added_p50_ms": added.map(|(ms, _)| round(ms, 3)), "added_p99_ms": added.map(|(_, ms)| round(ms, 3)),
+            "goal_p50_ms": added.map(|_| case.goal.0), "goal_p99_ms": added.and(case.goal.1), "kept": kept,
+            "gateway_cpu_ms_per_call": added.map(|_| round(cpu, 4)),
+        });
+        report.add(cells, value)?;
     }
-
-    fn finish(self) -> Result<(), Failure> {
-        match self.format {
-            Format::Jsonl => return Ok(()),
-            Format::Json => return output::emit(&format!("{:#}\n", json!({ "rows": self.values }))),
-            Format::Table => {}
-        }
-        let mut table = Table::new(&[
-            "CALL", "WAY", "PACE", "CALLS/S", " P50 MS", " P99 MS", "+P50 MS", "+P99 MS", " CPU MS", "GOAL",
-        ]);
-        for row in self.rows {
-            table.row(row);
-        }
-        output::emit(&table.render(output::colour()))
-    }
+    Ok(())
 }
 
 fn pace(rate: u32) -> String {

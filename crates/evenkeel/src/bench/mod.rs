@@ -12,7 +12,9 @@ mod participant;
 mod platform;
 mod redis;
 mod repeat;
+mod report;
 mod run;
+mod shop;
 mod waiting;
 mod watch;
 mod watcher;
@@ -23,8 +25,8 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use crate::exit::{Code, Failure};
-use crate::output::Format;
 use load::{Engine, Latency, Participants, Variant};
+use report::Printing;
 
 /// Measures throughput and latency
 #[derive(Debug, clap::Args)]
@@ -127,21 +129,13 @@ pub(crate) struct SagasArgs {
     /// What P50 and P99 are the latency of; `start` measures Evenkeel only
     #[arg(long, value_enum, default_value = "end")]
     latency: Latency,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
-    /// The same as `-o jsonl`
-    #[arg(long, hide = true, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 impl SagasArgs {
     const fn warmup(&self) -> Duration {
         Duration::from_secs(self.warmup)
-    }
-
-    const fn format(&self) -> Format {
-        if self.json { Format::Jsonl } else { self.output }
     }
 
     const fn measured(&self) -> Duration {
@@ -187,12 +181,8 @@ pub(crate) struct GatewayArgs {
     /// A Redis that may be used; without one a private redis-server is started, if there is one on the PATH
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
-    /// The same as `-o jsonl`
-    #[arg(long, hide = true, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 impl GatewayArgs {
@@ -202,10 +192,6 @@ impl GatewayArgs {
 
     const fn measured(&self) -> Duration {
         Duration::from_secs(self.seconds)
-    }
-
-    const fn format(&self) -> Format {
-        if self.json { Format::Jsonl } else { self.output }
     }
 }
 
@@ -231,12 +217,8 @@ pub(crate) struct BillingArgs {
     /// Time before the refunds that is not measured, in seconds
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
     warmup: u64,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
-    /// The same as `-o jsonl`
-    #[arg(long, hide = true, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 impl BillingArgs {
@@ -246,10 +228,6 @@ impl BillingArgs {
 
     const fn measured(&self) -> Duration {
         Duration::from_secs(self.seconds)
-    }
-
-    const fn format(&self) -> Format {
-        if self.json { Format::Jsonl } else { self.output }
     }
 }
 
@@ -279,18 +257,8 @@ pub(crate) struct WatchArgs {
     /// Time in which events are written, in seconds; after that what is on its way may still come
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3000))]
     seconds: u64,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
-    /// The same as `-o jsonl`
-    #[arg(long, hide = true, conflicts_with = "output")]
-    json: bool,
-}
-
-impl WatchArgs {
-    const fn format(&self) -> Format {
-        if self.json { Format::Jsonl } else { self.output }
-    }
+    #[command(flatten)]
+    printing: Printing,
 }
 
 /// Measures what sagas cost that only wait: memory of the orchestrator for each, and its processor time for all
@@ -309,18 +277,8 @@ pub(crate) struct WaitingArgs {
     /// Time in which processor time is measured, in seconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
-    /// The same as `-o jsonl`
-    #[arg(long, hide = true, conflicts_with = "output")]
-    json: bool,
-}
-
-impl WaitingArgs {
-    const fn format(&self) -> Format {
-        if self.json { Format::Jsonl } else { self.output }
-    }
+    #[command(flatten)]
+    printing: Printing,
 }
 
 /// Rounds for people who read JSON.

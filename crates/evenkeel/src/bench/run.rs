@@ -5,15 +5,16 @@ use std::path::Path;
 use private_postgres::PrivatePostgres;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use proto::saga::v1::{ActivateDefinitionRequest, RegisterDefinitionRequest};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::load::{Engine, Latency, Load, Participants, Variant};
 use super::measure::{Counters, Latencies};
+use super::report::Report;
 use super::{SagasArgs, round};
 use crate::exit::Failure;
 use crate::identity::{self, Identity};
-use crate::output::{self, Cell, Format, Table};
+use crate::output;
 use crate::own::{self, Process, Scratch};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
@@ -43,7 +44,7 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) ->
     identity::ensure(keys)?;
     database::migrate(&url, &[Name::Saga]).await?;
     let mut connection = database::connect(&url).await?;
-    let mut report = Report::new(args.format());
+    let mut report = Report::new(args.printing, COLUMNS);
     for participants in [Participants::Stateless, Participants::Barrier] {
         if args.participants.is_some_and(|wanted| wanted != participants) {
             continue;
@@ -225,97 +226,63 @@ async fn measure(
             Counters::read(&mut *connection, schema, pid).await
         })
         .await?;
-    report.row(load, &latencies, before, after)
+    add_row(report, load, &latencies, before, after)
 }
 
-/// Rows as they come, or a table at the end.
-struct Report {
-    format: Format,
-    rows: Vec<Vec<Cell>>,
-    values: Vec<Value>,
-}
+const COLUMNS: &[&str] = &[
+    "ENGINE", "STEPS", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS", "WAL B",
+    "STORED B",
+];
 
-impl Report {
-    const fn new(format: Format) -> Self {
-        Self {
-            format,
-            rows: Vec::new(),
-            values: Vec::new(),
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counters are far below 2^52")]
-    fn row(
-        &mut self,
-        load: &Load,
-        all: &Latencies,
-        before: Counters,
-        after: Counters,
-    ) -> Result<(), Failure> {
-        let sagas = all.count().max(1) as f64;
-        let engine = match load.engine {
-            Engine::Evenkeel => "evenkeel",
-            Engine::Baseline => "baseline",
-        };
-        let participants = match load.participants {
-            Participants::Stateless => "stateless",
-            Participants::Barrier => "barrier",
-        };
-        let variant = match load.variant {
-            Variant::Completed => "completed",
-            Variant::Compensated => "compensated",
-        };
-        let cpu = (after.cpu_ms - before.cpu_ms) as f64 / sagas;
-        let commits = (after.commits - before.commits) as f64 / sagas;
-        let wal = (after.wal_bytes - before.wal_bytes) as f64 / sagas;
-        let stored = (after.stored_bytes - before.stored_bytes) as f64 / sagas;
-        let (rate, p50, p99) = (all.per_second(), all.quantile_ms(500), all.quantile_ms(990));
-        if self.format != Format::Table {
-            let value = json!({
-                "engine": engine, "participants": participants, "variant": variant,
-                "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
-                "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
-                "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
-                "stored_bytes_per_saga": round(stored, 0),
-            });
-            if self.format == Format::Jsonl {
-                return output::emit(&format!("{value}\n"));
-            }
-            self.values.push(value);
-        }
-        output::remark(&format!(
-            "{engine} {participants} {variant} {}: {rate:.0} sagas/s",
-            load.concurrency
-        ));
-        self.rows.push(vec![
-            engine.into(),
-            participants.into(),
-            variant.into(),
-            format!("{:>4}", load.concurrency).into(),
-            format!("{rate:>8.0}").into(),
-            format!("{p50:>7.1}").into(),
-            format!("{p99:>7.1}").into(),
-            format!("{cpu:>6.3}").into(),
-            format!("{commits:>7.2}").into(),
-            format!("{wal:>7.0}").into(),
-            format!("{stored:>7.0}").into(),
-        ]);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Failure> {
-        match self.format {
-            Format::Jsonl => return Ok(()),
-            Format::Json => return output::emit(&format!("{:#}\n", json!({ "rows": self.values }))),
-            Format::Table => {}
-        }
-        let mut table = Table::new(&[
-            "ENGINE", "STEPS", "VARIANT", "CONC", " SAGAS/S", "P50 MS", "P99 MS", "CPU MS", "COMMITS",
-            "WAL B", "STORED B",
-        ]);
-        for row in self.rows {
-            table.row(row);
-        }
-        output::emit(&table.render(output::colour()))
-    }
+#[expect(clippy::cast_precision_loss, reason = "counters are far below 2^52")]
+fn add_row(
+    report: &mut Report,
+    load: &Load,
+    all: &Latencies,
+    before: Counters,
+    after: Counters,
+) -> Result<(), Failure> {
+    let sagas = all.count().max(1) as f64;
+    let engine = match load.engine {
+        Engine::Evenkeel => "evenkeel",
+        Engine::Baseline => "baseline",
+    };
+    let participants = match load.participants {
+        Participants::Stateless => "stateless",
+        Participants::Barrier => "barrier",
+    };
+    let variant = match load.variant {
+        Variant::Completed => "completed",
+        Variant::Compensated => "compensated",
+    };
+    let cpu = (after.cpu_ms - before.cpu_ms) as f64 / sagas;
+    let commits = (after.commits - before.commits) as f64 / sagas;
+    let wal = (after.wal_bytes - before.wal_bytes) as f64 / sagas;
+    let stored = (after.stored_bytes - before.stored_bytes) as f64 / sagas;
+    let (rate, p50, p99) = (all.per_second(), all.quantile_ms(500), all.quantile_ms(990));
+    output::remark(&format!(
+        "{engine} {participants} {variant} {}: {rate:.0} sagas/s",
+        load.concurrency
+    ));
+    let cells = vec![
+        engine.into(),
+        participants.into(),
+        variant.into(),
+        format!("{:>4}", load.concurrency).into(),
+        format!("{rate:>8.0}").into(),
+        format!("{p50:>7.1}").into(),
+        format!("{p99:>7.1}").into(),
+        format!("{cpu:>6.3}").into(),
+        format!("{commits:>7.2}").into(),
+        format!("{wal:>7.0}").into(),
+        format!("{stored:>7.0}").into(),
+    ];
+    let value = json!({
+            "engine": engine, "participants": participants, "variant": variant,
+            "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
+            "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
+            "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
+            "stored_bytes_per_saga": round(stored, 0),
+    });
+    report.add(cells, value)
 }

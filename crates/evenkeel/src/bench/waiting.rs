@@ -12,12 +12,13 @@ use proto::saga::v1::{StartSagaRequest, start_saga_request};
 use serde_json::json;
 
 use super::measure::{cpu_ms, memory_kib};
+use super::report::goal;
 use super::run::{orchestrator, register};
 use super::{WaitingArgs, round};
 use crate::client::{self, CALL_TIMEOUT};
 use crate::exit::{Code, Failure};
 use crate::identity::{self, Identity};
-use crate::output::{self, Cell, Format, Table, Tone};
+use crate::output::{self, Format, Table};
 use crate::own::{self, Process, Scratch};
 use crate::wiring::database;
 use crate::wiring::settings::Name;
@@ -153,18 +154,11 @@ fn report(args: &WaitingArgs, grown_kib: u64, cpu_ms: u64, took: Duration) -> Re
         "sagas": args.sagas, "memory_bytes_per_saga": round(bytes, 0), "memory_goal_bytes": MEMORY_GOAL,
         "processors_busy": round(cpu, 4), "processors_goal": CPU_GOAL, "kept": small && idle,
     });
-    match args.format() {
+    match args.printing.format() {
         Format::Jsonl => return output::emit(&format!("{value}\n")),
         Format::Json => return output::emit(&format!("{value:#}\n")),
         Format::Table => {}
     }
-    let goal = |kept| {
-        if kept {
-            Cell::new("kept", Tone::Good)
-        } else {
-            Cell::new("missed", Tone::Bad)
-        }
-    };
     let mut table = Table::new(&["WAITING", "WHAT", "      FOUND", "GOAL", ""]);
     let count = format!("{}", args.sagas);
     table.row(vec![

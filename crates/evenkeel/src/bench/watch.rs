@@ -174,7 +174,7 @@ impl Summary {
         let cpu = self.cpu_share();
         let found = &self.found;
         let (p50, p99) = (self.live.quantile_ms(500), self.live.quantile_ms(990));
-        if args.format() != Format::Table {
+        if args.printing.format() != Format::Table {
             let value = json!({
                 "sockets": args.sockets, "users": args.users, "seconds": round(self.took.as_secs_f64(), 1),
                 "events": self.written, "frames": found.frames, "frames_after_reconnect": found.resumed,
@@ -183,7 +183,7 @@ impl Summary {
                 "gateway_mib_idle": round(idle, 1), "gateway_mib_open": round(open, 1),
                 "gateway_mib_peak": round(peak, 1), "gateway_cpu": round(cpu, 3), "kept": self.is_complete() && peak <= MEMORY_GOAL,
             });
-            return match args.format() {
+            return match args.printing.format() {
                 Format::Json => output::emit(&format!("{value:#}\n")),
                 Format::Jsonl | Format::Table => output::emit(&format!("{value}\n")),
             };

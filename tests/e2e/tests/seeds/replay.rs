@@ -51,7 +51,7 @@ pub(crate) async fn replay(world: &World, random: &mut StdRng) -> Vec<String> {
 }
 
 /// Waits until nothing changes any more, and returns what every table holds.
-async fn quiet(db: &PgPool) -> BTreeMap<String, String> {
+pub(crate) async fn quiet(db: &PgPool) -> BTreeMap<String, String> {
     let end = Instant::now() + QUIET_WITHIN;
     let mut looks = interval(QUIET);
     let mut last = BTreeMap::new();

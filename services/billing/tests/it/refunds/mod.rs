@@ -5,7 +5,6 @@ mod back;
 mod guards;
 mod refused;
 mod shop;
-mod speed;
 mod stuck;
 mod tables;
 mod unknown;
