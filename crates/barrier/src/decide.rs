@@ -176,6 +176,12 @@ pub const fn settle(answer: Answer, op: Op, refusable: bool) -> Settlement {
     }
 }
 
+/// Tells whether a "no" to such a call is stored, so that what the work wrote has to go without it.
+#[must_use]
+pub const fn may_store_refusal(op: Op, refusable: bool) -> bool {
+    matches!(settle(Answer::No, op, refusable), Settlement::StoreRefusal)
+}
+
 /// Decides whether the result of a worker is still wanted, given the row of its action.
 #[must_use]
 pub const fn worker(action: Option<State>) -> Guard {

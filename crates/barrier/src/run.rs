@@ -19,7 +19,8 @@ use crate::{Again, Done, Stop};
 /// `barrier` table; `domain` is the participant's error domain. `work` runs inside the transaction, after the barrier's rows are locked; it must not commit or roll
 /// back. When it is told [`Again`], the operation is pending and the work looks at what it began.
 ///
-/// Takes 5 round trips plus those of the work for a new action: begin, insert, savepoint, store, commit.
+/// Takes 5 round trips plus those of the work for a new action that may be refused: begin, insert, savepoint, store, commit;
+/// and 4 for one that may not.
 ///
 /// # Errors
 /// * The work's refusal. It carries the mark of [`rpc::step::set_stored`] if it was stored.
@@ -106,7 +107,10 @@ where
         }
     };
 
-    savepoint(&mut tx).await.map_err(lost)?;
+    // To go back to, if what the work wrote goes and its "no" stays.
+    if decide::may_store_refusal(call.op, call.refusable) {
+        savepoint(&mut tx).await.map_err(lost)?;
+    }
     let answered = work(&mut tx, again).await.map_err(Into::into);
     match decide::settle(kind(&answered), call.op, call.refusable) {
         Settlement::StoreReply | Settlement::KeepPending => {}

@@ -194,6 +194,10 @@ pub(crate) enum Request {
         expected_version: u32,
         answer: Answer,
     },
+    AskAgain {
+        saga: SagaId,
+        answer: oneshot::Sender<Result<(), RequestError>>,
+    },
     PauseTypes {
         types: Vec<Arc<str>>,
         answer: oneshot::Sender<()>,
@@ -309,6 +313,18 @@ impl Handle {
             result,
             answer,
         })?;
+        answered.await.map_err(|_| RequestError::Stopped)?
+    }
+
+    /// Asks the pending operations of a saga at once, instead of when they wanted to be asked. A hint: nothing is written.
+    ///
+    /// An operation that is being asked at this moment may have looked too early; it is asked once more.
+    ///
+    /// # Errors
+    /// `NotHere` if this instance does not drive the saga; `Overloaded`, `Stopped`.
+    pub async fn ask_again(&self, saga: SagaId) -> Result<(), RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::AskAgain { saga, answer })?;
         answered.await.map_err(|_| RequestError::Stopped)?
     }
 

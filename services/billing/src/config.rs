@@ -33,6 +33,9 @@ pub struct Config {
     pub refund_within: Duration,
     /// Questions to providers that are under way at once, in each process.
     pub parallel: u32,
+    /// Steps that are worked on at once, in each process, 1 to 1000; those beyond wait. Few keep the answers to people quick,
+    /// and a database with few processors is not quicker with more.
+    pub steps_at_once: u16,
     /// For how long a call waits for the saga that it has started.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
@@ -86,6 +89,11 @@ impl Config {
                 "must be 1 to 1000",
             ),
             (
+                "steps_at_once",
+                (1..=1000).contains(&self.steps_at_once),
+                "must be 1 to 1000",
+            ),
+            (
                 "wait",
                 (SECOND..=MINUTE).contains(&self.wait),
                 "must be 1 s to 1 min",
@@ -119,6 +127,7 @@ impl Default for Config {
             ask_after: vec![SECOND * 5, SECOND * 15, MINUTE, MINUTE * 5, MINUTE * 30],
             refund_within: DAY * 7,
             parallel: 32,
+            steps_at_once: 8,
             wait: SECOND * 10,
             keep_receipts: DAY * 30,
             import_statements: true,

@@ -49,9 +49,10 @@ use kms::Kms;
 use kms::rewrap::Column;
 use process::PoolGauge;
 use proto::billing::v1 as pb;
+use proto::saga::v1::completion_service_client::CompletionServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use token::{AccessError, Channel, Guard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tonic::service::Routes;
 
 pub use crate::events::FACTS;
@@ -104,6 +105,8 @@ pub struct Deps {
     pub steps_pool: PoolGauge,
     /// The orchestrator.
     pub sagas: SagaServiceClient<Channel>,
+    /// The same, for hints about steps that are pending.
+    pub completions: CompletionServiceClient<Channel>,
     /// The payment providers at hand. A channel without one is refused.
     pub providers: Vec<Arc<dyn pay::Provider>>,
     /// Who may call.
@@ -150,14 +153,18 @@ pub fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         let channel = domain::Channel::from_name(name).ok_or(BuildError::Channel(name))?;
         channels.insert(channel, provider);
     }
+    let (hints, changed) = app::Hints::new();
     let app = app::App {
         pool: deps.pool,
         steps_pool: deps.steps_pool,
+        room_for_steps: Arc::new(Semaphore::new(config.steps_at_once.into())),
         sagas: deps.sagas,
+        completions: deps.completions,
         channels: Arc::new(channels),
         config: Arc::new(config),
         due: Arc::new(Notify::new()),
         inbox: Arc::new(Notify::new()),
+        hints,
         kms: deps.kms,
     };
     Ok(Service {
@@ -166,6 +173,6 @@ pub fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             .guard
             .layer(&[pb::billing_steps_server::SERVICE_NAME])?
             .guard(steps::routes(&app)),
-        jobs: jobs::all(&app),
+        jobs: jobs::all(&app, changed),
     })
 }

@@ -98,6 +98,7 @@ enum What {
   evenkeel bench sagas
   evenkeel bench sagas --concurrency 128 --seconds 30 --engine evenkeel --variant compensated
   evenkeel bench sagas --latency start --concurrency 32,100
+  evenkeel bench sagas --slices 20 --seconds 30 --concurrency 128 --engine evenkeel --participants stateless --variant completed
   evenkeel bench sagas -o jsonl > bench.jsonl")]
 pub(crate) struct SagasArgs {
     /// Sagas at a time
@@ -126,6 +127,9 @@ pub(crate) struct SagasArgs {
     /// Size of the payload that every step gets and returns, in bytes
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=65_536))]
     payload_bytes: u32,
+    /// Measures each row so many times in a row, to show whether what has finished slows down what follows
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    slices: u32,
     /// What P50 and P99 are the latency of; `start` measures Evenkeel only
     #[arg(long, value_enum, default_value = "end")]
     latency: Latency,

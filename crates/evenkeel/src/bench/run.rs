@@ -1,6 +1,7 @@
 //! The run: starts the processes, takes the measurements one after another, prints them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use private_postgres::PrivatePostgres;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
@@ -221,12 +222,27 @@ async fn measure(
         Engine::Evenkeel => "saga",
         Engine::Baseline => "baseline",
     };
-    let (latencies, before, after) = load
-        .run(args.warmup(), args.measured(), async || {
-            Counters::read(&mut *connection, schema, pid).await
-        })
-        .await?;
-    add_row(report, load, &latencies, before, after)
+    let mut finished = 0;
+    for number in 1..=args.slices {
+        let warmup = if number == 1 {
+            args.warmup()
+        } else {
+            Duration::ZERO
+        };
+        let edge = async || Counters::read(&mut *connection, schema, pid).await;
+        let (latencies, before, after) = load.run(warmup, args.measured(), edge).await?;
+        let slice = (args.slices > 1).then_some(Slice { number, finished });
+        add_row(report, load, slice, &latencies, before, after)?;
+        finished += latencies.count();
+    }
+    Ok(())
+}
+
+/// Which of several measurements in a row, and how many sagas the ones before it have finished.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    number: u32,
+    finished: usize,
 }
 
 const COLUMNS: &[&str] = &[
@@ -238,6 +254,7 @@ const COLUMNS: &[&str] = &[
 fn add_row(
     report: &mut Report,
     load: &Load,
+    slice: Option<Slice>,
     all: &Latencies,
     before: Counters,
     after: Counters,
@@ -267,7 +284,10 @@ fn add_row(
     let cells = vec![
         engine.into(),
         participants.into(),
-        variant.into(),
+        match slice {
+            None => variant.into(),
+            Some(slice) => format!("{variant} {} ({} before)", slice.number, slice.finished).into(),
+        },
         format!("{:>4}", load.concurrency).into(),
         format!("{rate:>8.0}").into(),
         format!("{p50:>7.1}").into(),
@@ -277,12 +297,16 @@ fn add_row(
         format!("{wal:>7.0}").into(),
         format!("{stored:>7.0}").into(),
     ];
-    let value = json!({
-            "engine": engine, "participants": participants, "variant": variant,
-            "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
-            "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
-            "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
-            "stored_bytes_per_saga": round(stored, 0),
+    let mut value = json!({
+        "engine": engine, "participants": participants, "variant": variant,
+        "concurrency": load.concurrency, "sagas_per_s": round(rate, 1),
+        "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "cpu_ms_per_saga": round(cpu, 4),
+        "commits_per_saga": round(commits, 3), "wal_bytes_per_saga": round(wal, 0),
+        "stored_bytes_per_saga": round(stored, 0),
     });
+    if let Some(slice) = slice {
+        value["slice"] = slice.number.into();
+        value["finished_before"] = slice.finished.into();
+    }
     report.add(cells, value)
 }

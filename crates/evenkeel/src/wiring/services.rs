@@ -11,6 +11,7 @@ use process::grpc::{self, Limits, Listener};
 use process::health::{Health, Readiness};
 use process::pool::{self, PoolGauge, REPORT_INTERVAL};
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
+use proto::saga::v1::completion_service_client::CompletionServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use rpc::channel::EndpointError;
 use token::{Credentials, Guard};
@@ -201,12 +202,12 @@ pub(crate) async fn start(
                 .credentials()
                 .connect(&settings.peers.saga, identity::name(Name::Saga.text())?)
                 .map_err(|error| Failure::config("peers.saga is wrong").because(&error))?;
-            let sagas = SagaServiceClient::new(channel);
             let kms = sealing::open(settings)?;
             let deps = billing::Deps {
                 pool: pool.clone(),
                 steps_pool: steps_pool.clone(),
-                sagas,
+                sagas: SagaServiceClient::new(channel.clone()),
+                completions: CompletionServiceClient::new(channel),
                 providers: providers::clients(&settings.providers, &kms).await?,
                 guard: guard(fetched(settings, &dialer)?),
                 kms,

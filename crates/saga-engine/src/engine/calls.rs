@@ -183,10 +183,13 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         };
         // When it was to be asked is over, whatever it says now.
         live.ask_now(Some(key));
+        let hinted = live.hinted;
+        live.hinted &= !live.in_flight.is_empty();
         let outcome = match result {
             CallResult::Outcome(outcome) => outcome,
             CallResult::Pending { ask_again_ms } => {
-                let wait = ask_again_ms.clamp(MIN_ASK_AGAIN_MS, MAX_ASK_AGAIN_MS);
+                let wait = if hinted { MIN_ASK_AGAIN_MS } else { ask_again_ms };
+                let wait = wait.clamp(MIN_ASK_AGAIN_MS, MAX_ASK_AGAIN_MS);
                 live.ask_again(key, now.plus(wait));
                 Outcome::Pending
             }

@@ -98,6 +98,8 @@ pub(super) struct Live {
     pub(super) waiting: Vec<Waiting>,
     /// When to ask a pending participant again. Not durable: after a restart it is asked at once.
     asks: Vec<(OpKey, Millis)>,
+    /// Somebody says that there may be an answer, while calls were in flight that may not have seen it.
+    pub(super) hinted: bool,
     pub(super) inbox: VecDeque<Told>,
     pub(super) waiters: Vec<Waiter>,
     /// Answered as soon as the write under way is durable.
@@ -163,6 +165,7 @@ impl Live {
             in_flight: Vec::new(),
             waiting: Vec::new(),
             asks: Vec::new(),
+            hinted: false,
             inbox: VecDeque::new(),
             waiters: Vec::new(),
             on_durable: Vec::new(),
@@ -326,6 +329,12 @@ impl Live {
     pub(super) fn ask_now(&mut self, key: Option<OpKey>) {
         self.asks
             .retain(|(asked, _)| key.is_some_and(|key| key != *asked));
+    }
+
+    /// Lets everything that is pending be asked at once, and once more what is being asked.
+    pub(super) fn hint(&mut self) {
+        self.ask_now(None);
+        self.hinted = !self.in_flight.is_empty();
     }
 
     /// Forgets when to ask operations that have come to an end.

@@ -54,6 +54,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 expected_version,
                 answer,
             } => self.release(saga, actor, note, expected_version, answer),
+            Request::AskAgain { saga, answer } => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.hint(saga));
+            }
             Request::PauseTypes { types, answer } => {
                 let resumed = self.traffic.pause(types, self.clock.now());
                 self.resume_types(&resumed);
@@ -64,6 +68,20 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.status());
             }
+        }
+    }
+
+    fn hint(&mut self, saga: SagaId) -> Result<(), RequestError> {
+        if let Some(live) = self.live.get_mut(&saga) {
+            live.hint();
+            self.dispatch(saga);
+            return Ok(());
+        }
+        // Once it is loaded, everything that is pending is asked.
+        if self.is_unknown(saga) {
+            Err(RequestError::NotHere)
+        } else {
+            Ok(())
         }
     }
 

@@ -6,6 +6,7 @@
 )]
 
 mod crashes;
+mod hints;
 mod isolation;
 mod measures;
 mod operators;

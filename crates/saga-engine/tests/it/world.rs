@@ -360,6 +360,8 @@ pub(crate) enum Script {
     /// Has its effect, but the answer is lost.
     LoseAnswer,
     Pending,
+    /// As `Pending`, but it takes 100 ms to say so, and wants to be asked after a minute.
+    PendingForLong,
     Hang,
     /// Succeeds after so many milliseconds.
     Slow(u64),
@@ -563,6 +565,10 @@ impl Participants for ScriptedParticipants {
                     failed()
                 }
                 Some(Script::Pending) => CallResult::Pending { ask_again_ms: 50 },
+                Some(Script::PendingForLong) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    CallResult::Pending { ask_again_ms: 60_000 }
+                }
                 Some(Script::Hang) => {
                     tokio::time::sleep(Duration::from_millis(call.timeout_ms)).await;
                     failed()

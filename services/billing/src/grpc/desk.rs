@@ -66,6 +66,7 @@ impl DeskService for Desk {
             desk::resolve_case(conn, &resolution).await
         })
         .await?;
+        self.app.hints.leave((resolved.subject, resolved.subject_id));
         Ok(Response::new(pb::ResolveCaseResponse {
             case: Some(case(resolved)),
         }))

@@ -94,6 +94,10 @@ async fn carry_out(app: &App, claim: &Claim) {
         );
         Next::Unknown(error.to_string())
     });
+    // Something new is known: a step may wait for it.
+    if matches!(next, Next::Done) || (next == Next::Soon && claim.subject == Subject::Payment) {
+        app.hints.leave((claim.subject, claim.id));
+    }
     if next == Next::Done {
         // The row went in the transaction that learned the outcome.
         return;

@@ -2,6 +2,7 @@
 //! others find it done.
 
 mod checks;
+mod hints;
 mod notifies;
 mod orders;
 mod refunds;
@@ -10,9 +11,10 @@ mod statements;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Changed};
 
 /// A background loop, to be supervised by the process.
 pub struct Job {
@@ -31,7 +33,7 @@ impl std::fmt::Debug for Job {
 }
 
 /// All jobs.
-pub(crate) fn all(app: &App) -> Vec<Job> {
+pub(crate) fn all(app: &App, changed: mpsc::Receiver<Changed>) -> Vec<Job> {
     let job = |name, run: fn(App, CancellationToken) -> BoxFuture<'static, ()>| {
         let app = app.clone();
         Job {
@@ -49,6 +51,11 @@ pub(crate) fn all(app: &App) -> Vec<Job> {
         job("billing-expiry", |app, stop| orders::expiry(app, stop).boxed()),
         job("billing-starts", |app, stop| orders::starts(app, stop).boxed()),
     ];
+    let hinted = app.clone();
+    jobs.push(Job {
+        name: "billing-hints",
+        run: Box::new(move |stop| hints::run(hinted, changed, stop).boxed()),
+    });
     if app.config.import_statements {
         jobs.push(job("billing-statements", |app, stop| {
             statements::run(app, stop).boxed()

@@ -20,4 +20,5 @@ mod row;
 pub(crate) mod saga_starts;
 pub(crate) mod statements;
 pub(crate) mod undoing;
+pub(crate) mod waiting;
 pub(crate) mod withdrawals;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use ids::{OrderId, PaymentId, SagaId, UserId};
+use ids::{OrderId, PaymentId, RefundId, SagaId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgExecutor, Row};
 use uuid::Uuid;
@@ -321,6 +321,19 @@ pub(crate) async fn pay(
     .execute(conn)
     .await?;
     Ok(paid.rows_affected() == 1)
+}
+
+/// Finds the order of a refund and locks it until the end of the transaction. Whose refund it is never changes.
+pub(crate) async fn lock_of_refund(
+    conn: &mut PgConnection,
+    id: RefundId,
+) -> Result<Option<Order>, sqlx::Error> {
+    sqlx::query_as(
+        "select o.* from orders o join refunds r on r.order_id = o.id where r.id = $1 for update of o",
+    )
+    .bind(id.uuid())
+    .fetch_optional(conn)
+    .await
 }
 
 /// Finds the order of a payment and locks it until the end of the transaction. What a payment is for never changes.

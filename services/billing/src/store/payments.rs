@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use ids::{OrderId, PaymentId, SagaId, UserId};
+use ids::{OrderId, PaymentId, RefundId, SagaId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgExecutor, Row};
 use uuid::Uuid;
@@ -84,6 +84,19 @@ pub(crate) async fn lock(conn: &mut PgConnection, id: PaymentId) -> Result<Optio
         .bind(id.uuid())
         .fetch_optional(conn)
         .await
+}
+
+/// Finds the payment of a refund and locks it until the end of the transaction. Its order is to be locked before.
+pub(crate) async fn lock_of_refund(
+    conn: &mut PgConnection,
+    id: RefundId,
+) -> Result<Option<Payment>, sqlx::Error> {
+    sqlx::query_as(
+        "select p.* from payments p join refunds r on r.payment_id = p.id where r.id = $1 for update of p",
+    )
+    .bind(id.uuid())
+    .fetch_optional(conn)
+    .await
 }
 
 /// A payment, and how long it can still be paid by the database's clock; zero when that is over.

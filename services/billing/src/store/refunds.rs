@@ -193,13 +193,17 @@ pub(crate) struct NewRefund<'a> {
     pub(crate) saga_id: SagaId,
 }
 
-/// Writes a refund, PENDING. False if there is one of the id.
-pub(crate) async fn insert(conn: &mut PgConnection, new: &NewRefund<'_>) -> Result<bool, sqlx::Error> {
-    let inserted = sqlx::query(
+/// Writes a refund, PENDING. None if there is one of the id.
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    new: &NewRefund<'_>,
+) -> Result<Option<Refund>, sqlx::Error> {
+    sqlx::query_as(
         "insert into refunds (id, refund_no, payment_id, order_id, user_id, amount, currency, cause, reason,
                               requested_by, saga_id)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         on conflict on constraint refunds_pkey do nothing",
+         on conflict on constraint refunds_pkey do nothing
+         returning *",
     )
     .bind(new.id.uuid())
     .bind(new.refund_no)
@@ -212,9 +216,8 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &NewRefund<'_>) -> Resu
     .bind(new.reason)
     .bind(new.requested_by)
     .bind(new.saga_id.uuid())
-    .execute(conn)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
+    .fetch_optional(conn)
+    .await
 }
 
 /// Makes a refund PROCESSING: the provider may be called from now on. False if it is not PENDING.
@@ -287,6 +290,41 @@ pub(crate) async fn change(
     .bind(to.name())
     .bind(error)
     .bind(at)
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// What a provider says of a refund that it has taken.
+#[derive(Debug)]
+pub(crate) struct Heard<'a> {
+    pub(crate) provider_refund_no: Option<&'a str>,
+    pub(crate) error: Option<&'a str>,
+    /// When it ended there.
+    pub(crate) at: Option<DateTime<Utc>>,
+}
+
+/// As [`change`], on the word of a provider: so it has taken the refund, as [`taken`] would write.
+pub(crate) async fn heard(
+    conn: &mut PgConnection,
+    id: RefundId,
+    (from, to): (RefundStatus, RefundStatus),
+    heard: &Heard<'_>,
+) -> Result<bool, sqlx::Error> {
+    let changed = sqlx::query(
+        "update refunds
+         set status = $3, error = $4, updated_at = clock_timestamp(),
+             taken_at = coalesce(taken_at, clock_timestamp()),
+             provider_refund_no = coalesce(provider_refund_no, $6),
+             ended_at = case when $3 in ('SUCCEEDED', 'CLOSED', 'FAILED') then coalesce($5, clock_timestamp()) end
+         where id = $1 and status = $2",
+    )
+    .bind(id.uuid())
+    .bind(from.name())
+    .bind(to.name())
+    .bind(heard.error)
+    .bind(heard.at)
+    .bind(heard.provider_refund_no)
     .execute(conn)
     .await?;
     Ok(changed.rows_affected() == 1)

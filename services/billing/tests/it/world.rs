@@ -21,6 +21,7 @@ use process::PoolGauge;
 use proto::billing::v1 as pb;
 use proto::billing::v1::billing_steps_client::BillingStepsClient;
 use proto::billing::v1::notify_service_client::NotifyServiceClient;
+use proto::saga::v1::completion_service_client::CompletionServiceClient;
 use proto::saga::v1::saga_service_client::SagaServiceClient;
 use sqlx::PgPool;
 use test_support::{Scratch, TestDatabase, identities};
@@ -266,6 +267,7 @@ fn build(
         pool: PoolGauge::new("billing", pool.clone()),
         steps_pool: PoolGauge::new("billing-steps", pool.clone()),
         sagas: SagaServiceClient::new(sagas.clone()),
+        completions: CompletionServiceClient::new(sagas.clone()),
         providers: providers.to_vec(),
         guard: identities().guard("billing"),
         kms: kms.clone(),

@@ -2,6 +2,7 @@
 
 mod activate;
 mod allowed;
+mod ask_again;
 mod audit;
 mod cancel;
 mod changed;

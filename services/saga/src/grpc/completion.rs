@@ -30,4 +30,12 @@ impl CompletionService for Completions {
         let caller = caller(&request);
         answer(self.0.fail_step(caller, request.into_inner()).await)
     }
+
+    async fn ask_again(
+        &self,
+        request: Request<pb::AskAgainRequest>,
+    ) -> Result<Response<pb::AskAgainResponse>, Status> {
+        let caller = caller(&request);
+        answer(self.0.ask_again(caller, request.into_inner()).await)
+    }
 }

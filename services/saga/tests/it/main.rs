@@ -11,6 +11,7 @@ mod bad_input;
 mod calls;
 mod completions;
 mod definitions;
+mod hints;
 mod journal_append;
 mod journal_fence;
 mod journal_lost;

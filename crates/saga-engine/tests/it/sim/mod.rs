@@ -257,6 +257,11 @@ impl Sim {
             14..=16 => self.press(),
             17..=19 => self.complete(),
             20 => self.pause_type().await,
+            21..=22 => {
+                if let (Some(handle), Some(saga)) = (self.handle(), self.some_saga()) {
+                    tokio::spawn(async move { handle.ask_again(saga).await });
+                }
+            }
             23..=27 => self.storm(replica),
             _ => {
                 let long = if self.dice.one_in(8) { 5_000 } else { 300 };

@@ -18,17 +18,23 @@ pub(crate) async fn apply(app: &App, id: Uuid) -> Result<bool, Error> {
         let Some(notify) = notifies::lock(conn, id).await? else {
             return Ok(None);
         };
+        let about = notify.subject_id.map(|id| (notify.subject, id));
         let applied = carry_out(conn, notify).await?;
         if !notifies::applied(conn, id, &applied).await? {
             return Err(Error::Broken("a notification that is locked has changed"));
         }
-        Ok(Some(applied))
+        Ok(Some((applied, about)))
     })
     .await?;
     match &applied {
-        Some(Fate::Applied) => app.due.notify_one(),
-        Some(Fate::Held(why)) => tracing::warn!(notify_id = %id, why, "a notification is held"),
-        Some(Fate::Unchanged) | None => {}
+        Some((Fate::Applied, about)) => {
+            app.due.notify_one();
+            if let Some(about) = *about {
+                app.hints.leave(about);
+            }
+        }
+        Some((Fate::Held(why), _)) => tracing::warn!(notify_id = %id, why, "a notification is held"),
+        Some((Fate::Unchanged, _)) | None => {}
     }
     Ok(applied.is_some())
 }

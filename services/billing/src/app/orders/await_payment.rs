@@ -3,27 +3,23 @@
 use std::time::Duration;
 
 use barrier::{Again, Done};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use ids::OrderId;
 use proto::billing::v1 as pb;
 use rpc::step::StepCall;
 use sqlx::PgConnection;
 
 use super::super::App;
-use crate::domain::{OrderStatus, patience};
+use crate::domain::OrderStatus;
 use crate::error::Error;
 use crate::grpc::{encode, id};
 use crate::store::order_lines::{self, QUOTA};
 use crate::store::order_payments;
 use crate::store::orders::{self, Order};
 
-/// Waits between two looks at an order that somebody is about to pay: the first, and the longest.
-const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(2);
-/// For how long an order is one of those. Most who pay do so at once.
-const FRESH: TimeDelta = TimeDelta::minutes(1);
-/// Wait between two looks at any other: 10,000 of them are 1,000 looks a second.
-const SELDOM: Duration = Duration::from_secs(10);
+/// Wait between two looks at an order that nobody has paid yet: payment, cancellation and expiry bring a hint, so this is for
+/// hints that are lost. 10,000 of them are 333 looks a second.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Looks whether the order is paid.
 pub(crate) async fn await_payment(
@@ -41,9 +37,7 @@ pub(crate) async fn await_payment(
             if !again && !request.device_id.is_empty() {
                 orders::set_device(conn, order_id, &request.device_id).await?;
             }
-            Ok(Done::Pending {
-                ask_again: ask_again(order.created_at, Utc::now()),
-            })
+            Ok(Done::Pending { ask_again: ASK_AGAIN })
         }
         OrderStatus::Paid | OrderStatus::Completed => {
             if !again && !request.device_id.is_empty() {
@@ -53,14 +47,6 @@ pub(crate) async fn await_payment(
         }
         OrderStatus::Cancelled => Err(Error::OrderCancelled(order.cancel_reason.unwrap_or_default())),
         OrderStatus::Refunded => Err(Error::OrderCancelled("its payment went back".to_owned())),
-    }
-}
-
-fn ask_again(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    if now - since < FRESH {
-        patience(since, now, (SHORTEST, LONGEST))
-    } else {
-        SELDOM
     }
 }
 
@@ -83,28 +69,4 @@ async fn paid(conn: &mut PgConnection, order: &Order) -> Result<pb::AwaitPayment
         paid_at: Some(encode::time(paid_at)),
         quota_expires_at: quota_expires_at.map(encode::time),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn orders_that_nobody_pays_are_looked_at_seldom() {
-        let now = DateTime::UNIX_EPOCH;
-        let after = |s| ask_again(now - TimeDelta::seconds(s), now);
-        assert_eq!(after(0), SHORTEST);
-        assert_eq!(after(59), LONGEST);
-        assert_eq!(after(60), SELDOM);
-        let looks = |from: i64, to: i64| {
-            let (mut at, mut looks) = (from, 0);
-            while at < to {
-                at += i64::try_from(after(at).as_secs().max(1)).unwrap();
-                looks += 1;
-            }
-            looks
-        };
-        // Half an hour, in which every two seconds would be 900.
-        assert!(looks(60, 1_800) <= 174, "{}", looks(60, 1_800));
-    }
 }

@@ -6,7 +6,7 @@ use ids::{OrderId, UserId};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::super::App;
+use super::super::{App, Changed};
 use crate::domain::{Cancelling, Machine as _, OrderStatus};
 use crate::error::Error;
 use crate::events::tell;
@@ -88,5 +88,8 @@ pub(crate) async fn cancel_order(
     })
     .await?;
     app.due.notify_one();
+    if order.status == OrderStatus::Cancelled {
+        app.hints.leave(Changed::Order(order_id));
+    }
     Ok(order)
 }

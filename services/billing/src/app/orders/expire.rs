@@ -4,7 +4,7 @@ use chrono::DateTime;
 use ids::OrderId;
 use uuid::Uuid;
 
-use super::super::App;
+use super::super::{App, Changed};
 use super::cancel::{begin, finish_cancel};
 use crate::domain::Cancelling;
 use crate::error::Error;
@@ -49,6 +49,8 @@ async fn expire(app: &App, order_id: OrderId) -> Result<(), Error> {
     })
     .await?;
     app.due.notify_one();
+    // If its payments have to be closed first, the last of them brings the hint that counts.
+    app.hints.leave(Changed::Order(order_id));
     Ok(())
 }
 
@@ -69,8 +71,10 @@ async fn finish_all(app: &App) -> Result<(), Error> {
                     None => Ok(false),
                 }
             });
-            if let Err(error) = done.await {
-                last = Err(error);
+            match done.await {
+                Ok(true) => app.hints.leave(Changed::Order(order_id)),
+                Ok(false) => {}
+                Err(error) => last = Err(error),
             }
         }
     }

@@ -37,8 +37,8 @@ pub(crate) use read::{get_payment, list_payments};
 pub(crate) use record::{create_payment_record, discard_payment_record};
 pub(crate) use settle::{Settled, Source, settle};
 
-/// First and longest pause until a step that waits for a channel is asked again.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// First and longest pause until a step that waits for a channel is asked again, if no hint comes before.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// Locks a payment behind its order.
 async fn lock(conn: &mut PgConnection, id: PaymentId) -> Result<Option<(Order, Payment)>, Error> {

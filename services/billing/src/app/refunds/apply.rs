@@ -90,7 +90,6 @@ pub(super) async fn to(
             .await;
         }
     };
-    refunds::taken(conn, refund.id, told.provider_no.as_deref()).await?;
     let error = match to {
         RefundStatus::Closed => Some(CLOSED),
         RefundStatus::Abnormal => Some(ABNORMAL),
@@ -98,7 +97,12 @@ pub(super) async fn to(
             None
         }
     };
-    held(refunds::change(conn, refund.id, (refund.status, to), error, told.refunded_at).await?)?;
+    let heard = refunds::Heard {
+        provider_refund_no: told.provider_no.as_deref(),
+        error,
+        at: told.refunded_at,
+    };
+    held(refunds::heard(conn, refund.id, (refund.status, to), &heard).await?)?;
     if to == RefundStatus::Abnormal {
         open(conn, known, CaseKind::AbnormalRefund, ABNORMAL).await?;
         tell(conn, "refund.abnormal", refund).await?;

@@ -17,8 +17,9 @@ use crate::store::checks::{self, Subject};
 use crate::store::payments;
 use crate::store::refunds;
 
-/// Shortest and longest wait until the step is looked at again; between them an eighth of the refund's age.
-const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+/// Shortest and longest wait until the step is looked at again, if no hint comes before; between them a tenth of the refund's
+/// age.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The provider's answer comes from the checks; this only begins, and looks.

@@ -20,7 +20,7 @@ mod settle;
 mod tests;
 mod watch;
 
-use ids::{OrderId, RefundId};
+use ids::RefundId;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -55,9 +55,8 @@ struct Locked {
 /// Locks a refund's order, its payment, and itself, in this order.
 async fn lock(conn: &mut PgConnection, id: RefundId) -> Result<Locked, Error> {
     // Which order and payment it is of never changes.
-    let found = refunds::find(&mut *conn, id).await?.ok_or(Error::NoRefund)?;
-    let order = lock_order(conn, found.order_id).await?;
-    let payment = payments::lock(conn, found.payment_id)
+    let order = orders::lock_of_refund(conn, id).await?.ok_or(Error::NoRefund)?;
+    let payment = payments::lock_of_refund(conn, id)
         .await?
         .ok_or(Error::Broken("a refund without a payment"))?;
     let refund = refunds::lock(conn, id).await?.ok_or(Error::NoRefund)?;
@@ -66,12 +65,6 @@ async fn lock(conn: &mut PgConnection, id: RefundId) -> Result<Locked, Error> {
         payment,
         refund,
     })
-}
-
-async fn lock_order(conn: &mut PgConnection, id: OrderId) -> Result<Order, Error> {
-    orders::lock(conn, id)
-        .await?
-        .ok_or(Error::Broken("a payment without an order"))
 }
 
 /// What decides whether a payment can be refunded.

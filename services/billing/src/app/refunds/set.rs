@@ -8,12 +8,12 @@ use proto::billing::v1 as pb;
 use rpc::step::StepCall;
 use sqlx::PgConnection;
 
-use super::{held, lock_order, standing, tell};
+use super::{held, standing, tell};
 use crate::app::App;
 use crate::domain::{self, RefundCause};
 use crate::error::Error;
 use crate::store::refunds::{self, NewRefund};
-use crate::store::{payments, refunding};
+use crate::store::{orders, payments, refunding};
 
 /// Longest name of who asked, and longest reason, in characters.
 const MAX_CHARS: usize = 128;
@@ -35,11 +35,12 @@ pub(crate) async fn set_refunding_status(
     _: Again,
 ) -> Result<Done<pb::SetRefundingStatusResponse>, Error> {
     let asked = read(request)?;
-    let found = payments::find(&mut *conn, asked.payment_id)
+    let order = orders::lock_of_payment(conn, asked.payment_id)
         .await?
         .ok_or(Error::NoPayment)?;
-    let order = lock_order(conn, found.order_id).await?;
-    let payment = payments::lock(conn, found.id).await?.ok_or(Error::NoPayment)?;
+    let payment = payments::lock(conn, asked.payment_id)
+        .await?
+        .ok_or(Error::NoPayment)?;
     let standing = standing(&payment, order.status);
     let amount = standing.refundable(asked.cause, asked.amount)?;
     let quota = refunding::quota_of_order(&mut *conn, order.id).await?;
@@ -56,13 +57,10 @@ pub(crate) async fn set_refunding_status(
         requested_by: &request.requested_by,
         saga_id: asked.saga_id,
     };
-    if !refunds::insert(conn, &new).await? {
-        return Err(Error::Mismatch("refund"));
-    }
-    held(refunding::begin(conn, payment.id, amount).await?)?;
-    let refund = refunds::find(&mut *conn, asked.refund_id)
+    let refund = refunds::insert(conn, &new)
         .await?
-        .ok_or(Error::Broken("a refund that was written is not there"))?;
+        .ok_or(Error::Mismatch("refund"))?;
+    held(refunding::begin(conn, payment.id, amount).await?)?;
     tell(conn, "refund.requested", &refund).await?;
     Ok(Done::Reply(pb::SetRefundingStatusResponse {
         refund_no,

@@ -16,8 +16,8 @@ use crate::store::checks::{self, Subject};
 use crate::store::withdrawals;
 
 /// How soon the step is asked again: at first, and at most.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Makes the transfer due, and answers when the provider has said how it ended.
 ///
