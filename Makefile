@@ -1,30 +1,36 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting sim model money-seeds
+.PHONY: demo dev build-tests test test-faults check check-coverage bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting sim model money-seeds
+
+programs := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
+# EVENKEEL_BIN names a binary that is built already.
+evenkeel := $(or $(EVENKEEL_BIN),cargo run -q -p evenkeel --)
 
 # Plays the six stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
 	deploy/ensure-postgres.sh
-	env -u DATABASE_URL cargo run -q -p evenkeel -- dev --demo --exit
+	env -u DATABASE_URL $(evenkeel) dev --demo --exit
 
 # Runs everything here until Ctrl-C.
 dev:
 	deploy/ensure-postgres.sh
 	cargo run -q -p evenkeel -- dev
 
-# All tests, on a private Postgres, RabbitMQ and Redis on free ports.
-test:
+# Builds all tests, and what they need. Always of the whole workspace: another selection of packages means other features of
+# what it is built from, and so building that again.
+build-tests:
 	deploy/ensure-postgres.sh
 	-deploy/ensure-python-grpc.sh
 	deploy/ensure-rabbitmq.sh
 	deploy/ensure-redis.sh
-	cargo run -q -p test-support --bin with-services -- cargo test --workspace
+	cargo test --workspace --no-run
+
+# All tests, on a private Postgres, RabbitMQ and Redis on free ports.
+test: build-tests
+	$(programs)/with-services cargo test --workspace
 
 # Slow suites: every definition against the same faults; processes killed under load. Some minutes after the build.
-test-faults:
-	deploy/ensure-postgres.sh
-	deploy/ensure-rabbitmq.sh
-	deploy/ensure-redis.sh
-	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test definitions --test faults -- --nocapture
+test-faults: build-tests
+	$(programs)/with-services cargo test --workspace --features e2e/faults --test definitions --test faults -- --nocapture
 
 # Simulates the engine with this many seeds (`make test` has 2,000), or tells one again with what happened: SEED=7.
 sim:
@@ -36,16 +42,20 @@ model:
 
 # Random users, providers that misbehave, processes that are killed: the books agree in the end. About six minutes after the
 # build. SEED=n plays one seed alone; FIRST=n SEEDS=m others than 200 random ones.
-money-seeds:
-	deploy/ensure-postgres.sh
-	deploy/ensure-rabbitmq.sh
-	deploy/ensure-redis.sh
-	SEED=$(SEED) FIRST=$(FIRST) SEEDS=$(SEEDS) cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test seeds -- --nocapture
+money-seeds: build-tests
+	SEED=$(SEED) FIRST=$(FIRST) SEEDS=$(SEEDS) $(programs)/with-services cargo test --workspace --features e2e/faults --test seeds -- --nocapture
 
-# Format and lints, warnings refused.
+# Format and lints, warnings refused; and the program by itself, as people build it.
 check:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features e2e/faults -- -D warnings
+	cargo check -p evenkeel --bins
+
+# The tool that measures coverage, a workspace of its own: format, lints, tests.
+check-coverage:
+	cd tools/coverage && cargo fmt --check
+	cargo clippy --manifest-path tools/coverage/Cargo.toml --target-dir $(programs)/../coverage/tool --locked --all-targets -- -D warnings
+	cargo test --manifest-path tools/coverage/Cargo.toml --target-dir $(programs)/../coverage/tool --locked
 
 # Throughput and latency, optimized build; takes about five minutes after the build.
 bench:
@@ -83,13 +93,11 @@ idempotency-demo:
 	deploy/ensure-postgres.sh
 	cargo run -q -p evenkeel -- bench repeat
 
-# All tests again, instrumented: line coverage of each crate beside its floor.
+# All tests, instrumented: line coverage of each crate beside its floor. CRATE=crates/x also names the lines that did not run.
 coverage:
-	deploy/ensure-postgres.sh
-	-deploy/ensure-python-grpc.sh
-	deploy/ensure-rabbitmq.sh
-	deploy/ensure-redis.sh
-	deploy/coverage.sh
+	deploy/coverage.sh begin
+	deploy/coverage.sh run $(MAKE) test
+	deploy/coverage.sh report $(CRATE)
 
 # Coverage-guided fuzzing of the parsers of outside data, FUZZ_SECONDS (30) each.
 fuzz:

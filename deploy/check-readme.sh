@@ -58,7 +58,7 @@ if [ "$shown" -lt 10 ]; then
     failed=1
 fi
 
-binary=${CARGO_TARGET_DIR:-target}/debug/evenkeel
+binary=${EVENKEEL_BIN:-${CARGO_TARGET_DIR:-target}/debug/evenkeel}
 while IFS= read -r line; do
     # The command's words up to the first argument or option.
     words=$(sed -E 's/^evenkeel ((dev|serve|migrate|doctor|bench|doubles|saga|quota|task)( (list|show|watch|start|cancel|check|register|activate|definitions|grant|balance|ledger|create|features|ai|sagas))?).*/\1/' <<<"$line")

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
 /// What becomes of one request.
@@ -15,6 +15,8 @@ pub enum Manner {
     Prompt,
     /// Acts and answers after this time. A caller that leaves does not stop it.
     Slow(Duration),
+    /// Acts and answers once [`Outside::release`] was called.
+    Held,
     /// Acts at once; the caller gets an error.
     Lost,
     /// Acts at once; the caller never gets an answer.
@@ -78,6 +80,7 @@ impl std::error::Error for OutsideError {}
 #[derive(Debug, Clone, Default)]
 pub struct Outside {
     inner: Arc<Mutex<Inner>>,
+    released: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +118,11 @@ impl Outside {
     pub fn programme(&self, id: &str, manners: impl IntoIterator<Item = Manner>) {
         let mut inner = self.lock();
         inner.programme.entry(id.to_owned()).or_default().extend(manners);
+    }
+
+    /// Lets one request go on that is held, or the next one that would be.
+    pub fn release(&self) {
+        self.released.notify_one();
     }
 
     /// Returns what has happened under `id`.
@@ -155,6 +163,10 @@ impl Outside {
             Manner::Slow(time) => {
                 let answer = self.later(id, time, act);
                 answer.await.unwrap_or(Err(OutsideError::Lost))
+            }
+            Manner::Held => {
+                self.released.notified().await;
+                act(&mut self.lock(), id)
             }
             Manner::Lost => {
                 let _ = act(&mut self.lock(), id);
@@ -266,6 +278,17 @@ mod tests {
             assert_eq!(outside.act(&id).await, answer, "{id}");
             eventually(SOON, || async { outside.entry(&id).done == done }).await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_happens_once_it_is_released() {
+        let outside = Outside::forgetful();
+        outside.programme("x", [Manner::Held]);
+        let (answer, ()) = tokio::join!(outside.act("x"), async {
+            assert_eq!(outside.entry("x").done, 0);
+            outside.release();
+        });
+        assert_eq!((answer, outside.entry("x").done), (Ok(()), 1));
     }
 
     #[tokio::test]

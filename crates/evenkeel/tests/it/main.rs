@@ -1,6 +1,7 @@
 //! The binary as people use it: arguments, output, exit codes, against a real platform.
 
 mod alone;
+mod bench;
 mod billing;
 mod devices;
 mod doubles;

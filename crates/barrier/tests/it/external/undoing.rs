@@ -31,10 +31,11 @@ async fn a_worker_that_finishes_after_the_compensation_came_is_superseded() {
     let mut shop = Shop::new(Outside::forgetful()).await;
     shop.claims.valid = DEADLINE;
     let call = action();
-    shop.outside.programme(&id_of(&call), [Manner::Slow(ms(1_000))]);
+    shop.outside.programme(&id_of(&call), [Manner::Held]);
     let (acted, ()) = tokio::join!(shop.act(&call), async {
         eventually(DEADLINE, || async { shop.fence(&call, "action").await == 1 }).await;
         assert!(waits(&shop.undo(&call).await.unwrap()));
+        shop.outside.release();
     });
     assert_eq!(reason(&acted.unwrap_err()), "SUPERSEDED");
     assert!(shop.late(&call).await.is_some(), "known until it is undone");
