@@ -1,5 +1,5 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting sim model money-seeds
+.PHONY: demo dev test test-faults check bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting sim model money-seeds test-recovery
 
 # Plays the six stories on a private Postgres and ends. Installs Postgres binaries if there are none.
 demo:
@@ -25,6 +25,15 @@ test-faults:
 	deploy/ensure-rabbitmq.sh
 	deploy/ensure-redis.sh
 	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test definitions --test faults -- --nocapture
+
+# Three orchestrators under load: killed, restarted, cut off; a participant and Postgres killed. Some minutes after the build.
+# UPDATE_DOCS=1 writes the times to docs/recovery.md.
+test-recovery:
+	deploy/ensure-postgres.sh
+	deploy/ensure-rabbitmq.sh
+	deploy/ensure-redis.sh
+	cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test recovery -- --nocapture
+	SAGA_FENCE_ROUNDS=30 cargo run -q -p test-support --bin with-services -- cargo test --workspace --features e2e/faults --test it journal_fence
 
 # Simulates the engine with this many seeds (`make test` has 2,000), or tells one again with what happened: SEED=7.
 sim:
