@@ -1,5 +1,5 @@
 # Every target is one or two commands; CI calls the same ones.
-.PHONY: demo dev build-tests test test-faults check check-coverage bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting sim model money-seeds
+.PHONY: demo dev build-tests test test-faults check check-coverage bench bench-gateway bench-watch idempotency-demo ci lint-proto deny readme api-test fuzz coverage bench-billing bench-waiting sim model money-seeds test-recovery
 
 programs := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
 # EVENKEEL_BIN names a binary that is built already.
@@ -31,6 +31,12 @@ test: build-tests
 # Slow suites: every definition against the same faults; processes killed under load. Some minutes after the build.
 test-faults: build-tests
 	$(programs)/with-services cargo test --workspace --features e2e/faults --test definitions --test faults -- --nocapture
+
+# Three orchestrators under load: killed, restarted, cut off; a participant and Postgres killed. Some minutes after the build.
+# UPDATE_DOCS=1 writes the times to docs/recovery.md.
+test-recovery: build-tests
+	$(programs)/with-services cargo test --workspace --features e2e/faults --test recovery -- --nocapture
+	SAGA_FENCE_ROUNDS=30 $(programs)/with-services cargo test --workspace --features e2e/faults --test it journal_fence
 
 # Simulates the engine with this many seeds (`make test` has 2,000), or tells one again with what happened: SEED=7.
 sim:

@@ -5,12 +5,14 @@
 //! * [`outcome`]: what a gRPC answer says about the operation (not about the attempt).
 //! * [`channel`]: client channels with the settings that matter (TCP_NODELAY, keep-alive, connect timeout), and with the
 //!   certificate of the process.
+//! * [`repeat`]: making a call again that has one effect however often it is made.
 //!
-//! What it is not: a transport, a retry policy, or a server.
+//! What it is not: a transport, the retry policy of steps (the orchestrator's), or a server.
 
 pub mod channel;
 pub mod error;
 pub mod outcome;
+pub mod repeat;
 pub mod step;
 
 /// Metadata in which the gateway says from which address its client came: it counts for rate limits and is shown in lists of

@@ -1,5 +1,7 @@
 //! A platform of our own for each test: database, provider, services as processes.
 
+mod orchestrators;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,9 +15,7 @@ use prost_types::{Struct, Value};
 use proto::quota::v1::quota_service_client::QuotaServiceClient;
 use proto::quota::v1::{Balance, CreateGrantRequest, GetBalanceRequest};
 use proto::saga::v1::saga_service_client::SagaServiceClient;
-use proto::saga::v1::{
-    ActivateDefinitionRequest, GetSagaRequest, RegisterDefinitionRequest, Saga, SagaEvent,
-};
+use proto::saga::v1::{GetSagaRequest, Saga, SagaEvent};
 use proto::task::v1::task_service_client::TaskServiceClient;
 use proto::task::v1::{CreateTaskRequest, GetTaskRequest, Task, TaskState};
 use rpc::channel::Dialer;
@@ -25,6 +25,7 @@ use token::Channel;
 use tonic::Status;
 
 use crate::certificates::Certificates;
+pub use orchestrators::{Orchestrator, Participant};
 
 /// Everything ends within this time, or the test fails. Machines in CI are slow.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -62,37 +63,6 @@ pub fn binary() -> PathBuf {
         .clone()
 }
 
-/// Where the orchestrator listens and what it is called.
-#[derive(Debug, Clone)]
-pub struct Orchestrator {
-    pub instance: String,
-    pub port: u16,
-}
-
-/// Who answers for a package.
-#[derive(Debug, Clone)]
-pub struct Participant {
-    pub url: String,
-    /// Of a package that is not Evenkeel's own: error domain, and file with the descriptors.
-    foreign: Option<(String, PathBuf)>,
-}
-
-impl Participant {
-    pub(crate) fn at(url: String) -> Self {
-        Self { url, foreign: None }
-    }
-
-    fn setting(&self, package: &str) -> String {
-        let Some((domain, descriptors)) = &self.foreign else {
-            return String::new();
-        };
-        format!(
-            "[saga.participants.{package:?}]\nurl = {:?}\nerror_domain = {domain:?}\ndescriptors = {descriptors:?}\n",
-            self.url
-        )
-    }
-}
-
 /// A platform. Its processes end when it is dropped.
 #[derive(Debug)]
 pub struct Platform {
@@ -109,7 +79,8 @@ pub struct Platform {
     pub(crate) scratch: Scratch,
     /// Orchestrator, or the one process of `dev`.
     pub saga: Option<ChildProcess>,
-    pub(crate) others: Vec<ChildProcess>,
+    /// The quota service, the task service, and whoever was added.
+    pub others: Vec<ChildProcess>,
     /// The billing service, once it is open.
     pub billing: Option<ChildProcess>,
     /// The gateway, once the front door is open.
@@ -218,22 +189,7 @@ impl Platform {
             billing: None,
             gateway: None,
         };
-        let quota = platform.command(&[
-            "serve",
-            "quota",
-            "--listen",
-            &local(ports.quota),
-            "--steps-listen",
-            &local(ports.quota_steps),
-        ]);
-        let task = platform.command(&[
-            "serve",
-            "task",
-            "--listen",
-            &local(ports.task),
-            "--steps-listen",
-            &local(ports.task_steps),
-        ]);
+        let [quota, task] = ["quota", "task"].map(|name| platform.service_command(name));
         platform.others = vec![ChildProcess::spawn(quota), ChildProcess::spawn(task)];
         platform.start_orchestrator();
         platform.ready().await;
@@ -405,72 +361,29 @@ impl Platform {
         operator.connect(&self.url(port), audience).expect("a URL")
     }
 
-    /// Starts the orchestrator's process; the one before must have ended.
-    pub fn start_orchestrator(&mut self) {
-        self.saga = Some(self.spawn_orchestrator(&self.orchestrator.clone()));
+    /// The command of the quota or the task service, at its ports.
+    ///
+    /// # Panics
+    /// At another name.
+    pub fn service_command(&self, name: &str) -> Command {
+        let (public, steps) = match name {
+            "quota" => (self.ports.quota, self.ports.quota_steps),
+            "task" => (self.ports.task, self.ports.task_steps),
+            other => panic!("{other} is started otherwise"),
+        };
+        self.service_command_at(name, public, steps)
     }
 
-    /// Starts an orchestrator of any name and port on the platform's database.
-    pub fn spawn_orchestrator(&self, orchestrator: &Orchestrator) -> ChildProcess {
-        let mut command = self.command(&[
+    /// The command of another process of a service, at other ports.
+    pub fn service_command_at(&self, name: &str, public: u16, steps: u16) -> Command {
+        self.command(&[
             "serve",
-            "saga",
+            name,
             "--listen",
-            &local(orchestrator.port),
-            "--instance",
-            &orchestrator.instance,
-        ]);
-        for (package, participant) in self.participants.iter().filter(|(_, p)| p.foreign.is_none()) {
-            command.args(["--participant", &format!("{package}={}", participant.url)]);
-        }
-        let foreign = self.participants.iter().filter(|(_, p)| p.foreign.is_some());
-        let settings: String = foreign
-            .map(|(package, participant)| participant.setting(package))
-            .collect();
-        let config = self.scratch.path().join("participants.toml");
-        std::fs::write(&config, settings).expect("the directory can be written");
-        command.arg("--config").arg(&config);
-        // A minute between attempts that need attention is for people; tests are in a hurry.
-        command.env("EVENKEEL_SAGA__ATTENTION_WAIT", "500ms");
-        ChildProcess::spawn(command)
-    }
-
-    /// Ends the orchestrator and starts it again, with somebody else to answer for a package.
-    pub async fn with_participant(&mut self, package: &str, url: String) {
-        self.participants.insert(package.to_owned(), Participant::at(url));
-        self.saga = None;
-        self.start_orchestrator();
-        self.ready().await;
-    }
-
-    /// Adds somebody to answer for a package that is not Evenkeel's own, from the next start of the orchestrator on.
-    pub fn foreign_participant(&mut self, package: &str, url: String, domain: &str, descriptors: &[u8]) {
-        let file = self.scratch.path().join(format!("{package}.bin"));
-        std::fs::write(&file, descriptors).expect("the directory can be written");
-        let participant = Participant {
-            url,
-            foreign: Some((domain.to_owned(), file)),
-        };
-        self.participants.insert(package.to_owned(), participant);
-    }
-
-    /// Registers a definition and makes it startable.
-    pub async fn register(&self, source: &str, name: &str) {
-        let request = RegisterDefinitionRequest {
-            source: source.to_owned(),
-            source_name: format!("{name}.yaml"),
-            check_only: false,
-        };
-        let registered = self.sagas().register_definition(request).await;
-        let registered = registered.expect("the orchestrator answers").into_inner();
-        assert_eq!(registered.problems, [], "{name} has mistakes");
-        let request = ActivateDefinitionRequest {
-            name: name.to_owned(),
-            version: 1,
-            deactivate: false,
-        };
-        let activated = self.sagas().activate_definition(request).await;
-        activated.expect("the orchestrator answers");
+            &local(public),
+            "--steps-listen",
+            &local(steps),
+        ])
     }
 
     /// Waits until every service answers.
@@ -519,7 +432,12 @@ impl Platform {
     }
 
     pub fn tasks(&self) -> TaskServiceClient<Channel> {
-        TaskServiceClient::new(self.operator(self.ports.task, "task"))
+        self.tasks_at(self.ports.task)
+    }
+
+    /// A client of another process of the task service.
+    pub fn tasks_at(&self, port: u16) -> TaskServiceClient<Channel> {
+        TaskServiceClient::new(self.operator(port, "task"))
     }
 
     /// Every gRPC listener of a platform of one process a service: the service, its URL, and what is served there by full

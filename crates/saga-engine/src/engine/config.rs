@@ -26,7 +26,7 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long the lease lasts. While it is not held no call goes out.
     pub lease: Duration,
-    /// Time between looks for instances that died.
+    /// Time between looks for instances that died or have ended: what a saga waits for at most when its owner ends in order.
     pub takeover_scan: Duration,
     /// Sagas loaded at a time.
     pub load_chunk: usize,
@@ -46,7 +46,7 @@ impl Default for Config {
             max_requests: 8_192,
             heartbeat: Duration::from_secs(1),
             lease: Duration::from_secs(5),
-            takeover_scan: Duration::from_secs(1),
+            takeover_scan: Duration::from_millis(250),
             load_chunk: 500,
             drain: Duration::from_secs(10),
         }

@@ -10,10 +10,11 @@ use prost::Message;
 use prost_reflect::DynamicMessage;
 use prost_types::Any;
 use proto::saga::v1::{
-    GetSagaRequest, OperationState, Saga, SagaPhase, StartSagaRequest, WaitUntil, start_saga_request,
-    wait_until,
+    GetSagaRequest, OperationState, Saga, SagaPhase, StartSagaRequest, StartSagaResponse, WaitUntil,
+    start_saga_request, wait_until,
 };
 use rpc::error::{Reason, info};
+use rpc::repeat::until_answered;
 use rpc::step::ACTOR_HEADER;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Status};
@@ -61,24 +62,29 @@ pub(crate) async fn begin<I: Message>(
     begin: &Begin<'_, I>,
     step: Option<&'static str>,
 ) -> Result<(SagaId, Saga), Error> {
-    let wait = app.config.wait;
-    let request = StartSagaRequest {
-        r#type: begin.saga.to_owned(),
-        business_id: begin.business_id.clone(),
-        input: Some(start_saga_request::Input::Message(Any {
-            type_url: format!("type.googleapis.com/{}", begin.input_type),
-            value: begin.input.encode_to_vec(),
-        })),
-        wait: step.map(|step| WaitUntil {
-            until: Some(wait_until::Until::Step(step.to_owned())),
-            timeout: prost_types::Duration::try_from(wait).ok(),
-        }),
+    let input = begin.input.encode_to_vec();
+    let call = |left: Duration| {
+        let request = StartSagaRequest {
+            r#type: begin.saga.to_owned(),
+            business_id: begin.business_id.clone(),
+            input: Some(start_saga_request::Input::Message(Any {
+                type_url: format!("type.googleapis.com/{}", begin.input_type),
+                value: input.clone(),
+            })),
+            wait: step.map(|step| WaitUntil {
+                until: Some(wait_until::Until::Step(step.to_owned())),
+                timeout: prost_types::Duration::try_from(left).ok(),
+            }),
+        };
+        let request = on_behalf_of(begin.user_id, request, left + CALL_SLACK);
+        let mut sagas = app.sagas.clone();
+        async move { Ok(sagas.start_saga(request).await?.into_inner()) }
     };
-    let request = on_behalf_of(begin.user_id, request, wait + CALL_SLACK);
-    let answer = app.sagas.clone().start_saga(request).await;
+    // An orchestrator that ends or dies meanwhile is no reason to fail: the same start finds this saga where it goes on.
+    let reached = |answer: &StartSagaResponse| step.is_none() || answer.waited_for_reached;
+    let answer = until_answered(app.config.wait, call, reached).await;
     let saga = answer
         .map_err(|status| not_started(begin.what, status))?
-        .into_inner()
         .saga
         .unwrap_or_default();
     let id = saga

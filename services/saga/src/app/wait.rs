@@ -13,7 +13,8 @@ use crate::app::{App, Caller, Error, read};
 /// Longest wait that a caller may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
-/// How often a saga that another instance drives is looked at: from the first pause, doubling, to the longest.
+/// How often a saga that another instance drives is looked at: after a quarter of the time that it was waited for, within these
+/// bounds. Most of them have just moved, and their callers were not to notice.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -155,7 +156,7 @@ impl App {
 
     /// Another instance drives the saga, or nobody any more: looks at the journal until the bound.
     async fn poll(&self, id: SagaId, until: Until, until_at: Instant) -> Result<(pb::Saga, bool), Error> {
-        let mut pause = FIRST_PAUSE;
+        let began = Instant::now();
         loop {
             let found = self.read(id).await?;
             let reached = reached(until, &found.state, found.stored.event_count);
@@ -163,9 +164,9 @@ impl App {
             if reached || found.state.phase().is_ended() || left.is_zero() || self.stopping.is_cancelled() {
                 return Ok((found.shown().render(), reached));
             }
+            let pause = (began.elapsed() / 4).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let sleep = tokio::time::sleep(pause.min(left));
             self.stopping.run_until_cancelled(sleep).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 }

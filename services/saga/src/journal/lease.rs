@@ -52,6 +52,7 @@ pub(super) async fn register(pool: &PgPool, config: &Config) -> Result<(i64, i32
             heartbeat_at = clock_timestamp(),
             started_at = clock_timestamp(),
             leased_since = clock_timestamp(),
+            given_up = false,
             taken_by = null
          returning epoch, incarnation",
     )
@@ -94,6 +95,7 @@ impl<R: Resolver> PgJournal<R> {
         let given_up = sqlx::query(
             "update saga.replica set
                 epoch = greatest(epoch + 1, nextval('saga.epoch')),
+                given_up = true,
                 expires_at = clock_timestamp()
              where id = $1 and epoch = $2",
         )
@@ -151,7 +153,8 @@ impl<R: Resolver> PgJournal<R> {
     /// Returns an instance that is dead and has unfinished sagas, fenced by us.
     ///
     /// Only while our own lease has been held for its whole length without a gap: after an outage of the database every
-    /// lease has run out, and everybody gets the time to renew before anybody takes over.
+    /// lease has run out, and everybody gets the time to renew before anybody takes over. An instance that has given its lease up
+    /// is dead without doubt: in a rolling restart nobody may have held a lease for long.
     async fn next_dead(&self) -> Result<Option<Dead>, JournalError> {
         let token = format!("{} {}", self.fence.instance, self.fence.epoch);
         let candidate: Option<(String, i64, bool)> = sqlx::query_as(
@@ -161,7 +164,7 @@ impl<R: Resolver> PgJournal<R> {
              where me.id = $1
                 and me.epoch = $2
                 and me.expires_at > clock_timestamp()
-                and me.leased_since <= clock_timestamp() - $4 * interval '1 ms'
+                and (r.given_up or me.leased_since <= clock_timestamp() - $4 * interval '1 ms')
                 and exists (
                     select 1
                     from saga.instance i

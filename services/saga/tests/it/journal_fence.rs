@@ -58,8 +58,12 @@ async fn an_instance_that_was_replaced_writes_nothing_and_is_told() {
 
 /// Events of a saga in each batch of the race: statements that take some milliseconds leave a window to look through.
 const WIDE: usize = 40;
-/// Takeovers, or starts, that are raced. By count and not by time, so that a slow machine proves as much.
-const ROUNDS: usize = 10;
+
+/// Takeovers, or starts, that are raced: by count and not by time, so that a slow machine proves as much. `make test-recovery`
+/// has 30.
+fn rounds() -> usize {
+    std::env::var("SAGA_FENCE_ROUNDS").map_or(10, |rounds| rounds.parse().expect("a number"))
+}
 
 /// One writer task: appends to its sagas as fast as it can until it is fenced, and never renews its lease.
 async fn hammer(journal: Arc<PgJournal<Plans>>, lane: usize, mut sagas: Vec<Driven>) {
@@ -134,7 +138,7 @@ async fn a_writer_that_was_taken_over_from_adds_nothing_after_the_takeover() {
         }
     });
     let (mut takeovers, mut too_late) = (0, 0);
-    while takeovers < ROUNDS {
+    while takeovers < rounds() {
         let writer = Arc::new(world.open_with(&format!("writer-{takeovers}"), LEASE).await);
         let (sagas, hammers) = set_going(&world, &writer, takeovers).await;
         let mut seen: HashMap<SagaId, usize> = HashMap::new();
@@ -159,7 +163,7 @@ async fn a_writer_that_was_taken_over_from_adds_nothing_after_the_takeover() {
 async fn a_writer_that_was_started_again_adds_nothing_after_the_new_start() {
     let world = World::new().await;
     let (mut starts, mut too_late) = (0, 0);
-    while starts < ROUNDS {
+    while starts < rounds() {
         let name = format!("writer-{starts}");
         let writer = Arc::new(world.open(&name).await);
         let (sagas, hammers) = set_going(&world, &writer, starts).await;

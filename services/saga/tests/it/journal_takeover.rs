@@ -125,6 +125,33 @@ async fn nobody_takes_over_before_its_own_lease_has_held_for_its_length() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_is_taken_over_by_an_instance_that_has_just_started() {
+    let world = World::new().await;
+    let minute = Duration::from_secs(60);
+    let leaving = world.open_with("leaving", minute).await;
+    let dead = world.open_with("dead", LEASE).await;
+    let (sagas, lost) = (
+        started(&world, &leaving, 3).await,
+        started(&world, &dead, 1).await,
+    );
+    leaving.resign().await.unwrap();
+    let heir = world.open_with("heir", minute).await;
+    assert_eq!(heir.take_over(10).await.unwrap(), sagas);
+    let expired = "select count(*) from saga.replica where id = 'dead' and expires_at < clock_timestamp()";
+    eventually(SOON, || async { world.number(expired).await == 1 }).await;
+    assert!(
+        heir.take_over(10).await.unwrap().is_empty(),
+        "{lost:?} may be of an instance that cannot renew"
+    );
+    // Whoever comes back under the name has given nothing up.
+    let again = world.open_with("leaving", LEASE).await;
+    started(&world, &again, 1).await;
+    let expired = "select count(*) from saga.replica where id = 'leaving' and expires_at < clock_timestamp()";
+    eventually(SOON, || async { world.number(expired).await == 1 }).await;
+    assert!(heir.take_over(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn two_heirs_share_without_taking_the_same() {
     let world = World::new().await;
     let dead = world.open_with("dead", LEASE).await;

@@ -14,6 +14,7 @@ use proto::saga::v1::{
 };
 use proto::task::v1::TaskRunInput;
 use rpc::error::{Reason, info};
+use rpc::repeat::until_answered;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -147,25 +148,30 @@ pub(crate) async fn create_task(app: &App, wish: &Wish) -> Result<Task, Error> {
     Err(no_task(wish, &saga))
 }
 
+/// Starts the saga, or finds it. An orchestrator that ends or dies meanwhile is no reason to fail: its sagas go on elsewhere, and the
+/// same start finds this one there.
 async fn start(app: &App, wish: &Wish, task_id: TaskId) -> Result<StartSagaResponse, Error> {
-    let wait = app.config.create_wait;
-    let request = StartSagaRequest {
-        r#type: SAGA.to_owned(),
-        business_id: task_id.to_string(),
-        input: Some(start_saga_request::Input::Message(Any {
-            type_url: INPUT_TYPE_URL.to_owned(),
-            value: wish.saga_input(task_id).encode_to_vec(),
-        })),
-        wait: Some(WaitUntil {
-            until: Some(wait_until::Until::Step(CREATE_STEP.to_owned())),
-            timeout: prost_types::Duration::try_from(wait).ok(),
-        }),
+    let input = wish.saga_input(task_id).encode_to_vec();
+    let call = |left: Duration| {
+        let request = StartSagaRequest {
+            r#type: SAGA.to_owned(),
+            business_id: task_id.to_string(),
+            input: Some(start_saga_request::Input::Message(Any {
+                type_url: INPUT_TYPE_URL.to_owned(),
+                value: input.clone(),
+            })),
+            wait: Some(WaitUntil {
+                until: Some(wait_until::Until::Step(CREATE_STEP.to_owned())),
+                timeout: prost_types::Duration::try_from(left).ok(),
+            }),
+        };
+        let request = on_behalf_of(wish.user_id, request, left + CALL_SLACK);
+        let mut sagas = app.sagas.clone();
+        async move { Ok(sagas.start_saga(request).await?.into_inner()) }
     };
-    let request = on_behalf_of(wish.user_id, request, wait + CALL_SLACK);
-    let answer = app.sagas.clone().start_saga(request).await;
-    answer
-        .map(tonic::Response::into_inner)
-        .map_err(|status| not_started(wish, status))
+    let reached = |answer: &StartSagaResponse| answer.waited_for_reached;
+    let answer = until_answered(app.config.create_wait, call, reached).await;
+    answer.map_err(|status| not_started(wish, status))
 }
 
 fn not_started(wish: &Wish, status: Status) -> Error {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use test_support::eventually;
 use tonic::{Code, Status};
 
+use crate::fake_sagas::Hiccup;
 use crate::world::{DEADLINE, World, reason, simple, structure, value};
 
 fn wish(user: UserId, request_id: &str, input: &Value) -> pb::CreateTaskRequest {
@@ -193,6 +194,23 @@ async fn an_orchestrator_that_is_down_is_unavailable() {
         .unwrap_err();
     assert_eq!(reason(&status), "UNAVAILABLE");
     assert!(!status.message().contains("down"), "internals leak: {status}");
+}
+
+#[tokio::test]
+async fn orchestrators_that_end_or_die_during_a_create_are_not_noticed() {
+    let world = World::new(simple()).await;
+    world
+        .sagas
+        .falter(&[Hiccup::Broken, Hiccup::Ending, Hiccup::Broken, Hiccup::Ending]);
+    let input = json!({ "text": "hello", "n": 3 });
+    let task = create(&world, wish(UserId::new(), "r-1", &input)).await.unwrap();
+    until(&world, &task.task_id, TaskState::Completed).await;
+    assert_eq!(
+        world.sagas.actors().len(),
+        5,
+        "the start was made again each time"
+    );
+    assert_eq!(tasks(&world).await, 1);
 }
 
 #[tokio::test]

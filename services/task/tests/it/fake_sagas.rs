@@ -1,7 +1,7 @@
 //! A stand-in for the orchestrator: it really runs the steps of TASK_RUN, but keeps everything in memory and knows no
 //! retries. Quota is a number per fake.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -23,6 +23,15 @@ use crate::world::{DEADLINE, Run, value};
 
 const DOMAIN: &str = "saga.evenkeel";
 
+/// What happens to a start after it was written down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Hiccup {
+    /// The connection breaks: nobody is told.
+    Broken,
+    /// The process ends: those who wait are answered before their time.
+    Ending,
+}
+
 /// The fake. Clones share everything.
 #[derive(Clone, Default)]
 pub(crate) struct FakeSagas {
@@ -35,6 +44,7 @@ struct Inner {
     quota: i64,
     stalled: bool,
     down: bool,
+    hiccups: VecDeque<Hiccup>,
     actors: Vec<String>,
     sagas: HashMap<String, Entry>,
 }
@@ -80,6 +90,11 @@ impl FakeSagas {
     /// Fails every call with UNAVAILABLE.
     pub(crate) fn break_down(&self) {
         self.lock().down = true;
+    }
+
+    /// What happens to the next starts.
+    pub(crate) fn falter(&self, hiccups: &[Hiccup]) {
+        self.lock().hiccups = hiccups.iter().copied().collect();
     }
 
     /// Who started and cancelled sagas.
@@ -301,7 +316,12 @@ impl SagaService for FakeSagas {
                 tokio::spawn(self.clone().drive(business_id.clone()));
             }
         }
-        let waited_for_reached = self.wait(&business_id, request.wait).await;
+        let hiccup = self.lock().hiccups.pop_front();
+        let waited_for_reached = match hiccup {
+            Some(Hiccup::Broken) => return Err(Status::unknown("transport error")),
+            Some(Hiccup::Ending) => false,
+            None => self.wait(&business_id, request.wait).await,
+        };
         Ok(Response::new(pb::StartSagaResponse {
             saga: Some(self.entry(&business_id).saga),
             created,

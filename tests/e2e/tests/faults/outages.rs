@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use test_support::{PrivateBroker, Scratch, TestDatabase, eventually};
 use tokio_util::sync::CancellationToken;
 
-use e2e::{LONG, Platform};
+use e2e::{LONG, Platform, resident_bytes};
 
 use crate::load::{Load, program};
 
@@ -31,7 +31,7 @@ struct Memory {
 impl Memory {
     fn of(platform: &Platform) -> Self {
         let pid = platform.saga.as_ref().expect("an orchestrator").pid();
-        let first = resident_bytes(pid);
+        let first = resident_bytes(pid).expect("it lives");
         Self {
             pid,
             first,
@@ -40,19 +40,12 @@ impl Memory {
     }
 
     fn look(&mut self) {
-        self.most = self.most.max(resident_bytes(self.pid));
+        self.most = self.most.max(resident_bytes(self.pid).expect("it lives"));
     }
 
     fn grown(&self) -> u64 {
         self.most.saturating_sub(self.first)
     }
-}
-
-fn resident_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
-    kib.expect("a size") * 1024
 }
 
 async fn under_load(
