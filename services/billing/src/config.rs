@@ -127,7 +127,7 @@ impl Default for Config {
             ask_after: vec![SECOND * 5, SECOND * 15, MINUTE, MINUTE * 5, MINUTE * 30],
             refund_within: DAY * 7,
             parallel: 32,
-            steps_at_once: 8,
+            steps_at_once: 4,
             wait: SECOND * 10,
             keep_receipts: DAY * 30,
             import_statements: true,

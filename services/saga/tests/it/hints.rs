@@ -1,5 +1,6 @@
 //! Hints that a pending step may have an answer.
 
+use ids::SagaId;
 use proto::saga::v1 as pb;
 use proto::saga::v1::completion_service_client::CompletionServiceClient;
 use test_support::identities;
@@ -67,7 +68,7 @@ async fn a_hint_about_no_saga_is_refused_and_one_is_passed_on_once_only() {
     for (saga_id, wanted) in [
         ("", "INVALID_ID"),
         ("x", "INVALID_ID"),
-        ("01a1ffcd-c99c-727d-81c1-3451134cd5fc", "SAGA_NOT_FOUND"),
+        (SagaId::new().to_string().as_str(), "SAGA_NOT_FOUND"),
     ] {
         let status = hint(&owner, saga_id).await.unwrap_err();
         assert_eq!(reason(&status), wanted, "{saga_id:?}");
