@@ -21,8 +21,8 @@ begin() {
 # Only what is ours is instrumented; what it is built from is shared with other builds.
 instrument() {
     export RUSTC_WORKSPACE_WRAPPER="$root/deploy/coverage-rustc.sh"
-    # At most four files for each program, into which its processes add what they have counted.
-    export LLVM_PROFILE_FILE="$work/profiles/%4m.profraw"
+    # At most four files for each program, into which its processes count as they run (%c).
+    export LLVM_PROFILE_FILE="$work/profiles/%c%4m.profraw"
 }
 
 # Prints the programs that `cargo test` runs with these options, and the ones that those start. Builds what is not there.

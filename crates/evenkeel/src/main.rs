@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A twentieth more sagas a second than with the allocator of the C library (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     evenkeel::main()
 }

@@ -34,7 +34,8 @@ pub struct Config {
     /// Questions to providers that are under way at once, in each process.
     pub parallel: u32,
     /// Steps that are worked on at once, in each process, 1 to 1000; those beyond wait. Few keep the answers to people quick,
-    /// and a database with few processors is not quicker with more.
+    /// and a database with few processors is not quicker with more. Unless set, as many as the process has processors, but
+    /// no less than 2.
     pub steps_at_once: u16,
     /// For how long a call waits for the saga that it has started.
     #[serde(with = "humantime_serde")]
@@ -127,12 +128,18 @@ impl Default for Config {
             ask_after: vec![SECOND * 5, SECOND * 15, MINUTE, MINUTE * 5, MINUTE * 30],
             refund_within: DAY * 7,
             parallel: 32,
-            steps_at_once: 4,
+            steps_at_once: processors(),
             wait: SECOND * 10,
             keep_receipts: DAY * 30,
             import_statements: true,
         }
     }
+}
+
+/// Processors that this process may use, at least 2.
+fn processors() -> u16 {
+    let found = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(found).unwrap_or(u16::MAX).clamp(2, 1000)
 }
 
 /// Durations as text, such as `["5s", "15s"]`.

@@ -52,7 +52,7 @@ impl Default for Config {
             address: None,
             lease: Duration::from_secs(5),
             heartbeat: Duration::from_secs(1),
-            lanes: 2,
+            lanes: 1,
             max_live_sagas: 200_000,
             max_calls: 4_096,
             max_calls_per_participant: 256,

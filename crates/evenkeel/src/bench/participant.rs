@@ -25,7 +25,7 @@ pub(crate) const DOMAIN: &str = "bench.evenkeel";
 /// When somebody who waits asks again: not while anything is measured.
 const ASK_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// Connections to the database: as many as help on a small machine.
-const CONNECTIONS: u32 = 16;
+const CONNECTIONS: u32 = 24;
 
 /// One business row for each action that stands.
 const SCHEMA: &str = "

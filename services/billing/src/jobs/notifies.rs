@@ -18,7 +18,7 @@ const SCAN: Duration = Duration::from_secs(1);
 /// How many are looked at together.
 const BATCH: i64 = 128;
 /// How many are applied at once, each in a transaction of its own.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// How often old deliveries are forgotten.
 const TIDY: Duration = Duration::from_secs(600);
 /// How many are forgotten by one statement.

@@ -10,7 +10,8 @@ use prost::Message;
 use prost_reflect::DynamicMessage;
 use proto::billing::v1::billing_steps_client::BillingStepsClient;
 use proto::saga::v1 as pb;
-use proto::saga::v1::saga_service_server::{SERVICE_NAME, SagaService, SagaServiceServer};
+use proto::saga::v1::completion_service_server::{self, CompletionService, CompletionServiceServer};
+use proto::saga::v1::saga_service_server::{self, SagaService, SagaServiceServer};
 use proto::saga::v1::{OperationState, SagaPhase, SagaReason};
 use rpc::error::{Reason, code_name, info};
 use rpc::step::{Op, StepCall};
@@ -40,6 +41,8 @@ struct Inner {
     granted: HashMap<String, i64>,
     sagas: HashMap<(String, String), Entry>,
     clawbacks: Vec<ClawBack>,
+    /// Sagas whose pending steps somebody wants asked again.
+    hints: Vec<SagaId>,
 }
 
 /// Quota that a saga would have taken back.
@@ -68,8 +71,13 @@ pub(crate) struct Running {
 
 impl FakeSagas {
     pub(crate) fn routes(&self) -> Routes {
-        let guard = identities().guard("saga").layer(&[SERVICE_NAME]).unwrap();
-        guard.guard(Routes::new(SagaServiceServer::new(self.clone())))
+        let names = [
+            saga_service_server::SERVICE_NAME,
+            completion_service_server::SERVICE_NAME,
+        ];
+        let guard = identities().guard("saga").layer(&names).unwrap();
+        let sagas = Routes::new(SagaServiceServer::new(self.clone()));
+        guard.guard(sagas.add_service(CompletionServiceServer::new(self.clone())))
     }
 
     pub(crate) fn participant(&self, steps: BillingStepsClient<Channel>) {
@@ -107,6 +115,11 @@ impl FakeSagas {
     pub(crate) fn saga(&self, saga: &str, business_id: &str) -> Option<pb::Saga> {
         let key = (saga.to_owned(), business_id.to_owned());
         self.lock().sagas.get(&key).map(|entry| entry.saga.clone())
+    }
+
+    /// Returns the sagas whose pending steps somebody wanted asked again.
+    pub(crate) fn hints(&self) -> Vec<SagaId> {
+        self.lock().hints.clone()
     }
 
     /// Returns the quota that was taken back.
@@ -444,6 +457,33 @@ impl SagaService for FakeSagas {
         &self,
         _: Request<pb::ListDefinitionsRequest>,
     ) -> Result<Response<pb::ListDefinitionsResponse>, Status> {
+        not_needed()
+    }
+}
+
+#[tonic::async_trait]
+impl CompletionService for FakeSagas {
+    async fn ask_again(
+        &self,
+        request: Request<pb::AskAgainRequest>,
+    ) -> Result<Response<pb::AskAgainResponse>, Status> {
+        self.admit()?;
+        let saga = request.get_ref().saga_id.parse().unwrap();
+        self.lock().hints.push(saga);
+        Ok(Response::new(pb::AskAgainResponse {}))
+    }
+
+    async fn complete_step(
+        &self,
+        _: Request<pb::CompleteStepRequest>,
+    ) -> Result<Response<pb::CompleteStepResponse>, Status> {
+        not_needed()
+    }
+
+    async fn fail_step(
+        &self,
+        _: Request<pb::FailStepRequest>,
+    ) -> Result<Response<pb::FailStepResponse>, Status> {
         not_needed()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use doubles::pay::{Behaviour, Operation, Rule};
 use futures::future::join_all;
+use ids::SagaId;
 use proto::billing::v1 as pb;
 use telemetry::metrics::Metrics;
 use test_support::eventually;
@@ -58,6 +59,17 @@ async fn a_notification_that_comes_again_changes_nothing_but_the_log() {
     let log = "select string_agg(outcome || ' ' || n, ', ' order by outcome)
                from (select outcome, count(*) as n from notify_receipts group by outcome) t";
     assert_eq!(world.value::<String>(log).await, "DUPLICATE 40, TAKEN 2");
+}
+
+#[tokio::test]
+async fn the_orchestrator_hears_at_once_that_an_order_is_paid() {
+    let world = World::new().await;
+    paid_and_told(&world, pb::Channel::Wechat).await;
+    let waiting = SagaId::from_uuid(world.value("select saga_id from orders").await);
+    eventually(DEADLINE, async || {
+        world.sagas.hints().contains(&waiting).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
