@@ -65,10 +65,16 @@ pub(super) async fn register(pool: &PgPool, config: &Config) -> Result<(i64, i32
 
 impl<R: Resolver> PgJournal<R> {
     /// Renews the lease, and looks which types are paused.
+    ///
+    /// A renewal that comes later than half a lease after the last one begins a new time without a gap: the database may
+    /// have been away for so long that the lease of somebody else, renewed a little earlier, has run out.
     pub(super) async fn renew_lease(&self) -> Result<Beat, JournalError> {
         let renewal = sqlx::query_scalar(
             "update saga.replica set
-                leased_since = case when expires_at < clock_timestamp() then clock_timestamp() else leased_since end,
+                leased_since = case
+                    when least(expires_at, heartbeat_at + $3 * interval '1 ms' / 2) < clock_timestamp() then clock_timestamp()
+                    else leased_since
+                end,
                 expires_at = clock_timestamp() + $3 * interval '1 ms',
                 heartbeat_at = clock_timestamp()
              where id = $1 and epoch = $2
@@ -152,8 +158,8 @@ impl<R: Resolver> PgJournal<R> {
 
     /// Returns an instance that is dead and has unfinished sagas, fenced by us.
     ///
-    /// Only while our own lease has been held for its whole length without a gap: after an outage of the database every
-    /// lease has run out, and everybody gets the time to renew before anybody takes over. An instance that has given its lease up
+    /// Only while our own lease has been held for its whole length without a gap: after an outage of the database the
+    /// leases have run out, and everybody gets the time to renew before anybody takes over. An instance that has given its lease up
     /// is dead without doubt: in a rolling restart nobody may have held a lease for long.
     async fn next_dead(&self) -> Result<Option<Dead>, JournalError> {
         let token = format!("{} {}", self.fence.instance, self.fence.epoch);

@@ -125,7 +125,7 @@ async fn late(
 /// has read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_writer_that_was_taken_over_from_adds_nothing_after_the_takeover() {
-    const LEASE: Duration = Duration::from_millis(40);
+    const LEASE: Duration = Duration::from_millis(100);
     let world = World::new().await;
     let taker = Arc::new(world.open_with("taker", LEASE).await);
     let beating = tokio::spawn({

@@ -170,7 +170,7 @@ async fn anybody_takes_note_of_an_ended_saga_once() {
 async fn sagas_of_an_instance_that_resigned_are_taken_over_long_before_its_lease_ends() {
     let world = World::new().await;
     let leaving = world.open_with("leaving", Duration::from_secs(3_600)).await;
-    let heir = world.open_with("heir", Duration::from_millis(60)).await;
+    let heir = world.open_with("heir", Duration::from_millis(200)).await;
     let saga = world.saga(Kind::Pivot, "k");
     write(&leaving, vec![saga.start()]).await;
     leaving.resign().await.unwrap();

@@ -10,7 +10,7 @@ use test_support::eventually;
 
 use crate::journal_support::{Driven, Kind, Plans, SOON, World, until, write};
 
-const LEASE: Duration = Duration::from_millis(60);
+const LEASE: Duration = Duration::from_millis(200);
 
 async fn started(world: &World, journal: &PgJournal<Plans>, count: usize) -> Vec<SagaId> {
     let sagas: Vec<Driven> = (0..count)
@@ -75,7 +75,7 @@ async fn sagas_of_a_dead_instance_arrive_in_chunks_and_once() {
 async fn a_living_instance_is_left_alone() {
     let world = World::new().await;
     let living = world.open_with("living", Duration::from_secs(60)).await;
-    let other = world.open_with("other", Duration::from_millis(20)).await;
+    let other = world.open_with("other", Duration::from_millis(100)).await;
     let sagas = started(&world, &living, 3).await;
     let dead = world.open_with("dead", Duration::from_millis(20)).await;
     let lost = started(&world, &dead, 1).await;
@@ -122,6 +122,30 @@ async fn nobody_takes_over_before_its_own_lease_has_held_for_its_length() {
     let fresh = "select count(*) from saga.replica
                  where id = 'heir' and leased_since > clock_timestamp() - interval '10 s'";
     assert_eq!(world.number(fresh).await, 1);
+}
+
+#[tokio::test]
+async fn whoever_kept_its_lease_through_an_outage_lets_the_others_renew() {
+    let world = World::new().await;
+    let minute = Duration::from_secs(60);
+    let (other, lucky) = (
+        world.open_with("other", minute).await,
+        world.open_with("lucky", minute).await,
+    );
+    started(&world, &other, 1).await;
+    // The database was away for almost a lease: one was renewed just before that, the other some time earlier.
+    sqlx::query(
+        "update saga.replica set
+            leased_since = leased_since - interval '1 hour',
+            heartbeat_at = clock_timestamp() - interval '1 s' * case id when 'other' then 61 else 59 end,
+            expires_at = clock_timestamp() - interval '1 s' * case id when 'other' then 1 else -1 end",
+    )
+    .execute(world.admin())
+    .await
+    .unwrap();
+    lucky.beat().await.unwrap();
+    assert!(lucky.take_over(10).await.unwrap().is_empty());
+    other.beat().await.unwrap();
 }
 
 #[tokio::test]
