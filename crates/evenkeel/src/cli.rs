@@ -54,13 +54,7 @@ enum Command {
 /// Parses the arguments of this process, runs the command, and reports a failure on standard error.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut threads = tokio::runtime::Builder::new_multi_thread();
-    if let Command::Serve(args) = &cli.command
-        && let Some(count) = args.worker_threads()
-    {
-        threads.worker_threads(count);
-    }
-    let runtime = match threads.enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&Failure::unavailable("cannot start threads").because(&error)),
     };

@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use crate::Error;
 
+const KEPT_WITH_RABBITMQ: Duration = Duration::from_secs(60 * 60);
+
 /// Settings of relays and consumers.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,9 +33,11 @@ pub struct Config {
     /// Postgres queue: silence after which a message of a consumer that died is delivered again, 1 s to 10 min.
     #[serde(with = "humantime_serde")]
     pub visibility: Duration,
-    /// How long published rows stay in an outbox, at most 30 days; zero deletes them at once.
+    /// How long published rows stay in an outbox, at most 30 days; zero deletes them as they are published. The default is
+    /// an hour with RabbitMQ, so that they can be sent again if it loses a queue, and zero with the Postgres queue, which
+    /// is as durable as the outbox.
     #[serde(with = "humantime_serde")]
-    pub keep_published: Duration,
+    pub keep_published: Option<Duration>,
     /// How long an inbox remembers what was applied, 1 h to 366 days. A message that is delivered again later than that
     /// is applied again.
     #[serde(with = "humantime_serde")]
@@ -54,7 +58,7 @@ impl Default for Config {
             longest_pause: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(30),
             visibility: Duration::from_secs(30),
-            keep_published: Duration::from_secs(60 * 60),
+            keep_published: None,
             keep_inbox: Duration::from_secs(30 * 24 * 60 * 60),
             longest_poll: Duration::from_secs(1),
         }
@@ -74,6 +78,16 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// Returns how long published rows stay in an outbox.
+    pub(crate) fn kept(&self) -> Duration {
+        let default = if self.amqp_url.is_empty() {
+            Duration::ZERO
+        } else {
+            KEPT_WITH_RABBITMQ
+        };
+        self.keep_published.unwrap_or(default)
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors
@@ -109,11 +123,7 @@ impl Config {
                 (second..=minute * 10).contains(&self.visibility),
                 "1 s to 10 min",
             ),
-            (
-                "keep_published",
-                self.keep_published <= day * 30,
-                "at most 30 days",
-            ),
+            ("keep_published", self.kept() <= day * 30, "at most 30 days"),
             (
                 "keep_inbox",
                 (minute * 60..=day * 366).contains(&self.keep_inbox),
@@ -150,6 +160,22 @@ mod tests {
         };
         config.check().unwrap();
         assert!(!format!("{config:?}").contains("secret"));
+    }
+
+    #[test]
+    fn published_rows_are_kept_for_a_broker_that_can_lose_what_it_has() {
+        let postgres = Config::default();
+        let rabbit = Config {
+            amqp_url: "amqp://h".to_owned(),
+            ..Config::default()
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!((postgres.kept(), rabbit.kept()), (Duration::ZERO, hour));
+        let told = Config {
+            keep_published: Some(Duration::ZERO),
+            ..rabbit
+        };
+        assert_eq!(told.kept(), Duration::ZERO);
     }
 
     #[test]

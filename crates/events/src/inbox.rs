@@ -25,7 +25,7 @@ impl Inbox {
             sweep: format!(
                 "delete from {schema}.inbox where (consumer, source, event_id) in (
                     select consumer, source, event_id from {schema}.inbox
-                    where consumer = $1 and done_at < clock_timestamp() - $2::interval
+                    where consumer = $1 and done_at < statement_timestamp() - $2::interval
                     order by done_at limit $3
                     for update skip locked
                  )"

@@ -36,8 +36,8 @@ pub enum Error {
 
 /// Writes an event to the outbox of `schema`, in the caller's transaction. Returns false if its id is there already.
 ///
-/// Rows that have been published are deleted some time later; an id written again after that is published again, and
-/// told apart by the consumers' inboxes.
+/// Rows that have been published are deleted, at once or some time later; an id written again after that is published
+/// again, and told apart by the consumers' inboxes.
 ///
 /// # Errors
 /// The event breaks a rule of [`Event`] or is larger than [`MAX_MESSAGE_BYTES`], or the database fails.
@@ -103,6 +103,7 @@ pub(crate) struct Outbox {
     heads: String,
     rows: String,
     mark: String,
+    delete: String,
     postpone: String,
     sweep: String,
     age: String,
@@ -115,7 +116,7 @@ impl Outbox {
             // published. So several relays share the table and still keep the order of each key.
             heads: format!(
                 "select o.key from {schema}.outbox o
-                 where o.published_at is null and (o.next_try is null or o.next_try <= clock_timestamp())
+                 where o.published_at is null and (o.next_try is null or o.next_try <= statement_timestamp())
                     and o.seq = (
                         select e.seq from {schema}.outbox e where e.key = o.key and e.published_at is null
                         order by e.seq limit 1
@@ -139,17 +140,19 @@ impl Outbox {
             mark: format!(
                 "update {schema}.outbox set published_at = clock_timestamp(), next_try = null where id = any ($1)"
             ),
+            delete: format!("delete from {schema}.outbox where id = any ($1)"),
             postpone: format!(
                 "update {schema}.outbox o set next_try = clock_timestamp() + p.pause, tries = o.tries + 1
                  from unnest($1::uuid[], $2::interval[]) p (id, pause) where o.id = p.id"
             ),
+            // By place: whatever the planner thinks of the table, a row is found without reading the others.
             sweep: format!(
-                "delete from {schema}.outbox where id in (
-                    select id from {schema}.outbox
-                    where published_at is not null and published_at <= clock_timestamp() - $1::interval
+                "delete from {schema}.outbox where ctid = any (array(
+                    select ctid from {schema}.outbox
+                    where published_at is not null and published_at <= statement_timestamp() - $1::interval
                     order by published_at limit $2
                     for update skip locked
-                 )"
+                 ))"
             ),
             age: format!(
                 "select count(*), coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 from (
@@ -159,12 +162,15 @@ impl Outbox {
         }
     }
 
-    /// Begins a transaction in which [`heads`](Self::heads) and [`rows`](Self::rows) are read through their indexes. A plan
-    /// that was made while the table was empty is kept, and is quadratic when the broker has been away for a while.
+    /// Begins a transaction in which rows are found through their indexes. A plan that was made while the table was empty is
+    /// kept, and is quadratic when the broker has been away for a while.
+    ///
+    /// Its commit does not wait for the disk: if the server dies before the log is there, rows that were published are
+    /// published again, with the same ids, as when the relay dies.
     pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         pool.begin_with(
-            "begin isolation level read committed; set local enable_seqscan = off; set local enable_bitmapscan = off; \
-             set local enable_hashjoin = off; set local enable_mergejoin = off",
+            "begin isolation level read committed; set local synchronous_commit = off; set local enable_seqscan = off; \
+             set local enable_bitmapscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off",
         )
         .await
     }
@@ -199,8 +205,15 @@ impl Outbox {
             .collect()
     }
 
-    pub(crate) async fn mark(&self, conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
-        sqlx::query(AssertSqlSafe(self.mark.as_str()))
+    /// Notes that rows have been published: marks them, or deletes them if they are not to be kept.
+    pub(crate) async fn published(
+        &self,
+        conn: &mut PgConnection,
+        ids: &[Uuid],
+        keep: bool,
+    ) -> Result<(), sqlx::Error> {
+        let sql = if keep { &self.mark } else { &self.delete };
+        sqlx::query(AssertSqlSafe(sql.as_str()))
             .bind(ids)
             .execute(conn)
             .await?;
@@ -225,13 +238,13 @@ impl Outbox {
 
     /// Deletes up to `limit` rows that were published before `keep`; returns how many.
     pub(crate) async fn sweep(&self, pool: &PgPool, keep: Duration, limit: i64) -> Result<u64, sqlx::Error> {
-        // Not kept: the plan must fit the table as it is now.
+        let mut tx = Self::begin(pool).await?;
         let done = sqlx::query(AssertSqlSafe(self.sweep.as_str()))
-            .persistent(false)
             .bind(keep)
             .bind(limit)
-            .execute(pool)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(done.rows_affected())
     }
 

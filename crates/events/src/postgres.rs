@@ -173,7 +173,7 @@ impl Source {
         let rows = sqlx::query(
             "with picked as (
                 select id from events.message
-                where queue = $1 and visible_at <= clock_timestamp()
+                where queue = $1 and visible_at <= statement_timestamp()
                 order by queue, id limit $2
                 for update skip locked
              )

@@ -186,7 +186,8 @@ impl Worker {
         let round = self.send(publisher, rows).await?;
         // Lost here, or before the commit returns: the rows are published again, with the same ids.
         if !round.published.is_empty() {
-            self.outbox.mark(&mut tx, &round.published).await?;
+            let keep = !self.broker.config.kept().is_zero();
+            self.outbox.published(&mut tx, &round.published, keep).await?;
         }
         if !round.postponed.is_empty() {
             self.outbox.postpone(&mut tx, &round.postponed).await?;
@@ -289,7 +290,8 @@ impl Worker {
         let pool = &self.relay.pool;
         let (rows, oldest) = self.outbox.age(pool, metric::COUNTED_ROWS).await?;
         metric::waiting(self.relay.service, rows, oldest);
-        let keep = self.broker.config.keep_published;
+        // Also with nothing to keep: rows may be from before.
+        let keep = self.broker.config.kept();
         while !stop.is_cancelled() {
             let swept = self.outbox.sweep(pool, keep, SWEPT_ROWS).await?;
             if swept < SWEPT_ROWS.unsigned_abs() {

@@ -247,7 +247,7 @@ impl Postgres {
     pub(crate) async fn sweep(&self, most: u32) -> Result<u64, sqlx::Error> {
         let done = sqlx::query(
             "delete from kv.entry where key in (
-                select key from kv.entry where expires_at <= clock_timestamp()
+                select key from kv.entry where expires_at <= statement_timestamp()
                 order by expires_at limit $1 for update skip locked
              )",
         )

@@ -40,6 +40,11 @@ impl Payload {
         &self.json
     }
 
+    /// Lets the decoded form go; the text is what counts.
+    pub fn forget_decoded(&mut self) {
+        self.decoded = None;
+    }
+
     /// Returns the decoded form, if it rides along and is a `T`.
     #[must_use]
     pub fn decoded<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {

@@ -107,6 +107,17 @@ impl State {
         state
     }
 
+    /// Lets the decoded forms of replies go, of a saga that waits for long: the text is what counts.
+    pub fn forget_decoded(&mut self) {
+        for run in &mut self.runs {
+            for op in [&mut run.action, &mut run.compensation] {
+                if let OpState::Succeeded(reply) = op {
+                    reply.forget_decoded();
+                }
+            }
+        }
+    }
+
     /// Marks every open operation as possibly called by a process that is gone. To be called once after a load.
     pub fn recovered(&mut self) {
         for run in &mut self.runs {

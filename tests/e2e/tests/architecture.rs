@@ -1,5 +1,7 @@
-//! The edges between our crates that must not exist (DESIGN section 2), read from `cargo metadata`.
+//! What the tree must not have: edges between our crates (DESIGN section 2), read from `cargo metadata`, and statements that read
+//! a whole table to find the little that is due.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -177,4 +179,69 @@ fn the_rules_catch_what_they_forbid() {
     for edge in allowed {
         assert!(verdict(&edge).is_none(), "{edge:?}");
     }
+}
+
+/// Returns the Rust files below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Says whether a statement takes some of the rows on one side of `clock_timestamp()`. That clock differs from row to row, so
+/// it cannot be the bound of an index scan, and all rows in the order are read to find those few. `statement_timestamp()` can.
+fn reads_everything(sql: &str) -> bool {
+    let words = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    let bounded = ["<", "<=", ">", ">="]
+        .iter()
+        .any(|sign| words.contains(&format!(" {sign} clock_timestamp()")));
+    bounded && words.contains(" limit $")
+}
+
+#[test]
+fn what_is_due_is_found_without_reading_what_is_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    for folder in ["crates", "services"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let (mut read, mut wrong) = (0, Vec::new());
+    for file in files
+        .iter()
+        .filter(|file| file.components().any(|part| part.as_os_str() == "src"))
+    {
+        let text = std::fs::read_to_string(file).expect("it can be read");
+        // Every second part stands between quotes, or does not if something else had one: looked at are all.
+        for part in text.split('"') {
+            read += usize::from(part.contains(" limit $"));
+            if reads_everything(part) {
+                let file = file.strip_prefix(&root).unwrap_or(file);
+                wrong.push(format!("{}: {part}", file.display()));
+            }
+        }
+    }
+    assert!(read > 20, "the statements were not found: {read}");
+    assert!(
+        wrong.is_empty(),
+        "use statement_timestamp():\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn a_statement_that_reads_everything_is_caught() {
+    assert!(reads_everything(
+        "select id from t where at <=\n clock_timestamp() order by at limit $1"
+    ));
+    assert!(!reads_everything(
+        "select id from t where at <= statement_timestamp() order by at limit $1"
+    ));
+    assert!(!reads_everything(
+        "update t set at = clock_timestamp() where id = $1 and at < clock_timestamp()"
+    ));
 }

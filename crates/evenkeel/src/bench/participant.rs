@@ -131,6 +131,8 @@ impl Participant {
         let options = PgConnectOptions::from_str(url)?.options([("search_path", "bench_participant")]);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
+            // As the pools of services.
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;

@@ -51,29 +51,9 @@ pub(crate) struct Args {
     /// Brings the schemas up to date first
     #[arg(long)]
     migrate: bool,
-    /// Threads that serve requests [default: as many as processors; a gateway alone leaves one of them to others]
-    #[arg(long, value_name = "COUNT", env = "TOKIO_WORKER_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    worker_threads: Option<u16>,
     /// Ends when standard input does, so that a child does not outlive the process that started it
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
-}
-
-impl Args {
-    /// Returns how many threads are to serve requests, unless that is left to the runtime.
-    ///
-    /// A gateway has little to do for each call: with two threads on two processors, waking the other thread up costs more than
-    /// it helps (docs/benchmarks.md).
-    pub(crate) fn worker_threads(&self) -> Option<usize> {
-        match (self.worker_threads, &*self.services) {
-            (Some(count), _) => Some(count.into()),
-            (None, [Name::Gateway]) => {
-                let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                Some(processors.saturating_sub(1).max(1))
-            }
-            (None, _) => None,
-        }
-    }
 }
 
 /// An address, perhaps with the service it is for.

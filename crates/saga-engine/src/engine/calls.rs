@@ -15,8 +15,8 @@ use super::{Done, Engine, Work, panic_text};
 use crate::journal::Journal;
 use crate::participants::{Answer, Call, CallResult, Clock, Participants};
 
-/// Longest time until a pending participant is asked again, whatever it says.
-const MAX_ASK_AGAIN_MS: u64 = 60_000;
+/// Longest time until a pending participant is asked again, whatever it says: the longest that a definition can name.
+const MAX_ASK_AGAIN_MS: u64 = 60 * 60 * 1_000;
 /// Shortest: a participant that says "at once" does not get a hot loop.
 const MIN_ASK_AGAIN_MS: u64 = 10;
 

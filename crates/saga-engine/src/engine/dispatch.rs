@@ -11,6 +11,9 @@ use super::{Engine, calls, panic_text};
 use crate::journal::Journal;
 use crate::participants::{Clock, ParticipantId, Participants};
 
+/// A saga that has nothing to do for so long is made small, in milliseconds.
+const REST_MS: u64 = 5_000;
+
 /// What became of a due call.
 enum Sent {
     /// It is in flight, or waits in its participant's queue.
@@ -60,8 +63,14 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 }
             }
         }
-        if let (Some(at), Some(live)) = (later, self.live.get_mut(&saga)) {
-            self.timers.set(live, at);
+        if let Some(live) = self.live.get_mut(&saga) {
+            if let Some(at) = later {
+                self.timers.set(live, at);
+            }
+            let long = later.is_none_or(|at| at.since(now) >= REST_MS);
+            if long && live.only_waits() {
+                live.rest();
+            }
         }
     }
 

@@ -99,14 +99,16 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             return self.reload(batch);
         };
         for (transition, fate) in batch.into_iter().zip(fates) {
-            let saga = transition.identity.id;
+            let (saga, starts) = (transition.identity.id, transition.start.is_some());
+            // A saga that comes to rest holds its identity alone.
+            drop(transition);
             match fate {
-                Fate::Durable => self.durable(saga, transition.start.is_some()),
+                Fate::Durable => self.durable(saga, starts),
                 Fate::Exists(existing) => self.started_before(saga, existing),
                 Fate::InputMismatch(existing) => {
                     self.never_started(saga, &RequestError::InputMismatch(existing));
                 }
-                Fate::Unwritable(why) if transition.start.is_some() => {
+                Fate::Unwritable(why) if starts => {
                     self.never_started(saga, &RequestError::Unwritable(why));
                 }
                 Fate::Unwritable(why) => self.park(saga, format!("the journal cannot hold it: {why}")),

@@ -325,6 +325,27 @@ impl Live {
         self.asks.push((key, at));
     }
 
+    /// Tells whether nothing happens before an alarm, or before somebody tells the saga something.
+    pub(super) fn only_waits(&self) -> bool {
+        let idle = self.in_flight.is_empty() && self.waiting.is_empty() && self.inbox.is_empty();
+        idle && !self.writing && !self.held
+    }
+
+    /// Makes it small: what it will not need for long is made anew when it does, or grows again.
+    pub(super) fn rest(&mut self) {
+        // Somebody who is being shown the saga may hold it, too; then it is not worth waiting for.
+        if let Some(identity) = Arc::get_mut(&mut self.identity) {
+            identity.input.forget_decoded();
+        }
+        self.state.forget_decoded();
+        self.in_flight.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.asks.shrink_to_fit();
+        self.inbox.shrink_to_fit();
+        self.waiters.shrink_to_fit();
+        self.on_durable.shrink_to_fit();
+    }
+
     /// Lets pending operations be asked at once: this one, or all.
     pub(super) fn ask_now(&mut self, key: Option<OpKey>) {
         self.asks

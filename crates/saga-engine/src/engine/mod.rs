@@ -104,7 +104,8 @@ pub struct Engine<J, P, C> {
     participants: Arc<P>,
     clock: Arc<C>,
     requests: mpsc::Receiver<Request>,
-    live: HashMap<SagaId, Live>,
+    /// Boxed: the table has room for more than are in it.
+    live: HashMap<SagaId, Box<Live>>,
     lanes: Lanes,
     timers: Timers,
     recovery: Recovery,
@@ -270,7 +271,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     /// Takes a saga out of memory. Whoever does so says what becomes of it in the books.
-    fn remove(&mut self, saga: SagaId) -> Option<Live> {
+    fn remove(&mut self, saga: SagaId) -> Option<Box<Live>> {
         let mut live = self.live.remove(&saga)?;
         for waiting in live.waiting.drain(..) {
             self.traffic.gates.left_queue(waiting);

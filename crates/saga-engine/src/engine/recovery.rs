@@ -305,7 +305,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 if live.claims() > 0 {
                     self.watch_survival();
                 }
-                self.live.insert(saga, live);
+                self.live.insert(saga, Box::new(live));
                 self.pump(saga);
             }
             Err(panic) => {

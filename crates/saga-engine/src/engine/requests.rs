@@ -164,7 +164,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             .extend(wait.map(|(until, answer)| Waiter { until, answer }));
         live.writing = true;
         let creation = live.creation(saga);
-        self.live.insert(id, live);
+        self.live.insert(id, Box::new(live));
         self.lanes.queue(creation);
     }
 
@@ -196,7 +196,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             .live
             .values()
             .filter(|live| resumed.contains(&live.identity.saga_type));
-        let mut sagas: Vec<SagaId> = of_them.map(Live::id).collect();
+        let mut sagas: Vec<SagaId> = of_them.map(|live| live.id()).collect();
         // The oldest first, and the same order every time.
         sagas.sort_unstable();
         for saga in sagas {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use ids::SagaId;
 
-use super::live::Live;
 use super::metrics::Series;
 use super::recovery::{Purpose, RETRY_MS};
 use super::{Done, Engine, refuse};
@@ -126,7 +125,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     pub(super) fn forgive_all(&mut self, generation: u64) {
         let loaded = self.live.values().filter(|live| live.claims() > 0);
         let sagas = loaded.filter(|live| live.generation <= generation);
-        self.forgive(sagas.map(Live::id).collect());
+        self.forgive(sagas.map(|live| live.id()).collect());
     }
 
     fn forgive(&mut self, sagas: Vec<SagaId>) {

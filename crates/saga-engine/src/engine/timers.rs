@@ -42,7 +42,7 @@ impl Timers {
     }
 
     /// Drops stale entries once they outnumber the valid ones: those of ended sagas would stay until their deadline.
-    pub(super) fn tidy(&mut self, live: &HashMap<SagaId, Live>) {
+    pub(super) fn tidy(&mut self, live: &HashMap<SagaId, Box<Live>>) {
         if self.heap.len() > SLACK + 4 * live.len() {
             let valid = live
                 .values()

@@ -383,7 +383,7 @@ pub(crate) async fn raised_epochs(
 ) -> Result<Vec<(UserId, i64, i64)>, sqlx::Error> {
     let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
         "select user_id, epoch, version from account \
-         where epoch_at > clock_timestamp() - $1::interval and user_id > $2 order by user_id limit $3",
+         where epoch_at > statement_timestamp() - $1::interval and user_id > $2 order by user_id limit $3",
     )
     .bind(window)
     .bind(after.map_or(Uuid::nil(), UserId::uuid))

@@ -88,7 +88,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Session>, sqlx::Error> {
     let rows = sqlx::query(
         "select session_id, user_id, device, ip, created_at, refreshed_at, expires_at from session \
-         where user_id = $1 and ended_at is null and expires_at > clock_timestamp() \
+         where user_id = $1 and ended_at is null and expires_at > statement_timestamp() \
          order by session_id desc limit $2",
     )
     .bind(user_id.uuid())
@@ -164,7 +164,7 @@ pub(crate) async fn sweep(db: impl PgExecutor<'_>, keep: Duration, limit: i64) -
     let done = sqlx::query(
         "delete from session where session_id in ( \
              select session_id from session \
-             where least(coalesce(ended_at, expires_at), expires_at) < clock_timestamp() - $1::interval \
+             where least(coalesce(ended_at, expires_at), expires_at) < statement_timestamp() - $1::interval \
              order by least(coalesce(ended_at, expires_at), expires_at) limit $2 for update skip locked \
          )",
     )

@@ -171,7 +171,7 @@ pub(crate) async fn take(
          set lease_token = gen_random_uuid(), lease_until = clock_timestamp() + make_interval(secs => $2)
          from (
             select subject, subject_id from provider_checks
-            where next_at <= clock_timestamp() and (lease_until is null or lease_until < clock_timestamp())
+            where next_at <= statement_timestamp() and (lease_until is null or lease_until < statement_timestamp())
             order by next_at limit $1
             for update skip locked
          ) due

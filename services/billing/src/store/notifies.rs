@@ -97,7 +97,7 @@ impl FromRow<'_, PgRow> for Notify {
 /// Names up to `limit` notifications that are due, those that wait longest first.
 pub(crate) async fn due(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
-        "select id from notify_inbox where state = 'PENDING' and next_at <= clock_timestamp()
+        "select id from notify_inbox where state = 'PENDING' and next_at <= statement_timestamp()
          order by next_at limit $1",
     )
     .bind(limit)
@@ -179,7 +179,7 @@ pub(crate) async fn forget_receipts(
 ) -> Result<u64, sqlx::Error> {
     let forgotten = sqlx::query(
         "delete from notify_receipts where id in (
-            select id from notify_receipts where received_at < clock_timestamp() - make_interval(secs => $1)
+            select id from notify_receipts where received_at < statement_timestamp() - make_interval(secs => $1)
             order by received_at limit $2
          )",
     )

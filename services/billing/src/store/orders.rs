@@ -223,7 +223,7 @@ pub(crate) async fn overdue(
 ) -> Result<Vec<Place>, sqlx::Error> {
     let rows: Vec<(DateTime<Utc>, Uuid)> = sqlx::query_as(
         "select expires_at, id from orders
-         where status = 'PENDING' and cancelling is null and expires_at <= clock_timestamp()
+         where status = 'PENDING' and cancelling is null and expires_at <= statement_timestamp()
            and (expires_at, id) > ($1, $2)
          order by expires_at, id limit $3",
     )

@@ -55,7 +55,7 @@ pub(crate) async fn forget(db: impl PgExecutor<'_>, keep: Duration, limit: i64) 
     let forgotten = sqlx::query(
         "delete from payees where withdrawal_id in (
             select withdrawal_id from payees
-            where taken_at is null and created_at < clock_timestamp() - make_interval(secs => $1)
+            where taken_at is null and created_at < statement_timestamp() - make_interval(secs => $1)
             order by created_at limit $2
             for update skip locked
          )",

@@ -116,7 +116,7 @@ pub(crate) async fn stuck(db: impl PgExecutor<'_>, after: Duration) -> Result<Ve
             select * from refunds where payment_id = p.id order by created_at desc, id desc limit 1
          ) r on true
          left join provider_checks c on c.subject = 'refund' and c.subject_id = r.id
-         where p.status = 'REFUNDING' and r.created_at < clock_timestamp() - make_interval(secs => $1)
+         where p.status = 'REFUNDING' and r.created_at < statement_timestamp() - make_interval(secs => $1)
            and not exists (
               select 1 from cases x
               where x.subject = 'refund' and x.subject_id = r.id and (x.resolved_at is null or x.resolved_at > clock_timestamp() - make_interval(secs => $1))
@@ -152,7 +152,7 @@ pub(crate) async fn kept(db: impl PgExecutor<'_>, after: Duration) -> Result<Vec
     sqlx::query_as(
         "select p.id, p.channel, p.channel_order_no
          from payments p
-         where p.late and p.status = 'SUCCESS' and p.updated_at < clock_timestamp() - make_interval(secs => $1)
+         where p.late and p.status = 'SUCCESS' and p.updated_at < statement_timestamp() - make_interval(secs => $1)
            and not exists (
               select 1 from cases x
               where x.subject = 'payment' and x.subject_id = p.id and (x.resolved_at is null or x.resolved_at > clock_timestamp() - make_interval(secs => $1))

@@ -43,7 +43,7 @@ pub(crate) async fn take(db: impl PgExecutor<'_>, limit: i64, lease_s: f64) -> R
          set next_at = clock_timestamp() + make_interval(secs => $2), tries = tries + 1
          from (
             select type, business_id from saga_starts
-            where started_at is null and next_at <= clock_timestamp()
+            where started_at is null and next_at <= statement_timestamp()
             order by next_at limit $1
             for update skip locked
          ) due

@@ -17,7 +17,7 @@ pub(crate) async fn reservations(
 ) -> Result<Vec<(TaskId, Place<Uuid>)>, sqlx::Error> {
     let rows = sqlx::query(
         "select task_id, expires_at from quota_transactions \
-         where phase = 'reserved' and expires_at <= clock_timestamp() and (expires_at, task_id) > ($1, $2) \
+         where phase = 'reserved' and expires_at <= statement_timestamp() and (expires_at, task_id) > ($1, $2) \
          order by expires_at, task_id limit $3",
     )
     .bind(place.0)
@@ -41,7 +41,7 @@ pub(crate) async fn grants(
 ) -> Result<Vec<(UserId, Place<String>)>, sqlx::Error> {
     let rows = sqlx::query(
         "select user_id, grant_id, expires_at from quota_grant \
-         where remaining > 0 and expires_at <= clock_timestamp() and (expires_at, grant_id) > ($1, $2) \
+         where remaining > 0 and expires_at <= statement_timestamp() and (expires_at, grant_id) > ($1, $2) \
          order by expires_at, grant_id limit $3",
     )
     .bind(place.0)

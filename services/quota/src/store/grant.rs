@@ -85,7 +85,7 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<StoredGrant>, sqlx::Error> {
     let sql = format!(
-        "select {COLUMNS}, g.expires_at <= clock_timestamp() as over \
+        "select {COLUMNS}, g.expires_at <= statement_timestamp() as over \
          from quota_grant g where g.user_id = $1 and g.seq < $2 order by g.seq desc limit $3"
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
@@ -124,7 +124,7 @@ pub(crate) async fn due(
 ) -> Result<Vec<Unsettled>, sqlx::Error> {
     let rows = sqlx::query(
         "select grant_id, remaining, revoked > clawed_back as owed, true as ended from quota_grant \
-         where user_id = $1 and remaining > 0 and expires_at <= clock_timestamp() \
+         where user_id = $1 and remaining > 0 and expires_at <= statement_timestamp() \
          order by expires_at, grant_id limit $2",
     )
     .bind(user_id.uuid())

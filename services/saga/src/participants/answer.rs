@@ -18,7 +18,7 @@ const MAX_MESSAGE_BYTES: usize = 1_000;
 /// Longest reason or domain that is kept, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 /// A participant cannot put us off for longer than this, in milliseconds.
-const MAX_PENDING_MS: u64 = 60_000;
+const MAX_PENDING_MS: u64 = 60 * 60 * 1_000;
 
 /// Reads an OK answer.
 pub(crate) fn of_reply(response: Response<DynamicMessage>) -> CallResult {

@@ -74,6 +74,8 @@ fn settings(database: &TestDatabase) -> saga::Events {
             longest_poll: Duration::from_millis(50),
             first_pause: Duration::from_millis(20),
             attempts: 2,
+            // What was published is to be seen.
+            keep_published: Some(SOON),
             ..events::Config::default()
         },
         pool: database.pool_config(),

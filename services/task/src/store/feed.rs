@@ -187,7 +187,7 @@ pub(crate) async fn delete_old(pool: &PgPool, keep_seconds: f64, limit: i64) -> 
     let done = sqlx::query(
         "delete from feed where (user_id, seq) in (
             select user_id, seq from feed
-            where created_at < clock_timestamp() - make_interval(secs => $1)
+            where created_at < statement_timestamp() - make_interval(secs => $1)
             order by created_at limit $2
             for update skip locked
          )",
@@ -211,7 +211,7 @@ pub(crate) async fn delete_beyond(
     let done = sqlx::query(
         "with active as materialized (
             select user_id, max(seq) - $1 as upto from feed
-            where created_at >= clock_timestamp() - make_interval(secs => $2)
+            where created_at >= statement_timestamp() - make_interval(secs => $2)
             group by user_id having max(seq) > $1
          )
          delete from feed where (user_id, seq) in (

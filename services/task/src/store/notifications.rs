@@ -176,7 +176,7 @@ pub(crate) async fn delete_read(pool: &PgPool, keep_seconds: f64, limit: i64) ->
     let done = sqlx::query(
         "delete from notification where id in (
             select id from notification
-            where read_at < clock_timestamp() - make_interval(secs => $1)
+            where read_at < statement_timestamp() - make_interval(secs => $1)
             order by read_at limit $2
             for update skip locked
          )",

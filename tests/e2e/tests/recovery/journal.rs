@@ -35,8 +35,12 @@ pub(crate) async fn under_way(db: &PgPool) -> Result<i64, String> {
 /// How long a saga was silent around an instant.
 #[derive(Debug)]
 pub(crate) struct Gap {
+    pub(crate) saga: Uuid,
     pub(crate) before: Duration,
     pub(crate) after: Duration,
+    /// The last event before began to unwind it while a call was in flight. Whoever takes it over waits for that call, too, up
+    /// to the timeout of its step: the participant may still be at it.
+    pub(crate) drains: bool,
 }
 
 impl Gap {
@@ -48,14 +52,22 @@ impl Gap {
 /// For each of these sagas the time from the last thing that was recorded before an instant to the first one after it.
 /// A start and an end are things that happen, too.
 pub(crate) async fn gaps(db: &PgPool, sagas: &[Uuid], around: f64) -> Vec<Gap> {
-    let seconds: Vec<(f64, f64)> = sqlx::query_as(
+    let silent: Vec<(Uuid, f64, f64, bool)> = sqlx::query_as(
         "with happened as (
             select saga_id as id, at from saga.event where saga_id = any ($1)
             union all select id, created_at from saga.instance where id = any ($1)
             union all select id, ended_at from saga.instance where id = any ($1) and ended_at is not null
          )
-         select $2 - extract(epoch from max(at) filter (where at <= to_timestamp($2)))::float8,
-            extract(epoch from min(at) filter (where at > to_timestamp($2)))::float8 - $2
+         select id,
+            $2 - extract(epoch from max(at) filter (where at <= to_timestamp($2)))::float8,
+            extract(epoch from min(at) filter (where at > to_timestamp($2)))::float8 - $2,
+            coalesce((
+                select kind = 'unwinding' and in_flight is not null
+                from saga.event
+                where saga_id = id and at <= to_timestamp($2)
+                order by seq desc
+                limit 1
+            ), false)
          from happened
          group by id
          having max(at) > to_timestamp($2)",
@@ -65,11 +77,28 @@ pub(crate) async fn gaps(db: &PgPool, sagas: &[Uuid], around: f64) -> Vec<Gap> {
     .fetch_all(db)
     .await
     .expect("the database answers");
-    let gap = |(before, after): (f64, f64)| Gap {
+    let gap = |(saga, before, after, drains): (Uuid, f64, f64, bool)| Gap {
+        saga,
         before: Duration::from_secs_f64(before.max(0.0)),
         after: Duration::from_secs_f64(after),
+        drains,
     };
-    seconds.into_iter().map(gap).collect()
+    silent.into_iter().map(gap).collect()
+}
+
+/// What was recorded of a saga, a line for each event.
+pub(crate) async fn story(db: &PgPool, saga: Uuid) -> String {
+    let events: Vec<String> = sqlx::query_scalar(
+        "select to_char(at, 'HH24:MI:SS.MS ') || concat_ws(' ', kind, step, op, idx, reason, in_flight)
+         from saga.event
+         where saga_id = $1
+         order by seq",
+    )
+    .bind(saga)
+    .fetch_all(db)
+    .await
+    .expect("the database answers");
+    format!("{saga}\n{}", events.join("\n"))
 }
 
 /// Whether something was recorded of each of these sagas after an instant; if not, of which nothing was.

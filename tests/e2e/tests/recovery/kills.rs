@@ -7,13 +7,16 @@ use test_support::eventually;
 use e2e::LONG;
 
 use crate::fleet::{Fleet, Reach};
-use crate::journal;
+use crate::journal::{self, Gap};
 use crate::load::{self, Load};
 use crate::table::{Row, percentile};
 
 const KILLS: usize = 20;
 /// Between the last event of a saga before the kill and its first event after it.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(8);
+/// The same of a saga that was waiting for a call in flight before it unwinds: the timeout of its step, which all steps of
+/// TASK_RUN leave at the default, and a second.
+const DRAINED_WITHIN: Duration = Duration::from_secs(11);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sagas_of_a_killed_orchestrator_go_on_within_eight_seconds() {
@@ -37,26 +40,41 @@ async fn sagas_of_a_killed_orchestrator_go_on_within_eight_seconds() {
     }
     let starts = load.settle(&fleet).await;
     let db = fleet.platform.sql();
-    let (mut gaps, mut since) = (Vec::new(), Vec::new());
+    let mut gaps = Vec::new();
     for (at, sagas) in &killed {
-        let of_this = journal::gaps(db, sagas, *at).await;
-        since.extend(of_this.iter().map(|gap| gap.after));
-        gaps.extend(of_this.iter().map(journal::Gap::whole));
+        gaps.extend(journal::gaps(db, sagas, *at).await);
     }
+    let (drained, taken_over): (Vec<_>, Vec<_>) = gaps.into_iter().partition(|gap| gap.drains);
+    let whole = |gaps: &[Gap]| gaps.iter().map(Gap::whole).collect::<Vec<_>>();
     Row {
         fault: "one of three orchestrators killed (`SIGKILL`), from the kill",
         from_to: "kill, first event of a saga after it",
-        times: since,
+        times: taken_over.iter().map(|gap| gap.after).collect(),
         noted: "the same kills".to_owned(),
     }
     .tell();
+    let longest = whole(&drained).into_iter().max().unwrap_or_default();
     Row {
         fault: "one of three orchestrators killed (`SIGKILL`)",
         from_to: "last event of a saga before, first one after",
-        times: gaps.clone(),
-        noted: format!("{KILLS} kills; {}", load::told(&starts)),
+        times: whole(&taken_over),
+        noted: format!(
+            "{KILLS} kills; {}; {} more sagas waited for a call in flight before they unwind, at most {:.1} s",
+            load::told(&starts),
+            drained.len(),
+            longest.as_secs_f64()
+        ),
     }
     .tell();
-    let p99 = percentile(&gaps, 99);
-    assert!(p99 <= TAKEN_OVER_WITHIN, "p99 is {p99:?}");
+    let p99 = percentile(&whole(&taken_over), 99);
+    if p99 > TAKEN_OVER_WITHIN || longest > DRAINED_WITHIN {
+        for gap in taken_over
+            .iter()
+            .chain(&drained)
+            .filter(|gap| gap.whole() > TAKEN_OVER_WITHIN)
+        {
+            eprintln!("{gap:?}\n{}", journal::story(db, gap.saga).await);
+        }
+        panic!("p99 is {p99:?}, with a call in flight at most {longest:?}");
+    }
 }

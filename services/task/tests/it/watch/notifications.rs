@@ -16,6 +16,8 @@ use crate::world::{DEADLINE, Process, World, reason};
 fn quick() -> events::Config {
     events::Config {
         longest_poll: Duration::from_millis(50),
+        // To be published again.
+        keep_published: Some(DEADLINE),
         ..events::Config::default()
     }
 }
