@@ -141,6 +141,21 @@ impl MemoryJournal {
     }
 }
 
+/// What a disk keeps of it: text.
+fn as_written(identity: &Identity) -> Identity {
+    Identity {
+        id: identity.id,
+        saga_type: Arc::clone(&identity.saga_type),
+        business_id: identity.business_id.clone(),
+        definition: identity.definition,
+        plan: Arc::clone(&identity.plan),
+        input: Payload::new(identity.input.json()),
+        traceparent: identity.traceparent.clone(),
+        start: identity.start.clone(),
+        actor: identity.actor.clone(),
+    }
+}
+
 fn write(disk: &mut Disk, transition: &Transition) -> Fate {
     let identity = &transition.identity;
     if let Some(start) = &transition.start {
@@ -153,7 +168,7 @@ fn write(disk: &mut Disk, transition: &Transition) -> Fate {
         }
         disk.keys.insert(key, identity.id);
         let stored = Stored {
-            identity: Arc::clone(identity),
+            identity: Arc::new(as_written(identity)),
             digest: start.input_digest,
             row: transition.row.clone().expect("a start has a row"),
             events: Vec::new(),
@@ -360,7 +375,7 @@ pub(crate) enum Script {
     /// Has its effect, but the answer is lost.
     LoseAnswer,
     Pending,
-    /// As `Pending`, but it takes 100 ms to say so, and wants to be asked after a minute.
+    /// As `Pending`, but it takes 100 ms to say so, and wants to be asked after half an hour.
     PendingForLong,
     Hang,
     /// Succeeds after so many milliseconds.
@@ -567,7 +582,9 @@ impl Participants for ScriptedParticipants {
                 Some(Script::Pending) => CallResult::Pending { ask_again_ms: 50 },
                 Some(Script::PendingForLong) => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    CallResult::Pending { ask_again_ms: 60_000 }
+                    CallResult::Pending {
+                        ask_again_ms: 30 * 60_000,
+                    }
                 }
                 Some(Script::Hang) => {
                     tokio::time::sleep(Duration::from_millis(call.timeout_ms)).await;
