@@ -49,7 +49,12 @@ async fn a_saga_that_waits_for_long_keeps_its_input_as_text_only() {
     let mut new = world.saga(&plan(), "k");
     let identity = Arc::get_mut(&mut new.identity).expect("nobody else has it");
     identity.input = Payload::with_decoded("7", Arc::clone(&decoded) as _);
-    let saga = process.handle.start(new, Until::Durable, LONG).await.unwrap().saga;
+    let saga = process
+        .handle
+        .start(new, Until::Durable, LONG)
+        .await
+        .unwrap()
+        .saga;
     world
         .until(|_| (Arc::strong_count(&decoded) == 1).then_some(()))
         .await;
