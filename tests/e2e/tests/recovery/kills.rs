@@ -54,16 +54,18 @@ async fn sagas_of_a_killed_orchestrator_go_on_within_eight_seconds() {
     }
     .tell();
     let longest = whole(&drained).into_iter().max().unwrap_or_default();
+    let waited = match drained.len() {
+        0 => String::new(),
+        count => format!(
+            "; {count} more sagas waited for a call in flight before they unwind, at most {:.1} s",
+            longest.as_secs_f64()
+        ),
+    };
     Row {
         fault: "one of three orchestrators killed (`SIGKILL`)",
         from_to: "last event of a saga before, first one after",
         times: whole(&taken_over),
-        noted: format!(
-            "{KILLS} kills; {}; {} more sagas waited for a call in flight before they unwind, at most {:.1} s",
-            load::told(&starts),
-            drained.len(),
-            longest.as_secs_f64()
-        ),
+        noted: format!("{KILLS} kills; {}{waited}", load::told(&starts)),
     }
     .tell();
     let p99 = percentile(&whole(&taken_over), 99);
