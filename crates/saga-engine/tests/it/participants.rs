@@ -7,7 +7,7 @@ use ids::SagaId;
 use saga_core::{Op, OpKey, Phase, Plan, Start};
 use saga_engine::{BreakerConfig, Circuit, Clock as _, Identity, NewSaga, Until, Wait};
 
-use crate::world::{Process, Script, World, plan, single};
+use crate::world::{Process, Script, World, as_written, plan, single};
 
 const LONG: Duration = Duration::from_secs(600);
 const FIRST: OpKey = OpKey {
@@ -216,7 +216,7 @@ async fn a_saga_whose_deadline_passes_at_an_open_circuit_unwinds_without_a_call(
             deadline_ms: 300,
             ..saga.identity.start.clone()
         },
-        ..copy(&saga.identity)
+        ..as_written(&saga.identity)
     };
     let saga = NewSaga {
         identity: Arc::new(identity),
@@ -228,20 +228,6 @@ async fn a_saga_whose_deadline_passes_at_an_open_circuit_unwinds_without_a_call(
     assert!(!world.effects(seen.saga).contains(&(0, Op::Action)));
     let status = process.handle.status().await.unwrap();
     assert!(status.participants[0].waiting <= 1, "{status:?}");
-}
-
-fn copy(identity: &Identity) -> Identity {
-    Identity {
-        id: identity.id,
-        saga_type: Arc::clone(&identity.saga_type),
-        business_id: identity.business_id.clone(),
-        definition: identity.definition,
-        plan: Arc::clone(&identity.plan),
-        input: identity.input.clone(),
-        traceparent: None,
-        start: identity.start.clone(),
-        actor: identity.actor.clone(),
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -142,7 +142,7 @@ impl MemoryJournal {
 }
 
 /// What a disk keeps of it: text.
-fn as_written(identity: &Identity) -> Identity {
+pub(crate) fn as_written(identity: &Identity) -> Identity {
     Identity {
         id: identity.id,
         saga_type: Arc::clone(&identity.saga_type),
