@@ -21,7 +21,8 @@
 //! One row per operation, about 250 bytes plus the reply, for ever: nothing is deleted here. Saga ids are UUIDv7 and
 //! lead the primary key, so rows of old sagas can be deleted by a range of ids once no such saga can call again.
 //!
-//! Work that is one SQL statement takes one round trip with [`run_statement`].
+//! Work that is one SQL statement takes one round trip with [`run_statement`], and shares it with the calls that come at the
+//! same time in a [`Batch`].
 //!
 //! Effects outside the database (payments, devices, object stores) are for [`external`].
 //!
@@ -29,6 +30,7 @@
 //! A lock service, or a queue: it acts only when a step is called.
 
 mod answer;
+mod batch;
 pub mod decide;
 pub mod external;
 mod failure;
@@ -44,6 +46,7 @@ use std::time::Duration;
 use rpc::error::Reason;
 use tonic::Code;
 
+pub use batch::Batch;
 pub use failure::{chain, reason};
 pub use guard::{Guard, guard};
 pub use run::run;

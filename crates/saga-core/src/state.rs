@@ -130,6 +130,14 @@ impl State {
         }
     }
 
+    /// Tells whether a load changes nothing: every open operation may have been called already, as far as is known.
+    #[must_use]
+    pub fn is_same_after_load(&self) -> bool {
+        let ops = self.runs.iter().flat_map(|run| [&run.action, &run.compensation]);
+        let mut open = ops.filter_map(OpState::open);
+        open.all(|open| open.unresolved && !open.not_seen)
+    }
+
     /// Returns where the saga is in its life.
     #[must_use]
     pub fn phase(&self) -> Phase {

@@ -212,6 +212,8 @@ pub(crate) enum Request {
 pub struct Status {
     /// Sagas in memory.
     pub live: usize,
+    /// Sagas that wait for long and have left memory until something concerns them.
+    pub passive: usize,
     /// Sagas of this instance that wait to be loaded.
     pub to_load: usize,
     /// Calls in flight.

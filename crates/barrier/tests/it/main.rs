@@ -6,6 +6,7 @@
 )]
 
 mod actions;
+mod batches;
 mod compensations;
 mod concurrency;
 mod external;

@@ -32,6 +32,8 @@ pub(crate) enum Participants {
     Stateless,
     /// A transaction with a barrier's row and a business row, on the same server.
     Barrier,
+    /// The same rows, and calls that come at the same time share transactions.
+    Batched,
 }
 
 /// How a saga is to end.

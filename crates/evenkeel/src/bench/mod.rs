@@ -61,6 +61,9 @@ enum What {
         /// Keeps rows there, behind barriers
         #[arg(long)]
         database_url: Option<String>,
+        /// Calls that come at the same time share transactions
+        #[arg(long, requires = "database_url")]
+        batched: bool,
     },
     /// Serves a balance after a fixed time; started by `bench gateway` as a process of its own
     #[command(
@@ -118,7 +121,7 @@ pub(crate) struct SagasArgs {
     /// What to measure; both if not given
     #[arg(long, value_enum)]
     engine: Option<Engine>,
-    /// What is behind the steps; both if not given
+    /// What is behind the steps; stateless and barrier if not given
     #[arg(long, value_enum)]
     participants: Option<Participants>,
     /// How the sagas end; both if not given
@@ -308,8 +311,12 @@ pub(crate) async fn run(args: Args) -> Result<Code, Failure> {
                 return Ok(Code::Failed);
             }
         }
-        What::Participant { listen, database_url } => {
-            participant::serve(listen, database_url.as_deref()).await?;
+        What::Participant {
+            listen,
+            database_url,
+            batched,
+        } => {
+            participant::serve(listen, database_url.as_deref(), batched).await?;
         }
         What::Backend { listen, delay_ms } => {
             backend::serve(listen, Duration::from_millis(delay_ms)).await?;

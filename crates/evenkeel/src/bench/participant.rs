@@ -5,12 +5,12 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use barrier::{Refusal, Statement, run_statement};
+use barrier::{Batch, Refusal, Statement, run_statement};
 use proto::bench::v1::bench_steps_server::{BenchSteps, BenchStepsServer};
 use proto::bench::v1::bench_wait_steps_server::{BenchWaitSteps, BenchWaitStepsServer};
 use proto::bench::v1::{UndoRequest, UndoResponse, WaitRequest, WaitResponse, WorkRequest, WorkResponse};
 use rpc::error::Reason;
-use rpc::step::StepCall;
+use rpc::step::{Op, StepCall};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
@@ -39,6 +39,27 @@ create table if not exists effect (
 struct Participant {
     /// Where rows are kept, if any are.
     pool: Option<PgPool>,
+    /// How, if not each by itself.
+    batches: Option<Batches>,
+}
+
+/// The two methods, whose calls share transactions.
+struct Batches {
+    work: Batch,
+    undo: Batch,
+}
+
+impl Batches {
+    fn new(pool: &PgPool) -> Self {
+        let work = "insert into effect (saga_id, step, payload) select saga_id, step, args->>'payload' from calls \
+                    returning 1";
+        let undo = "delete from effect using calls where effect.saga_id = calls.saga_id and effect.step = calls.step \
+                    returning 1";
+        Self {
+            work: Batch::new(pool, Op::Action, DOMAIN, work, impossible()),
+            undo: Batch::new(pool, Op::Compensation, DOMAIN, undo, impossible()),
+        }
+    }
 }
 
 impl Participant {
@@ -48,14 +69,18 @@ impl Participant {
         call: &StepCall,
         request: WorkRequest,
     ) -> Result<Response<WorkResponse>, Status> {
+        let reply = WorkResponse {
+            payload: request.payload.clone(),
+        };
+        if let Some(batches) = &self.batches {
+            let args = serde_json::json!({ "payload": request.payload });
+            return batches.work.run(call, &request, &args, reply).await;
+        }
         let sql = "insert into effect (saga_id, step, payload) select $1, $2, $3 from once returning 1";
         let statement = Statement::new(sql, impossible())
             .bind(call.saga_id.uuid())
             .bind(call.step.clone())
             .bind(request.payload.clone());
-        let reply = WorkResponse {
-            payload: request.payload.clone(),
-        };
         run_statement(pool, call, &request, DOMAIN, statement, reply).await
     }
 }
@@ -95,11 +120,15 @@ impl BenchSteps for Participant {
         let (Some(pool), Some(call)) = (&self.pool, call) else {
             return Ok(Response::new(UndoResponse {}));
         };
+        let request = request.into_inner();
+        if let Some(batches) = &self.batches {
+            let args = serde_json::json!({});
+            return batches.undo.run(&call, &request, &args, UndoResponse {}).await;
+        }
         let sql = "delete from effect using once where saga_id = $1 and step = $2 returning 1";
         let statement = Statement::new(sql, impossible())
             .bind(call.saga_id.uuid())
             .bind(call.step.clone());
-        let request = request.into_inner();
         run_statement(pool, &call, &request, DOMAIN, statement, UndoResponse {}).await
     }
 }
@@ -124,9 +153,12 @@ impl Participant {
         }
     }
 
-    async fn open(database_url: Option<&str>) -> Result<Self, sqlx::Error> {
+    async fn open(database_url: Option<&str>, batched: bool) -> Result<Self, sqlx::Error> {
         let Some(url) = database_url else {
-            return Ok(Self { pool: None });
+            return Ok(Self {
+                pool: None,
+                batches: None,
+            });
         };
         let options = PgConnectOptions::from_str(url)?.options([("search_path", "bench_participant")]);
         let pool = PgPoolOptions::new()
@@ -142,17 +174,27 @@ impl Participant {
         if !there {
             sqlx::raw_sql(barrier::TABLE_SQL).execute(&pool).await?;
         }
-        Ok(Self { pool: Some(pool) })
+        Ok(Self {
+            batches: batched.then(|| Batches::new(&pool)),
+            pool: Some(pool),
+        })
     }
 }
 
-/// Serves until the process is ended. Prints its address first. With a database, each call is a transaction of its own.
+/// Serves until the process is ended. Prints its address first. With a database, each call is a transaction of its own, or
+/// shares one if they are batched.
 ///
 /// # Errors
 /// If the address cannot be listened on, or the database does not answer.
-pub(crate) async fn serve(listen: SocketAddr, database_url: Option<&str>) -> Result<(), Failure> {
+pub(crate) async fn serve(
+    listen: SocketAddr,
+    database_url: Option<&str>,
+    batched: bool,
+) -> Result<(), Failure> {
     let failed = |e: &dyn std::error::Error| Failure::unavailable("the participant cannot start").because(e);
-    let participant = Participant::open(database_url).await.map_err(|e| failed(&e))?;
+    let participant = Participant::open(database_url, batched)
+        .await
+        .map_err(|e| failed(&e))?;
     let participant = Arc::new(participant);
     let listener = TcpListener::bind(listen).await.map_err(|e| failed(&e))?;
     let address = listener.local_addr().map_err(|e| failed(&e))?;

@@ -46,10 +46,11 @@ async fn measure_all(args: &SagasArgs, server: &PrivatePostgres, keys: &Path) ->
     database::migrate(&url, &[Name::Saga]).await?;
     let mut connection = database::connect(&url).await?;
     let mut report = Report::new(args.printing, COLUMNS);
-    for participants in [Participants::Stateless, Participants::Barrier] {
-        if args.participants.is_some_and(|wanted| wanted != participants) {
-            continue;
-        }
+    let wanted = match args.participants {
+        Some(one) => vec![one],
+        None => vec![Participants::Stateless, Participants::Barrier],
+    };
+    for participants in wanted {
         let processes = Processes::start(participants, &url, keys).await?;
         for load in processes.loads(args, keys)? {
             measure(
@@ -76,8 +77,11 @@ struct Processes {
 impl Processes {
     async fn start(participants: Participants, url: &str, keys: &Path) -> Result<Self, Failure> {
         let mut command = vec!["bench", "participant", "--listen", "127.0.0.1:0"];
-        if participants == Participants::Barrier {
+        if participants != Participants::Stateless {
             command.extend(["--database-url", url]);
+        }
+        if participants == Participants::Batched {
+            command.push("--batched");
         }
         let participant = Process::start(&command, &[], false).await?;
         let engine = orchestrator(url, keys, participant.url()).await?;
@@ -267,6 +271,7 @@ fn add_row(
     let participants = match load.participants {
         Participants::Stateless => "stateless",
         Participants::Barrier => "barrier",
+        Participants::Batched => "batched",
     };
     let variant = match load.variant {
         Variant::Completed => "completed",

@@ -158,7 +158,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                     live.inbox.push_back(told);
                     self.pump(saga);
                 }
-                None => self.recovery.keep_success(saga, told),
+                None => self.keep_success(saga, told),
             }
         }
         self.fill_places();

@@ -11,8 +11,11 @@ pub struct Config {
     pub lanes: usize,
     /// Most transitions in one batch.
     pub max_batch: usize,
-    /// Most sagas in memory. Above it `start` answers `Overloaded`, and sagas that wait to be loaded go on waiting.
+    /// Most sagas under way, in memory or not. Above it `start` answers `Overloaded`, and sagas that wait to be loaded go on
+    /// waiting.
     pub max_live: usize,
+    /// A saga that has nothing to do for at least so long leaves memory until it has, or something concerns it.
+    pub passive_after: Duration,
     /// Most calls in flight; above it sagas wait for a place.
     pub max_calls: usize,
     /// Most calls in flight to one participant that sets no limit of its own. All participants together never have more
@@ -40,6 +43,7 @@ impl Default for Config {
             lanes: 2,
             max_batch: 512,
             max_live: 200_000,
+            passive_after: Duration::from_secs(300),
             max_calls: 4_096,
             participant_limit: 256,
             breaker: BreakerConfig::default(),

@@ -11,9 +11,6 @@ use super::{Engine, calls, panic_text};
 use crate::journal::Journal;
 use crate::participants::{Clock, ParticipantId, Participants};
 
-/// A saga that has nothing to do for so long is made small, in milliseconds.
-const REST_MS: u64 = 5_000;
-
 /// What became of a due call.
 enum Sent {
     /// It is in flight, or waits in its participant's queue.
@@ -45,6 +42,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             Ok(found) => found,
             Err(panic) => return self.park(saga, panic_text(&*panic)),
         };
+        let nothing_due = ready.is_empty();
         // First, or another call of this saga that has just become due could take the same place.
         let first = admitted.and_then(|waiting| ready.iter().position(|(due, _)| due.key == waiting.key));
         if let Some(first) = first {
@@ -63,14 +61,14 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 }
             }
         }
-        if let Some(live) = self.live.get_mut(&saga) {
-            if let Some(at) = later {
-                self.timers.set(live, at);
-            }
-            let long = later.is_none_or(|at| at.since(now) >= REST_MS);
-            if long && live.only_waits() {
-                live.rest();
-            }
+        if let Some(live) = self.live.get_mut(&saga)
+            && let Some(at) = later
+        {
+            self.timers.set(live, at);
+        }
+        // Of a type that is paused, something may be due all the same.
+        if nothing_due {
+            self.rest(saga, later);
         }
     }
 
@@ -238,6 +236,9 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     pub(super) fn fire_timers(&mut self) {
         let now = self.clock.now();
         while let Some((at, saga)) = self.timers.pop(now) {
+            if self.wake_by_alarm(saga, at) {
+                continue;
+            }
             let Some(live) = self.live.get_mut(&saga).filter(|live| live.wake_at == Some(at)) else {
                 continue;
             };
@@ -248,6 +249,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
             self.pump(saga);
         }
+        self.reload_more(0);
         self.fill_places();
     }
 }

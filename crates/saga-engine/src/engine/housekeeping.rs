@@ -46,7 +46,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             RETRY_MS
         };
         self.metrics.show_ages(now, |saga| {
-            self.live.contains_key(&saga) || self.recovery.is_reloading(saga)
+            self.live.contains_key(&saga) || self.passive.contains(saga) || self.recovery.is_reloading(saga)
         });
         self.beat(wait);
         self.claim_more();

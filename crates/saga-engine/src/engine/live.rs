@@ -80,6 +80,10 @@ pub(super) struct InFlight {
     pub(super) attempt: u32,
 }
 
+/// Version, instant of the latest change, and for each open operation its attempt and when that may start.
+#[cfg(debug_assertions)]
+pub(super) type Progress = (u32, Millis, Vec<(OpKey, u32, Option<Millis>)>);
+
 /// One saga in memory. Its state may be ahead of the journal only while `writing`.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -331,8 +335,25 @@ impl Live {
         idle && !self.writing && !self.held
     }
 
+    /// Returns when its pending operations want to be asked; the rest of it goes.
+    pub(super) fn into_asks(self) -> Vec<(OpKey, Millis)> {
+        self.asks
+    }
+
+    pub(super) fn set_asks(&mut self, asks: Vec<(OpKey, Millis)>) {
+        self.asks = asks;
+    }
+
+    /// Returns what a load must give back of its progress.
+    #[cfg(debug_assertions)]
+    pub(super) fn progress(&self) -> Progress {
+        let open = self.open_operations();
+        let attempts = open.map(|(key, open)| (key, open.attempt, open.next_at));
+        (self.version(), self.at, attempts.collect())
+    }
+
     /// Makes it small: what it will not need for long is made anew when it does, or grows again.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn shrink(&mut self) {
         // Somebody who is being shown the saga may hold it, too; then it is not worth waiting for.
         if let Some(identity) = Arc::get_mut(&mut self.identity) {
             identity.input.forget_decoded();

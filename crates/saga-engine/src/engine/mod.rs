@@ -11,6 +11,7 @@ mod lanes;
 mod live;
 mod metrics;
 mod notes;
+mod passive;
 mod recovery;
 mod requests;
 mod soundness;
@@ -38,6 +39,7 @@ use decide::{Decided, decide};
 use lanes::Lanes;
 use live::Live;
 use metrics::Metrics;
+use passive::Passive;
 use recovery::Recovery;
 use timers::Timers;
 use traffic::Traffic;
@@ -106,6 +108,7 @@ pub struct Engine<J, P, C> {
     requests: mpsc::Receiver<Request>,
     /// Boxed: the table has room for more than are in it.
     live: HashMap<SagaId, Box<Live>>,
+    passive: Passive,
     lanes: Lanes,
     timers: Timers,
     recovery: Recovery,
@@ -148,6 +151,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             clock,
             requests,
             live: HashMap::new(),
+            passive: Passive::default(),
             timers: Timers::default(),
             recovery: Recovery::default(),
             work: FuturesUnordered::new(),
@@ -282,7 +286,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
 
     /// Drops what queues and timers hold of sagas that have gone.
     fn tidy(&mut self) {
-        self.timers.tidy(&self.live);
+        self.timers.tidy(&self.live, &self.passive);
         let live = &self.live;
         self.traffic.gates.tidy(|ticket| {
             let saga = live.get(&ticket.saga);

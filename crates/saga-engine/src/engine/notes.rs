@@ -31,7 +31,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         expected_version: u32,
         answer: Answer,
     ) {
-        if self.live.contains_key(&saga) {
+        if self.live.contains_key(&saga) || self.passive.contains(saga) {
             return refuse(answer, RequestError::NotAllowed);
         }
         if !self.is_unknown(saga) {

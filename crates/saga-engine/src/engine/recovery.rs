@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ids::SagaId;
-use saga_core::OpKey;
+use saga_core::{Millis, OpKey};
 
 use super::live::{Live, Told, Waiter};
 use super::metrics::{Counted, Series};
 use super::suspects::SUSPECT_CLAIMS;
 use super::{Done, Engine, panic_text, refuse, soundness};
-use crate::handle::RequestError;
+use crate::handle::{Answer, RequestError};
 use crate::journal::{Journal, JournalError, Loaded, Transition};
 use crate::participants::{Clock, Participants};
 
@@ -75,12 +75,29 @@ pub(super) struct Recovery {
 
 /// A saga that is loaded again.
 #[derive(Debug, Default)]
-struct Reloading {
-    waiters: Vec<Waiter>,
-    /// Successes of calls made before: of the operation, not of the attempt, so they hold whatever the journal says.
-    successes: Vec<Told>,
+pub(super) struct Reloading {
+    pub(super) waiters: Vec<Waiter>,
+    /// Successes of calls made before: of the operation, not of the attempt, so they hold whatever the journal says. If it
+    /// was woken, whatever it was told.
+    pub(super) told: Vec<Told>,
     /// As what it counts until it is known what became of it; as nothing if it may never have been started.
-    counted: Option<Counted>,
+    pub(super) counted: Option<Counted>,
+    /// It left memory in order: there is nothing of it that the journal does not have.
+    pub(super) woken: bool,
+    /// When pending operations want to be asked.
+    pub(super) asks: Vec<(OpKey, Millis)>,
+    #[cfg(debug_assertions)]
+    pub(super) progress: Option<super::live::Progress>,
+}
+
+impl Reloading {
+    /// Refuses everybody who waits for the saga, or told it something.
+    fn refuse(self) {
+        let told = self.told.into_iter().filter_map(|told| told.answer);
+        for answer in told.chain(self.waiters.into_iter().map(|waiter| waiter.answer)) {
+            refuse(answer, RequestError::NotHere);
+        }
+    }
 }
 
 impl Recovery {
@@ -99,10 +116,41 @@ impl Recovery {
         waiters.push(waiter);
     }
 
-    /// Keeps the success of a call for a saga that is loaded again; of any other there is nothing to keep.
-    pub(super) fn keep_success(&mut self, saga: SagaId, told: Told) {
+    /// Queues a saga to be loaded that is neither in memory nor on its way there.
+    pub(super) fn reload(&mut self, saga: SagaId, reloading: Reloading) {
+        self.to_reload.push_back(saga);
+        self.reloading.insert(saga, reloading);
+    }
+
+    /// Keeps what a saga was told for when it is loaded, if it was woken; otherwise gives it back.
+    pub(super) fn tell_woken(&mut self, saga: SagaId, told: Told) -> Option<Told> {
+        let Some(reloading) = self.reloading.get_mut(&saga).filter(|saga| saga.woken) else {
+            return Some(told);
+        };
+        // During an outage nothing else forgets those who left; nothing was done for them.
+        let left = |told: &Told| told.answer.as_ref().is_some_and(Answer::is_closed);
+        reloading.told.retain(|told| !left(told));
+        reloading.told.push(told);
+        None
+    }
+
+    /// Lets everything that is pending be asked once the saga is loaded.
+    pub(super) fn forget_asks(&mut self, saga: SagaId) {
         if let Some(reloading) = self.reloading.get_mut(&saga) {
-            reloading.successes.push(told);
+            reloading.asks.clear();
+        }
+    }
+
+    /// Tells those who told a saga something that it cannot be loaded now: nothing was done, they may try again.
+    fn put_off(&mut self, sagas: &[SagaId]) {
+        for saga in sagas {
+            let Some(reloading) = self.reloading.get_mut(saga) else {
+                continue;
+            };
+            for told in reloading.told.extract_if(.., |told| told.answer.is_some()) {
+                let answer = told.answer.into_iter();
+                answer.for_each(|answer| refuse(answer, RequestError::Unknown));
+            }
         }
     }
 }
@@ -126,6 +174,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     pub(super) fn claim(&mut self, sagas: impl Iterator<Item = SagaId>) {
         for saga in sagas {
             let here = self.live.contains_key(&saga)
+                || self.passive.contains(saga)
                 || self.recovery.reloading.contains_key(&saga)
                 || self.recovery.parking.contains(&saga);
             if !here && self.recovery.claimed.insert(saga) {
@@ -190,7 +239,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         let Some(loaded) = self.journal_ok(result) else {
             match &mut purpose {
                 Purpose::Claim { sagas } => try_less(sagas, &mut self.recovery.to_claim),
-                Purpose::Reload { sagas } => try_less(sagas, &mut self.recovery.to_reload),
+                Purpose::Reload { sagas } => {
+                    self.recovery.put_off(sagas);
+                    try_less(sagas, &mut self.recovery.to_reload);
+                }
                 Purpose::Suspect { saga } => {
                     let mut one = vec![*saga];
                     try_less(&mut one, &mut self.recovery.suspects);
@@ -234,14 +286,11 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 // What was not loaded has ended, was never written, or is not ours: the journal knows.
                 for saga in sagas {
                     self.recovery.superseded.remove(&saga);
-                    let Reloading { waiters, counted, .. } =
-                        self.recovery.reloading.remove(&saga).unwrap_or_default();
-                    if let Some(counted) = counted {
+                    let reloading = self.recovery.reloading.remove(&saga).unwrap_or_default();
+                    if let Some(counted) = reloading.counted {
                         self.metrics.released(counted);
                     }
-                    for waiter in waiters {
-                        refuse(waiter.answer, RequestError::NotHere);
-                    }
+                    reloading.refuse();
                 }
                 self.claim_more();
                 self.recovery.reload_under_way = false;
@@ -253,20 +302,15 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     fn drive_claimed(&mut self, mut saga: Loaded) {
         // Counted before it is driven, see `load_and_count`.
         saga.claims = saga.claims.saturating_add(1);
-        self.drive(saga, Vec::new(), Vec::new(), Origin::Adopted);
+        self.drive(saga, Reloading::default(), Origin::Adopted);
     }
 
     fn drive_again(&mut self, saga: Loaded, reloading: Reloading) {
-        let Reloading {
-            waiters,
-            successes,
-            counted,
-        } = reloading;
-        let origin = counted.map_or(Origin::Started, Origin::Counted);
-        self.drive(saga, waiters, successes, origin);
+        let origin = reloading.counted.map_or(Origin::Started, Origin::Counted);
+        self.drive(saga, reloading, origin);
     }
 
-    fn drive(&mut self, loaded: Loaded, waiters: Vec<Waiter>, successes: Vec<Told>, origin: Origin) {
+    fn drive(&mut self, loaded: Loaded, reloading: Reloading, origin: Origin) {
         let saga = loaded.identity.id;
         let superseded = self.recovery.superseded.remove(&saga);
         let series = self.metrics.series(&loaded.identity);
@@ -276,14 +320,11 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             self.show_unparked(saga);
         }
         let parked = loaded.quarantined || self.recovery.parking.contains(&saga);
-        if parked || self.live.contains_key(&saga) {
+        if parked || self.live.contains_key(&saga) || self.passive.contains(saga) {
             if let Origin::Counted(counted) = origin {
                 self.metrics.released(counted);
             }
-            for waiter in waiters {
-                refuse(waiter.answer, RequestError::NotHere);
-            }
-            return;
+            return reloading.refuse();
         }
         self.generation += 1;
         let generation = self.generation;
@@ -298,9 +339,18 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             Ok(mut live) => {
                 self.metrics.changed(&mut counted, phase, &live.row().attention);
                 soundness::check(&self.metrics, &live);
+                #[cfg(debug_assertions)]
+                if let Some(progress) = reloading.progress {
+                    assert_eq!(
+                        progress,
+                        live.progress(),
+                        "{saga} is not as it was when it left memory"
+                    );
+                }
                 live.counted = Some(counted);
-                live.waiters = waiters;
-                live.inbox.extend(successes);
+                live.waiters = reloading.waiters;
+                live.inbox.extend(reloading.told);
+                live.set_asks(reloading.asks);
                 live.superseded = superseded;
                 if live.claims() > 0 {
                     self.watch_survival();
@@ -310,9 +360,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             }
             Err(panic) => {
                 self.metrics.released(counted);
-                for waiter in waiters {
-                    refuse(waiter.answer, RequestError::NotHere);
-                }
+                reloading.refuse();
                 self.show_parked(saga, series);
                 self.park(
                     saga,
@@ -331,7 +379,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     }
 
     /// Loads the next chunk of dropped sagas. One load at a time, so that an outage does not pile them up.
-    fn reload_more(&mut self, wait_ms: u64) {
+    pub(super) fn reload_more(&mut self, wait_ms: u64) {
         if self.recovery.reload_under_way || self.recovery.to_reload.is_empty() {
             return;
         }
@@ -350,6 +398,16 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.forget(saga);
         self.recovery.superseded.insert(saga, key);
         self.reload_more(0);
+    }
+
+    /// Keeps the success of a call for a saga that is loaded again; of any other there is nothing to keep.
+    pub(super) fn keep_success(&mut self, saga: SagaId, told: Told) {
+        if self.wake(saga) {
+            self.reload_more(0);
+        }
+        if let Some(reloading) = self.recovery.reloading.get_mut(&saga) {
+            reloading.told.push(told);
+        }
     }
 
     fn forget(&mut self, saga: SagaId) {
@@ -381,7 +439,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         }
         let reloading = self.recovery.reloading.entry(saga).or_default();
         reloading.waiters.extend(waiters);
-        reloading.successes.extend(successes);
+        reloading.told.extend(successes);
         reloading.counted = reloading.counted.or(counted);
     }
 }

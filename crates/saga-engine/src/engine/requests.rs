@@ -77,6 +77,10 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             self.dispatch(saga);
             return Ok(());
         }
+        if self.wake(saga) {
+            self.reload_more(0);
+        }
+        self.recovery.forget_asks(saga);
         // Once it is loaded, everything that is pending is asked.
         if self.is_unknown(saga) {
             Err(RequestError::NotHere)
@@ -90,6 +94,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         paused_types.sort_unstable();
         Status {
             live: self.live.len(),
+            passive: self.passive.len(),
             to_load: self.recovery.claimed.len(),
             calls: self.traffic.calls,
             alarms: self.timers.len(),
@@ -121,6 +126,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
     /// Tells whether a saga is neither driven nor about to be.
     pub(super) fn is_unknown(&self, saga: SagaId) -> bool {
         !self.live.contains_key(&saga)
+            && !self.passive.contains(saga)
             && !self.recovery.is_reloading(saga)
             && !self.recovery.parking.contains(&saga)
             && !self.recovery.unsettled.contains(&saga)
@@ -134,7 +140,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
                 self.pump(saga);
             }
             None => {
-                if let Some(answer) = told.answer {
+                let refused = self.tell_passive(saga, told);
+                if let Some(answer) = refused.and_then(|told| told.answer) {
                     refuse(answer, RequestError::NotHere);
                 }
             }
@@ -150,7 +157,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             return refuse(durable, RequestError::Overloaded);
         }
         let id = saga.identity.id;
-        if self.live.contains_key(&id) {
+        if self.live.contains_key(&id) || self.passive.contains(id) {
             return refuse(
                 durable,
                 RequestError::Unwritable("the saga id is taken".to_owned()),
@@ -168,22 +175,25 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
         self.lanes.queue(creation);
     }
 
-    /// Returns how many more sagas may be in memory.
+    /// Returns how many more sagas may be under way. Those that have left memory keep their place: all may come back at once.
     pub(super) fn room(&self) -> usize {
-        let taken = self.live.len() + self.recovery.reloading();
+        let taken = self.live.len() + self.passive.len() + self.recovery.reloading();
         self.config.max_live.saturating_sub(taken)
     }
 
     pub(super) fn wait(&mut self, saga: SagaId, until: Until, answer: Answer) {
-        match self.live.get_mut(&saga) {
-            Some(live) => {
-                live.waiters.push(Waiter { until, answer });
-                if !live.writing {
-                    live.answer_waiters(&self.traffic);
-                }
+        if let Some(live) = self.live.get_mut(&saga) {
+            live.waiters.push(Waiter { until, answer });
+            if !live.writing {
+                live.answer_waiters(&self.traffic);
             }
-            None if self.recovery.is_reloading(saga) => self.recovery.wait(saga, Waiter { until, answer }),
-            None => refuse(answer, RequestError::NotHere),
+        } else if self.wake(saga) {
+            self.recovery.wait(saga, Waiter { until, answer });
+            self.reload_more(0);
+        } else if self.recovery.is_reloading(saga) {
+            self.recovery.wait(saga, Waiter { until, answer });
+        } else {
+            refuse(answer, RequestError::NotHere);
         }
     }
 

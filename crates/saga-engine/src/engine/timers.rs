@@ -7,6 +7,7 @@ use ids::SagaId;
 use saga_core::Millis;
 
 use super::live::Live;
+use super::passive::Passive;
 
 /// Stale entries that are not worth a rebuild.
 const SLACK: usize = 1_024;
@@ -42,12 +43,10 @@ impl Timers {
     }
 
     /// Drops stale entries once they outnumber the valid ones: those of ended sagas would stay until their deadline.
-    pub(super) fn tidy(&mut self, live: &HashMap<SagaId, Box<Live>>) {
-        if self.heap.len() > SLACK + 4 * live.len() {
-            let valid = live
-                .values()
-                .filter_map(|live| Some(Reverse((live.wake_at?, live.id()))));
-            self.heap = valid.collect();
+    pub(super) fn tidy(&mut self, live: &HashMap<SagaId, Box<Live>>, passive: &Passive) {
+        if self.heap.len() > SLACK + 4 * (live.len() + passive.len()) {
+            let of_live = live.values().filter_map(|live| Some((live.wake_at?, live.id())));
+            self.heap = of_live.chain(passive.alarms()).map(Reverse).collect();
         }
     }
 }

@@ -41,8 +41,9 @@ async fn without_a_hint_a_pending_step_is_asked_when_it_wants() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_saga_that_waits_for_long_keeps_its_input_as_text_only() {
-    let world = World::new();
+async fn a_saga_that_waits_in_memory_keeps_its_input_as_text_only() {
+    let mut world = World::new();
+    world.config.passive_after = LONG * 10;
     let process = world.process();
     world.participants.script(0, Op::Action, [Script::PendingForLong]);
     let decoded = Arc::new(7_u32);

@@ -11,6 +11,7 @@ mod isolation;
 mod measures;
 mod operators;
 mod participants;
+mod passive;
 mod pauses;
 mod recorder;
 mod recovery;

@@ -19,9 +19,10 @@ use crate::service::{Instance, config, database, reason, until, until_end};
 const TWO: u16 = 1;
 const PIVOT: u16 = 2;
 
+/// Pending for so long that the saga leaves memory.
 fn pending_at(label: &'static str) -> impl Fn(&Seen) -> Act {
     move |seen| match seen.label() == label {
-        true => Act::Pending(60_000),
+        true => Act::Pending(600_000),
         false => Act::Work,
     }
 }

@@ -11,14 +11,17 @@ use crate::operators_support::{begin_until, rows};
 use crate::participant::{Act, Participant, Seen};
 use crate::service::{Instance, config, database, reason, until, until_end};
 
-fn pending_at_two(seen: &Seen) -> Act {
-    match seen.label() == "TWO/action" {
-        true => Act::Pending(60_000),
+/// A wait in memory, and one for which a saga leaves it; both are longer than `until_end` waits.
+const WAITS_MS: [u64; 2] = [60_000, 600_000];
+
+fn pending_at_two_for(ms: u64) -> impl Fn(&Seen) -> Act {
+    move |seen| match seen.label() == "TWO/action" {
+        true => Act::Pending(ms),
         false => Act::Work,
     }
 }
 
-/// A saga whose second step is pending, has been recorded as such, and wants to be asked in a minute.
+/// A saga whose second step is pending, and has been recorded as such.
 async fn pending_saga(instance: &Instance, key: &str) -> pb::Saga {
     let saga = begin_until(instance, key, "ONE").await;
     let newer = until(pb::wait_until::Until::NewerThan(1));
@@ -39,15 +42,17 @@ async fn hint(instance: &Instance, saga_id: &str) -> Result<(), Status> {
 
 #[tokio::test]
 async fn any_instance_takes_a_hint_and_the_step_is_asked_at_once() {
-    let participant = Participant::serve(pending_at_two).await;
+    let participant = Participant::serve(|_| Act::Work).await;
     let database = database().await;
     let owner = Instance::start(config(&database, &participant));
     let other = Instance::start(config(&database, &participant));
-    for (key, instance) in [("a", &owner), ("b", &other)] {
-        participant.play(pending_at_two);
-        let saga = pending_saga(&owner, key).await;
+    for (ms, (name, instance)) in WAITS_MS
+        .into_iter()
+        .flat_map(|ms| [(ms, ("owner", &owner)), (ms, ("other", &other))])
+    {
+        participant.play(pending_at_two_for(ms));
+        let saga = pending_saga(&owner, &format!("{name} {ms}")).await;
         participant.play(|_| Act::Work);
-        // `until_end` waits for less than the minute.
         hint(instance, &saga.saga_id).await.unwrap();
         let ended = instance.wait(&saga.saga_id, until_end()).await.unwrap();
         assert_eq!(ended.saga.unwrap().phase(), pb::SagaPhase::Completed);
@@ -60,7 +65,7 @@ async fn any_instance_takes_a_hint_and_the_step_is_asked_at_once() {
 
 #[tokio::test]
 async fn a_hint_about_no_saga_is_refused_and_one_is_passed_on_once_only() {
-    let participant = Participant::serve(pending_at_two).await;
+    let participant = Participant::serve(pending_at_two_for(WAITS_MS[0])).await;
     let database = database().await;
     let owner = Instance::start(config(&database, &participant));
     let other = Instance::start(config(&database, &participant));

@@ -24,7 +24,7 @@ impl Sim {
                 .participants
                 .iter()
                 .any(|p| p.in_flight > 0 || p.waiting > 0);
-            if busy || status.live > 0 || status.calls > 0 || status.to_load > 0 {
+            if busy || status.live > 0 || status.passive > 0 || status.calls > 0 || status.to_load > 0 {
                 return Err(format!("not at rest: {status:?}"));
             }
         }

@@ -105,7 +105,9 @@ impl Sim {
 
     /// Starts a new life of a replica. The life before may still be going on; it is fenced.
     fn boot(&mut self, replica: usize) {
+        let passive_after_ms = [60, 400, 300_000][usize::try_from(self.dice.below(3)).unwrap()];
         let config = Config {
+            passive_after: Duration::from_millis(passive_after_ms),
             lease: LEASE,
             heartbeat: Duration::from_millis(500),
             takeover_scan: Duration::from_millis(500),
