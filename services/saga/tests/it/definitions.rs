@@ -58,7 +58,7 @@ async fn a_version_is_stored_once_and_other_content_needs_another_version() {
     assert_eq!(known.steps, ["ONE", "TWO", "PIVOT", "LAST"]);
     assert_eq!(known.input_type, "evenkeel.bench.v1.BenchInput");
 
-    let changed = ORDERS.replace("deadline: 1m", "deadline: 2m");
+    let changed = ORDERS.replace("deadline: 1h", "deadline: 2h");
     let status = register(&instance, &changed, false).await.unwrap_err();
     assert_eq!(reason(&status), "DEFINITION_CONFLICT");
     assert!(

@@ -23,7 +23,7 @@ saga: ORDERS
 version: 1
 input: evenkeel.bench.v1.BenchInput
 business_id: input.payload
-deadline: 1m
+deadline: 1h
 retry: { retries: 3, initial: 10ms, factor: 2, max: 50ms }
 timeout: 2s
 steps:
