@@ -35,6 +35,10 @@ pub enum Fault {
     StallBefore,
     /// The same, but the participant has done it.
     StallAfter,
+    /// Whoever watches is told; the participant gets it when [`Interposer::release`] is called.
+    HoldBefore,
+    /// The same, but the participant gets it at once, and the answer waits.
+    HoldAfter,
 }
 
 /// Which calls a fault is for.
@@ -101,6 +105,7 @@ struct Shared {
     upstreams: BTreeMap<String, Upstream>,
     program: Mutex<Program>,
     stalled: watch::Sender<u32>,
+    released: watch::Sender<()>,
 }
 
 /// Stands between the orchestrator and its participants.
@@ -123,6 +128,7 @@ impl Interposer {
             upstreams,
             program: Mutex::default(),
             stalled: stalls,
+            released: watch::Sender::new(()),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -172,14 +178,19 @@ impl Interposer {
         self.lock().disagreements.clone()
     }
 
-    /// Waits until so many calls have been stalled in all. Returns whether they were in time.
+    /// Lets calls go on that are held.
+    pub fn release(&self) {
+        self.shared.released.send_replace(());
+    }
+
+    /// Waits until so many calls have been stalled or held in all. Returns whether they were in time.
     pub async fn stalled(&mut self, count: u32, patience: Duration) -> bool {
         let reached = self.stalled.wait_for(|stalled| *stalled >= count);
         let waited = tokio::time::timeout(patience, reached).await;
         matches!(waited, Ok(Ok(_)))
     }
 
-    /// How many calls have been stalled so far.
+    /// How many calls have been stalled or held so far.
     #[must_use]
     pub fn stalls(&self) -> u32 {
         *self.stalled.borrow()
@@ -294,6 +305,15 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             let _ = send().await;
             return stall(&shared).await;
         }
+        Some(Fault::HoldBefore) => {
+            hold(&shared).await;
+            send().await
+        }
+        Some(Fault::HoldAfter) => {
+            let answer = send().await;
+            hold(&shared).await;
+            answer
+        }
         Some(Fault::LoseReply) => {
             let _ = send().await;
             return Status::unavailable("the reply was lost, as the test asked for").into_http();
@@ -352,6 +372,13 @@ fn note_disagreement(
 async fn stall(shared: &Shared) -> Response {
     shared.stalled.send_modify(|stalled| *stalled += 1);
     std::future::pending().await
+}
+
+async fn hold(shared: &Shared) {
+    let mut released = shared.released.subscribe();
+    shared.stalled.send_modify(|stalled| *stalled += 1);
+    // The sender lives as long as this.
+    let _ = released.changed().await;
 }
 
 async fn forward(

@@ -79,16 +79,19 @@ pub enum Property {
     Crash,
     /// A compensation that says no raises attention and heals.
     CompensationRefused,
+    /// Somebody cancels while a call is under way: before the commit point all is undone, past it they are told no.
+    Cancelled,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Refused,
         Self::Repeated,
         Self::ReplyLost,
         Self::Crash,
         Self::CompensationRefused,
+        Self::Cancelled,
     ];
 }
 
@@ -163,6 +166,7 @@ impl<W: World> Stage<W> {
             Property::ReplyLost => properties::reply_lost(self, &mut rows).await,
             Property::Crash => properties::crash(self, &mut rows).await,
             Property::CompensationRefused => properties::compensation_refused(self, &mut rows).await,
+            Property::Cancelled => properties::cancelled(self, &mut rows).await,
         }
         rows.rows
     }

@@ -11,6 +11,8 @@ const REPEATED: &str = "repeated";
 const LOST: &str = "reply lost";
 const BEFORE: &str = "crash before";
 const AFTER: &str = "crash after";
+const CANCEL_BEFORE: &str = "cancel before";
+const CANCEL_AFTER: &str = "cancel after";
 
 fn everything(times: u32, fault: Fault) -> Rule {
     Rule {
@@ -274,4 +276,52 @@ async fn compensation_refused_at<W: World>(stage: &mut Stage<W>, call: &Seen) ->
         ));
     }
     Ok(format!("{}; somebody was told meanwhile", end(&saga)))
+}
+
+pub(super) async fn cancelled<W: World>(stage: &mut Stage<W>, rows: &mut Rows<'_, impl FnMut(&Row)>) {
+    for call in stage.forward.clone() {
+        for (fault, name) in [
+            (Fault::HoldBefore, CANCEL_BEFORE),
+            (Fault::HoldAfter, CANCEL_AFTER),
+        ] {
+            let found = cancelled_at(stage, &call, fault).await;
+            rows.add(Case::at(&call, name), found);
+        }
+    }
+}
+
+async fn cancelled_at<W: World>(stage: &mut Stage<W>, call: &Seen, fault: Fault) -> Result<String, Miss> {
+    stage.in_time()?;
+    stage.interposer.program(vec![rule(call, 1, fault)]);
+    let stalls = stage.interposer.stalls();
+    let id = stage.start().await?;
+    stage.stalled(stalls + 1).await?;
+    let obeyed = stage.cancel(&id).await;
+    stage.interposer.release();
+    let wrong = |saw: String| Miss::failed(saw, "this is a mistake of the orchestrator");
+    if !obeyed? {
+        // What can be refused and is followed by more that can be is before the commit point.
+        let last = stage.forward.iter().rposition(|seen| seen.refusable);
+        let here = stage.forward.iter().position(|seen| seen == call);
+        if call.refusable && here < last {
+            return Err(wrong(format!(
+                "was not cancelled at {}, where it can be undone",
+                call.step
+            )));
+        }
+        let saga = stage.ends(&id, SagaPhase::Completed).await?;
+        return Ok(format!("{}; past the commit point", end(&saga)));
+    }
+    if !call.refusable {
+        return Err(wrong(format!(
+            "was cancelled at {}, which is past the commit point",
+            call.step
+        )));
+    }
+    let saga = stage.ends(&id, SagaPhase::Compensated).await?;
+    if saga.reason() != SagaReason::Cancelled {
+        return Err(wrong(format!("ended {}; expected CANCELLED", end(&saga))));
+    }
+    undone(&saga, &stage.forward, &stage.interposer.seen(&id))?;
+    Ok(end(&saga))
 }

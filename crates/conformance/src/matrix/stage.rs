@@ -4,8 +4,9 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use proto::saga::v1::{
-    GetSagaRequest, OperationState, Saga, SagaEvent, SagaPhase, StartSagaRequest, start_saga_request,
+    CancelSagaRequest, GetSagaRequest, OperationState, Saga, SagaEvent, SagaPhase, StartSagaRequest, start_saga_request,
 };
+use rpc::error::Reason;
 use rpc::step::Op;
 use tonic::Code;
 
@@ -96,6 +97,35 @@ impl<W: World> Stage<W> {
             Some(Err(status)) => Err(Miss::failed(
                 format!("the saga was not started: {}", status.message()),
                 "give an --input that fits the definition",
+            )),
+            None => Err(Miss::failed("the orchestrator does not answer", "see its log")),
+        }
+    }
+
+    /// Cancels a saga. Tells whether it is undone now; if not, it is past the point where it could be.
+    pub(super) async fn cancel(&self, id: &str) -> Result<bool, Miss> {
+        let request = CancelSagaRequest {
+            saga_id: id.to_owned(),
+            reason: "the test cancels it".to_owned(),
+        };
+        let world = &self.world;
+        let answer = self
+            .eventually(|| async {
+                match world.sagas().cancel_saga(request.clone()).await {
+                    Err(status) if status.code() == Code::Unavailable => None,
+                    answer => Some(answer),
+                }
+            })
+            .await;
+        let past = |status: &tonic::Status| {
+            rpc::error::info(status).is_some_and(|info| info.reason == Reason::SagaPastCommitPoint.name())
+        };
+        match answer {
+            Some(Ok(_)) => Ok(true),
+            Some(Err(status)) if past(&status) => Ok(false),
+            Some(Err(status)) => Err(Miss::failed(
+                format!("the saga was not cancelled: {}", status.message()),
+                "this is a mistake of the orchestrator",
             )),
             None => Err(Miss::failed("the orchestrator does not answer", "see its log")),
         }

@@ -64,12 +64,10 @@ pub(super) fn make<P: Participants, C: Clock>(
     call: Call,
 ) -> Work {
     let (saga, key, attempt, probe, began) = (call.saga.id, call.key, call.attempt, call.probe, clock.now());
-    let future = participants.call(call);
+    // Boxed where it is made: it is large, and would be moved into what follows, and once more when that is polled.
+    let answer = Box::pin(AssertUnwindSafe(participants.call(call)).catch_unwind());
     Box::pin(async move {
-        let answer = AssertUnwindSafe(future)
-            .catch_unwind()
-            .await
-            .map_err(|panic| panic_text(&*panic));
+        let answer = answer.await.map_err(|panic| panic_text(&*panic));
         Done::Call(Box::new(CallDone {
             saga,
             generation,

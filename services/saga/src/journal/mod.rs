@@ -50,6 +50,9 @@ const HOUSEKEEPING_CONNECTIONS: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server gives up on a housekeeping statement after this, in milliseconds.
 const HOUSEKEEPING_TIMEOUT_MS: u32 = 15_000;
+/// The server ends a transaction that nothing comes for during this time, in milliseconds: an instance that is cut off in the
+/// middle of a takeover must not keep the row of the dead one locked for long.
+const IDLE_TIMEOUT_MS: u32 = 5_000;
 /// We give up on an operation of several statements after this: a server that is gone does not tell, and the engine waits
 /// for one load, one listing and one takeover at a time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -156,7 +159,10 @@ impl<R: Resolver> PgJournal<R> {
                 options
                     .clone()
                     .application_name(&format!("evenkeel/saga/{}", config.instance))
-                    .options([("statement_timeout", HOUSEKEEPING_TIMEOUT_MS)]),
+                    .options([
+                        ("statement_timeout", HOUSEKEEPING_TIMEOUT_MS),
+                        ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS),
+                    ]),
             );
         let (epoch, incarnation) =
             lease::register(&pool, config)

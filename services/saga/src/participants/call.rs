@@ -129,7 +129,8 @@ async fn make(
         } => {
             let mut outgoing = Request::new(message);
             write_metadata(&mut outgoing, call, token.as_deref());
-            let sending = send(&operation.reply, path, target.channel.clone(), outgoing);
+            // Large: boxed, it is not moved from one future to the next.
+            let sending = Box::pin(send(&operation.reply, path, target.channel.clone(), outgoing));
             match tokio::time::timeout(limit + SLACK, sending).await {
                 Err(_) => answer::timed_out(call.timeout_ms),
                 Ok(Ok(response)) => answer::of_reply(response),

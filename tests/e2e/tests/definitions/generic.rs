@@ -75,6 +75,11 @@ macro_rules! generic_fault_tests {
             async fn a_compensation_answered_no_raises_attention_and_heals() {
                 $crate::generic::holds::<$subject>($crate::generic::Property::CompensationRefused).await;
             }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_cancel_during_any_call_is_obeyed_or_comes_too_late() {
+                $crate::generic::holds::<$subject>($crate::generic::Property::Cancelled).await;
+            }
         })+
     };
 }
@@ -164,7 +169,7 @@ pub(crate) async fn holds<S: Subject>(property: Property) {
     let rows = stage.run(property, &mut |row| println!("{row:?}")).await;
     let tried = |op| rows.iter().any(|row| row.op == Some(op));
     match property {
-        Property::Refused => assert!(tried(Op::Action)),
+        Property::Refused | Property::Cancelled => assert!(tried(Op::Action)),
         Property::CompensationRefused => assert!(tried(Op::Compensation)),
         Property::Repeated | Property::ReplyLost | Property::Crash => {
             assert!(tried(Op::Action) && tried(Op::Compensation));

@@ -30,7 +30,7 @@ use responder::Responder;
 use upstreams::{Given, Real, doubled, key_directory, real};
 use world::{Cast, Own, PLACEHOLDER};
 
-/// Runs a definition under faults: every call refused, repeated, lost, and the orchestrator killed around it
+/// Runs a definition under faults: every call refused, repeated, lost, cancelled, and the orchestrator killed around it
 ///
 /// Starts a private Postgres and an orchestrator, and puts doubles in the place of the participants: they answer every method
 /// with a reply made from its type, and remember what was done and undone. With --live the real participants are called
@@ -98,6 +98,8 @@ enum Fault {
     Crash,
     /// Compensations say no.
     CompensationRefused,
+    /// Somebody cancels while a call is under way.
+    Cancelled,
 }
 
 impl Fault {
@@ -108,6 +110,7 @@ impl Fault {
             Self::ReplyLost => Property::ReplyLost,
             Self::Crash => Property::Crash,
             Self::CompensationRefused => Property::CompensationRefused,
+            Self::Cancelled => Property::Cancelled,
         }
     }
 }
@@ -268,6 +271,7 @@ async fn try_all(stage: &mut Stage<Own<'_>>, definition: &Definition, args: &Arg
         Fault::ReplyLost,
         Fault::Crash,
         Fault::CompensationRefused,
+        Fault::Cancelled,
     ];
     let mut rows = Vec::new();
     for fault in all.into_iter().filter(|fault| wanted(*fault)) {
