@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use proto::saga::v1::{
-    CancelSagaRequest, GetSagaRequest, OperationState, Saga, SagaEvent, SagaPhase, StartSagaRequest, start_saga_request,
+    CancelSagaRequest, GetSagaRequest, OperationState, Saga, SagaEvent, SagaPhase, StartSagaRequest,
+    start_saga_request,
 };
 use rpc::error::Reason;
 use rpc::step::Op;
