@@ -150,7 +150,7 @@ impl Worker {
                     trouble.reset();
                     if rows > 0 {
                         poll.reset();
-                        if (BUSY_KEYS..usize::from(CLAIMED_KEYS)).contains(&rows) {
+                        if more_will_gather(rows) {
                             rest(GATHER, stop).await;
                         }
                     } else {
@@ -309,6 +309,11 @@ impl Worker {
     }
 }
 
+/// Tells whether the next round is worth waiting for, after one that settled so many rows.
+fn more_will_gather(rows: usize) -> bool {
+    (BUSY_KEYS..usize::from(CLAIMED_KEYS)).contains(&rows)
+}
+
 /// How long a row rests after `tries` earlier attempts.
 fn postponed(tries: i32) -> Duration {
     let doublings = u32::try_from(tries).unwrap_or(0).min(6);
@@ -323,6 +328,12 @@ pub(crate) fn can_be_sent(message: &Outgoing) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_gather_after_a_busy_round_that_left_none() {
+        let waits = [1, 7, 8, 255, 256, 1_000].map(more_will_gather);
+        assert_eq!(waits, [false, false, true, true, false, false]);
+    }
 
     #[test]
     fn a_row_that_no_queue_takes_rests_longer_each_time() {
