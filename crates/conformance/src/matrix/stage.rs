@@ -9,7 +9,7 @@ use proto::saga::v1::{
 };
 use rpc::error::Reason;
 use rpc::step::Op;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{Limits, Started, World};
 use crate::{Fault, Interposer, Rule, Seen};
@@ -85,22 +85,29 @@ impl<W: World> Stage<W> {
             wait: None,
         };
         let world = &self.world;
-        let answer = self
-            .eventually(|| async {
-                match world.sagas().start_saga(request.clone()).await {
-                    Err(status) if status.code() == Code::Unavailable => None,
-                    answer => Some(answer),
-                }
-            })
-            .await;
-        match answer {
-            Some(Ok(answer)) => Ok(answer.into_inner().saga.unwrap_or_default().saga_id),
-            Some(Err(status)) => Err(Miss::failed(
+        let started = self.answered(|| async { world.sagas().start_saga(request.clone()).await });
+        match started.await? {
+            Ok(answer) => Ok(answer.into_inner().saga.unwrap_or_default().saga_id),
+            Err(status) => Err(Miss::failed(
                 format!("the saga was not started: {}", status.message()),
                 "give an --input that fits the definition",
             )),
-            None => Err(Miss::failed("the orchestrator does not answer", "see its log")),
         }
+    }
+
+    /// Asks until the orchestrator answers, which it does not while it is started again.
+    async fn answered<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<Result<T, Status>, Miss> {
+        let answer = self.eventually(|| async {
+            match ask().await {
+                Err(status) if status.code() == Code::Unavailable => None,
+                answer => Some(answer),
+            }
+        });
+        let silent = || Miss::failed("the orchestrator does not answer", "see its log");
+        answer.await.ok_or_else(silent)
     }
 
     /// Cancels a saga. Tells whether it is undone now; if not, it is past the point where it could be.
@@ -110,25 +117,17 @@ impl<W: World> Stage<W> {
             reason: "the test cancels it".to_owned(),
         };
         let world = &self.world;
-        let answer = self
-            .eventually(|| async {
-                match world.sagas().cancel_saga(request.clone()).await {
-                    Err(status) if status.code() == Code::Unavailable => None,
-                    answer => Some(answer),
-                }
-            })
-            .await;
-        let past = |status: &tonic::Status| {
+        let cancelled = self.answered(|| async { world.sagas().cancel_saga(request.clone()).await });
+        let past = |status: &Status| {
             rpc::error::info(status).is_some_and(|info| info.reason == Reason::SagaPastCommitPoint.name())
         };
-        match answer {
-            Some(Ok(_)) => Ok(true),
-            Some(Err(status)) if past(&status) => Ok(false),
-            Some(Err(status)) => Err(Miss::failed(
+        match cancelled.await? {
+            Ok(_) => Ok(true),
+            Err(status) if past(&status) => Ok(false),
+            Err(status) => Err(Miss::failed(
                 format!("the saga was not cancelled: {}", status.message()),
                 "this is a mistake of the orchestrator",
             )),
-            None => Err(Miss::failed("the orchestrator does not answer", "see its log")),
         }
     }
 
