@@ -34,19 +34,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// A step whose calls share statements: while one is on its way, those that come gather for the next one.
 ///
 /// The statement takes part in another one, beside the rows of the barrier, as a common table expression. It reads from
-/// `calls`, which has one row for each call that is to act: `saga_id uuid, step text, idx integer, args jsonb`. It **must
-/// return one row for each of them** if it has its effect for all, and not as many if it has not:
+/// `calls`, which has one row for each call that is to act: `saga_id uuid, step text, idx integer, args jsonb`, no two of the
+/// same saga. It **must return `saga_id`**, in one row for each call for which it had its effect:
 ///
 /// ```sql
-/// insert into job (saga_id, kind) select saga_id, args->>'kind' from calls returning 1
+/// insert into job (saga_id, kind) select saga_id, args->>'kind' from calls returning saga_id
 /// ```
 ///
 /// ```sql
-/// delete from job using calls where job.saga_id = calls.saga_id returning 1
+/// delete from job using calls where job.saga_id = calls.saga_id returning calls.saga_id
 /// ```
 ///
-/// If it returns fewer, or fails, nothing of it stays, and each of the calls is done alone, in a transaction of its own: that
-/// is how a refusal finds its call. So calls that change the same row may be here, but gain nothing: an `update` from `calls`
+/// If there is not exactly one row for each call, or it fails, nothing of it stays, and each of the calls is done alone, in a
+/// transaction of its own, where no row is a refusal: that is how a refusal finds its call. So calls that change the same row may be here, but gain nothing: an `update` from `calls`
 /// changes a row once.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -213,12 +213,13 @@ impl Batch {
 fn alone(sql: &str) -> String {
     format!(
         "with calls as materialized (select $1::uuid as saga_id, $2::text as step, $3::int4 as idx, $4::text::jsonb as args), \
-         work as ({sql}) select count(*) from work"
+         work as ({sql}) select count(w.saga_id) from work w"
     )
 }
 
-/// The statement for many calls, with their rows: `claimed` are those that no other call has. Unless the work has as many rows
-/// it divides by zero, which undoes all.
+/// The statement for many calls, with their rows: `claimed` are those that no other call has. Unless the work has one row for
+/// each it divides by zero, which undoes all. The number of rows alone would not do: two of one saga would hide that another
+/// has none.
 fn together(op: Op, sql: &str) -> String {
     let insert = |from: &str| {
         format!(
@@ -249,7 +250,9 @@ fn together(op: Op, sql: &str) -> String {
          join claimed c on c.saga_id = g.saga_id and c.step = g.step and c.idx = g.idx), \
          work as ({sql}) \
          select array(select n from calls), \
-         1 / (case when (select count(*) from work) = (select count(*) from calls) then 1 else 0 end)"
+         1 / (case when (select count(*) from work) = (select count(*) from calls) \
+         and (select count(distinct w.saga_id) from work w join calls c on c.saga_id = w.saga_id) \
+         = (select count(*) from calls) then 1 else 0 end)"
     )
 }
 
@@ -268,8 +271,9 @@ async fn gather(mut writer: Writer, mut calls: mpsc::Receiver<Call>) {
     }
 }
 
-/// Takes as many calls as one statement may have, sorted by key, which is the order in which rows are locked. Of the same call
-/// made twice the second one goes alone: it finds the first one's row.
+/// Takes as many calls as one statement may have, sorted by key, which is the order in which rows are locked. Of several calls
+/// of one saga only the first is among them, so that each row of the work has its call; the others go alone. If one is the same
+/// call, it finds the first one's row.
 fn take(waiting: &mut Vec<Call>) -> Vec<Call> {
     let mut bytes = 0;
     let count = waiting
@@ -280,12 +284,11 @@ fn take(waiting: &mut Vec<Call>) -> Vec<Call> {
         })
         .count();
     let mut taken: Vec<Call> = waiting.drain(..count.max(1)).collect();
-    let key = |call: &Call| (call.saga_id, call.step.clone(), call.index);
-    taken.sort_by_cached_key(key);
+    taken.sort_by(|a, b| (a.saga_id, &a.step, a.index).cmp(&(b.saga_id, &b.step, b.index)));
     let mut batch: Vec<Call> = Vec::with_capacity(taken.len());
     for call in taken {
         match batch.last() {
-            Some(before) if key(before) == key(&call) => {
+            Some(before) if before.saga_id == call.saga_id => {
                 // Whoever called may have gone.
                 let _ = call.answer.send(Fate::Alone);
             }

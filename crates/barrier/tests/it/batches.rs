@@ -12,12 +12,12 @@ use tonic::{Response, Status};
 use crate::support::{DOMAIN, Participant, action, bump, compensation_of, reason, refusal, row};
 
 /// A row for each call, in a table that would take it twice.
-const INSERT: &str =
-    "insert into effect (saga_id, amount) select saga_id, (args->>'amount')::bigint from calls returning 1";
-const DELETE: &str = "delete from effect using calls where effect.saga_id = calls.saga_id returning 1";
+const INSERT: &str = "insert into effect (saga_id, amount) select saga_id, (args->>'amount')::bigint from calls returning saga_id";
+const DELETE: &str =
+    "delete from effect using calls where effect.saga_id = calls.saga_id returning calls.saga_id";
 /// The same row for all.
 const TAKE: &str = "update counter set value = value - (args->>'amount')::bigint from calls \
-                    where name = 'work' and value >= (args->>'amount')::bigint returning 1";
+                    where name = 'work' and value >= (args->>'amount')::bigint returning saga_id";
 
 struct Batches {
     participant: Participant,
@@ -203,6 +203,41 @@ async fn a_refusal_is_that_of_its_own_call_and_stays() {
     let again = batches.take_all(&calls).await;
     assert_eq!(again.iter().filter(|answer| answer.is_err()).count(), 2);
     assert_eq!(batches.participant.count().await, 1);
+}
+
+#[tokio::test]
+async fn two_rows_for_one_call_do_not_hide_that_another_has_none() {
+    let batches = Batches::new().await;
+    let calls = actions(2);
+    batches.insert_all(&calls).await;
+    let (one, none) = (calls[0].saga_id.uuid(), calls[1].saga_id.uuid());
+    // As many rows as calls, but both of the first one's saga.
+    sqlx::query("update effect set saga_id = $1 where saga_id = $2")
+        .bind(one)
+        .bind(none)
+        .execute(&batches.participant.pool)
+        .await
+        .unwrap();
+    let answers = batches.delete_all(&calls).await;
+    assert_eq!(answers[0].as_ref().unwrap().get_ref(), &6);
+    assert_eq!(reason(answers[1].as_ref().unwrap_err()), "QUOTA_INSUFFICIENT");
+    assert_eq!(batches.effects().await, 0);
+}
+
+#[tokio::test]
+async fn calls_of_one_saga_that_come_at_once_all_have_their_effect() {
+    let batches = Batches::new().await;
+    let call = action();
+    let calls: Vec<StepCall> = (0..8)
+        .map(|index| StepCall {
+            index,
+            ..call.clone()
+        })
+        .collect();
+    for answer in batches.insert_all(&calls).await {
+        assert_eq!(answer.unwrap().into_inner(), 5);
+    }
+    assert_eq!(batches.effects().await, 8);
 }
 
 #[tokio::test]

@@ -52,9 +52,9 @@ struct Batches {
 impl Batches {
     fn new(pool: &PgPool) -> Self {
         let work = "insert into effect (saga_id, step, payload) select saga_id, step, args->>'payload' from calls \
-                    returning 1";
+                    returning saga_id";
         let undo = "delete from effect using calls where effect.saga_id = calls.saga_id and effect.step = calls.step \
-                    returning 1";
+                    returning calls.saga_id";
         Self {
             work: Batch::new(pool, Op::Action, DOMAIN, work, impossible()),
             undo: Batch::new(pool, Op::Compensation, DOMAIN, undo, impossible()),
