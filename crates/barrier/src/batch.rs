@@ -45,9 +45,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// delete from job using calls where job.saga_id = calls.saga_id returning calls.saga_id
 /// ```
 ///
-/// If there is not exactly one row for each call, or it fails, nothing of it stays, and each of the calls is done alone, in a
-/// transaction of its own, where no row is a refusal: that is how a refusal finds its call. So calls that change the same row may be here, but gain nothing: an `update` from `calls`
-/// changes a row once.
+/// If there is not exactly one row for each call, or it fails, nothing of it stays, and each of the calls is done alone, in
+/// a transaction of its own, where no row is a refusal: that is how a refusal finds its call. So calls that change the same
+/// row may be here, but gain nothing: an `update` from `calls` changes a row once.
 #[derive(Debug, Clone)]
 pub struct Batch {
     step: Arc<Step>,

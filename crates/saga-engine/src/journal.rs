@@ -165,7 +165,7 @@ pub trait Journal: Send + Sync + 'static {
     fn append(
         &self,
         lane: usize,
-        batch: Vec<Transition>,
+        batch: &[Transition],
     ) -> impl Future<Output = Result<Vec<Fate>, JournalError>> + Send;
 
     /// Loads these sagas, if this instance owns them and they have not ended.

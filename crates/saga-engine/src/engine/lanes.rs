@@ -77,7 +77,7 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             let journal = Arc::clone(&self.journal);
             self.metrics.batch(batch.len());
             self.work.push(Box::pin(async move {
-                let result = journal.append(lane, batch.clone()).await;
+                let result = journal.append(lane, &batch).await;
                 Done::Appended { lane, batch, result }
             }));
         }
@@ -98,6 +98,8 @@ impl<J: Journal, P: Participants, C: Clock> Engine<J, P, C> {
             // Answer nobody with a result that may not last; what is durable decides (rule 8).
             return self.reload(batch);
         };
+        // Before what follows makes calls, each of which takes its time: the journal does not wait for them.
+        self.write_batches();
         for (transition, fate) in batch.into_iter().zip(fates) {
             let (saga, starts) = (transition.identity.id, transition.start.is_some());
             // A saga that comes to rest holds its identity alone.

@@ -291,6 +291,39 @@ async fn concurrent_sagas_share_commits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_batch_is_on_its_way_before_what_the_last_one_allows_is_called() {
+    let world = World::new();
+    let process = world.process();
+    let plan = plan();
+    let begun = || world.disk.lock().unwrap().appends_begun;
+    let start = |name: &str| {
+        let (handle, saga) = (process.handle.clone(), world.saga(&plan, name));
+        tokio::spawn(async move { handle.start(saga, Until::Durable, LONG).await.unwrap() })
+    };
+    let first = start("first");
+    while begun() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let second = start("second");
+    first.await.unwrap();
+    second.await.unwrap();
+    // The second start is being written when the first call is made.
+    let at_first_call = world
+        .until(|world| {
+            world
+                .participants
+                .books
+                .lock()
+                .unwrap()
+                .appends_at_call
+                .first()
+                .copied()
+        })
+        .await;
+    assert_eq!(at_first_call, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_of_calls_delays_sagas_but_loses_none() {
     let mut world = World::new();
     world.config.max_calls = 2;

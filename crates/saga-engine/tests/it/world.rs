@@ -70,6 +70,8 @@ pub(crate) struct Disk {
     pub(crate) epoch: u64,
     pub(crate) sagas: BTreeMap<SagaId, Stored>,
     keys: HashMap<(String, String), SagaId>,
+    /// Appends that have begun, and those that have come to an end.
+    pub(crate) appends_begun: usize,
     pub(crate) appends: usize,
     pub(crate) transitions: usize,
     /// Faults by number of the append.
@@ -201,7 +203,8 @@ impl Journal for MemoryJournal {
         self.epoch
     }
 
-    async fn append(&self, _: usize, batch: Vec<Transition>) -> Result<Vec<Fate>, JournalError> {
+    async fn append(&self, _: usize, batch: &[Transition]) -> Result<Vec<Fate>, JournalError> {
+        self.disk.lock().unwrap().appends_begun += 1;
         // A commit takes a moment; what comes meanwhile shares the next one.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut disk = self.disk.lock().unwrap();
@@ -399,6 +402,8 @@ pub(crate) struct Books {
     refusals: Vec<Effect>,
     /// What was durable when the call arrived: number of events of the saga.
     pub(crate) durable_at_call: Vec<usize>,
+    /// How many appends had begun when the call was made.
+    pub(crate) appends_at_call: Vec<usize>,
     /// Probes among the calls.
     pub(crate) probes: Vec<(SagaId, OpKey, u32)>,
     /// Calls that a step's participant is busy with, and the most there ever were.
@@ -522,6 +527,8 @@ impl Participants for ScriptedParticipants {
         }
         async move {
             let _busy = Busy::with(&books, whose);
+            let appends = disk.lock().unwrap().appends_begun;
+            books.lock().unwrap().appends_at_call.push(appends);
             tokio::time::sleep(Duration::from_millis(1)).await;
             if call.probe {
                 return probed(&books, &call);

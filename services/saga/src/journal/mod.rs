@@ -188,8 +188,8 @@ impl<R: Resolver> Journal for PgJournal<R> {
         u64::try_from(self.fence.epoch).unwrap_or(0)
     }
 
-    async fn append(&self, lane: usize, batch: Vec<Transition>) -> Result<Vec<Fate>, JournalError> {
-        self.lanes.append(&self.fence, lane, &batch).await
+    async fn append(&self, lane: usize, batch: &[Transition]) -> Result<Vec<Fate>, JournalError> {
+        self.lanes.append(&self.fence, lane, batch).await
     }
 
     async fn load(&self, sagas: Vec<SagaId>) -> Result<Vec<Loaded>, JournalError> {

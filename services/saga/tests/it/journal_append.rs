@@ -39,7 +39,7 @@ async fn the_same_start_is_one_saga_within_a_batch_and_across_batches() {
     let (first, again) = (world.saga(Kind::Pivot, "k"), world.saga(Kind::Pivot, "k"));
     let other = world.saga_with(Kind::Pivot, "k", r#"{"amount": 2}"#);
     let fates = journal
-        .append(0, vec![first.start(), again.start(), other.start()])
+        .append(0, &[first.start(), again.start(), other.start()])
         .await
         .unwrap();
     let won = [&first, &again, &other]
@@ -55,7 +55,7 @@ async fn the_same_start_is_one_saga_within_a_batch_and_across_batches() {
     );
 
     let later = journal
-        .append(1, vec![other.start(), again.start(), first.start()])
+        .append(1, &[other.start(), again.start(), first.start()])
         .await
         .unwrap();
     assert_eq!(
@@ -95,7 +95,7 @@ async fn a_start_that_lost_its_key_writes_nothing() {
     );
     start.entries = followed.unwrap().entries;
     start.row.as_mut().unwrap().phase = Phase::Compensated;
-    let fates = journal.append(0, vec![start]).await.unwrap();
+    let fates = journal.append(0, &[start]).await.unwrap();
     assert!(matches!(fates[..], [Fate::Exists(_)]));
     assert_eq!(world.number("select count(*) from saga.event").await, 0);
     assert_eq!(world.number("select count(*) from saga.outbox").await, 0);
@@ -117,7 +117,7 @@ async fn a_row_that_cannot_be_written_is_left_out_alone() {
     for (at, saga) in [2, 3, 11].into_iter().zip(&bad) {
         batch.insert(at, saga.start());
     }
-    let fates = journal.append(0, batch).await.unwrap();
+    let fates = journal.append(0, &batch).await.unwrap();
     for (i, fate) in fates.iter().enumerate() {
         let unwritable = matches!(fate, Fate::Unwritable(_));
         assert_eq!(unwritable, [2, 3, 11].contains(&i), "{i}: {fate:?}");
@@ -143,7 +143,7 @@ async fn a_second_driver_of_a_saga_is_told_to_load_it_again() {
     let transition = saga.succeed();
     write(&journal, vec![transition]).await;
     let batch = vec![second.answer(Outcome::Pending), neighbour.start()];
-    let result = journal.append(1, batch).await;
+    let result = journal.append(1, &batch).await;
     assert!(matches!(result, Err(JournalError::Unknown(_))), "{result:?}");
     assert_eq!(world.number("select count(*) from saga.event").await, 1);
     // The lane goes on.
@@ -170,7 +170,7 @@ async fn batches_that_start_the_same_sagas_do_not_wait_in_a_circle() {
             .collect();
         let all = futures::future::join_all(
             batches
-                .into_iter()
+                .iter()
                 .enumerate()
                 .map(|(i, batch)| journals[i % 2].append(i / 2, batch)),
         )

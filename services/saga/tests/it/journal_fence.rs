@@ -33,9 +33,9 @@ async fn an_instance_that_was_replaced_writes_nothing_and_is_told() {
     let mut ending = saga.succeed();
     ending.row = Some(saga.start().row.unwrap());
     let only_events = saga.clone().answer(Outcome::Pending);
-    assert!(fenced(old.append(0, vec![only_events]).await));
-    assert!(fenced(old.append(0, vec![ending.clone()]).await));
-    assert!(fenced(old.append(1, vec![late.start()]).await));
+    assert!(fenced(old.append(0, &[only_events]).await));
+    assert!(fenced(old.append(0, std::slice::from_ref(&ending)).await));
+    assert!(fenced(old.append(1, &[late.start()]).await));
     assert!(fenced(old.beat().await));
     assert!(fenced(old.load(vec![saga.id()]).await));
     assert!(fenced(old.count_claims(vec![saga.id()]).await));
@@ -68,7 +68,7 @@ fn rounds() -> usize {
 /// One writer task: appends to its sagas as fast as it can until it is fenced, and never renews its lease.
 async fn hammer(journal: Arc<PgJournal<Plans>>, lane: usize, mut sagas: Vec<Driven>) {
     for round in 1.. {
-        let batch = sagas
+        let batch: Vec<_> = sagas
             .iter_mut()
             .map(|saga| {
                 let mut transition = saga.clone().answer(Outcome::Pending);
@@ -79,7 +79,7 @@ async fn hammer(journal: Arc<PgJournal<Plans>>, lane: usize, mut sagas: Vec<Driv
                 transition
             })
             .collect();
-        match journal.append(lane, batch).await {
+        match journal.append(lane, &batch).await {
             Ok(_) => {}
             Err(JournalError::Fenced) => return,
             Err(JournalError::Unknown(why)) => panic!("{why:?}"),

@@ -22,14 +22,14 @@ async fn after_a_lost_connection_the_lane_opens_another() {
         .await;
     assert_eq!(ended, 1);
     let transition = saga.succeed();
-    let result = journal.append(0, vec![transition.clone()]).await;
+    let result = journal.append(0, std::slice::from_ref(&transition)).await;
     assert!(matches!(result, Err(JournalError::Unknown(_))), "{result:?}");
     let loaded = journal.load(vec![saga.id()]).await.unwrap();
     assert!(loaded[0].events.is_empty());
     write(&journal, vec![transition.clone()]).await;
     // Lanes that did not notice anything go on, too, under the new incarnation.
     let other = world.saga(Kind::Pivot, "o");
-    let fates = journal.append(1, vec![other.start()]).await.unwrap();
+    let fates = journal.append(1, &[other.start()]).await.unwrap();
     assert_eq!(fates, [saga_engine::Fate::Durable]);
 }
 
@@ -46,7 +46,7 @@ async fn a_load_waits_for_what_may_still_come_of_a_lost_connection() {
         .unwrap();
     let append = tokio::spawn({
         let (journal, start) = (Arc::clone(&journal), saga.start());
-        async move { journal.append(0, vec![start]).await }
+        async move { journal.append(0, &[start]).await }
     });
     let waiting = "select count(*) from pg_stat_activity
                    where application_name = 'evenkeel/journal/a' and wait_event_type = 'Lock'
@@ -81,7 +81,7 @@ async fn a_write_that_arrives_after_the_load_does_not_happen() {
         .execute(&mut *holder)
         .await
         .unwrap();
-    let waits = tokio::time::timeout(Duration::from_millis(300), journal.append(0, vec![saga.start()])).await;
+    let waits = tokio::time::timeout(Duration::from_millis(300), journal.append(0, &[saga.start()])).await;
     assert!(waits.is_err(), "{waits:?}");
     sqlx::query("update saga.replica set incarnation = incarnation + 1")
         .execute(&mut *holder)

@@ -176,7 +176,7 @@ async fn sagas_of_an_instance_that_resigned_are_taken_over_long_before_its_lease
     leaving.resign().await.unwrap();
     assert!(matches!(leaving.beat().await, Err(JournalError::Fenced)));
     let late = world.saga(Kind::Pivot, "late");
-    let written = leaving.append(0, vec![late.start()]).await;
+    let written = leaving.append(0, &[late.start()]).await;
     assert!(
         matches!(written, Err(JournalError::Fenced)),
         "nothing is written any more"

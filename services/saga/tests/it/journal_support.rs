@@ -372,7 +372,7 @@ impl Driven {
 /// Writes transitions that must become durable.
 pub(crate) async fn write(journal: &impl Journal, batch: Vec<Transition>) {
     let count = batch.len();
-    let fates = journal.append(0, batch).await.unwrap();
+    let fates = journal.append(0, &batch).await.unwrap();
     assert_eq!(fates, vec![Fate::Durable; count]);
 }
 

@@ -46,8 +46,11 @@ async fn kill_everywhere<'s, Fut: Future>(
         killed += usize::from(ended.is_none());
         calls.push(action);
     }
-    // How often a call waits depends on how busy the machine is; that some were killed on the way does not.
-    assert!(killed > 0, "{manner:?}: none was killed");
+    // How often a call waits depends on the machine: on a busy one each statement may be answered before it is waited for.
+    // Only a service that takes its time is always waited for.
+    if let Manner::Slow(_) = manner {
+        assert!(killed > 0, "none was killed");
+    }
     calls
 }
 

@@ -201,7 +201,7 @@ impl Journal for SimJournal {
         self.epoch
     }
 
-    async fn append(&self, _: usize, batch: Vec<Transition>) -> Result<Vec<Fate>, JournalError> {
+    async fn append(&self, _: usize, batch: &[Transition]) -> Result<Vec<Fate>, JournalError> {
         let written = self
             .on_disk("a batch", |disk| {
                 batch.iter().map(|one| self.write(disk, one)).collect()
